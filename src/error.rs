@@ -1,0 +1,298 @@
+//! One error type per operation.
+//!
+//! | operation | error |
+//! |---|---|
+//! | a task's outcome, from [`Completion`](crate::Completion) and [`with`](crate::Resource::with) | [`TaskError`] |
+//! | [`execute`](crate::Resource::execute) | [`SubmitError`] |
+//! | [`try_submit`](crate::Resource::try_submit) | [`TrySubmitError`], which hands the closure back |
+//! | [`clear_poison`](crate::Resource::clear_poison) | [`HealError`] |
+//! | the builders | [`BuildError`] |
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Mutex;
+
+/// Why a task has no result.
+///
+/// ```
+/// use captor::{Resource, TaskError};
+///
+/// let counter = Resource::new(0_u32);
+/// counter.close();
+/// assert_eq!(counter.submit(|n| *n += 1).wait(), Err(TaskError::Closed));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// It was cancelled before it started.
+    #[error("the task was cancelled before it started")]
+    Cancelled,
+    /// The resource was closed when it was submitted.
+    #[error("the resource is closed")]
+    Closed,
+    /// The resource had no room for it.
+    #[error("the resource is full")]
+    Full,
+    /// Its deadline passed before it started.
+    #[error("the task's deadline passed before it started")]
+    Expired,
+    /// It panicked; the payload is inside.
+    #[error("the task panicked: {}", .0.message())]
+    Panicked(Panic),
+    /// An earlier task panicked on a resource with
+    /// [`PanicPolicy::Poison`](crate::PanicPolicy::Poison).
+    #[error("the resource is poisoned: an earlier task panicked")]
+    Poisoned,
+    /// Waiting would never have ended: the caller is inside a task of that
+    /// resource, or of one that waits for it.
+    #[error("waiting here would deadlock: the resource is held by a task that waits for this one")]
+    WouldDeadlock,
+}
+
+impl TaskError {
+    /// The panic payload, or the error back if it is another.
+    ///
+    /// # Errors
+    /// Returns `self` unless it is [`TaskError::Panicked`].
+    ///
+    /// ```
+    /// use captor::Resource;
+    ///
+    /// let r = Resource::new(());
+    /// let error = r.with(|_| panic!("spilled")).unwrap_err();
+    /// let payload = error.try_into_panic().unwrap();
+    /// assert_eq!(payload.downcast_ref::<&str>(), Some(&"spilled"));
+    /// ```
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, TaskError> {
+        match self {
+            TaskError::Panicked(panic) => Ok(panic.into_payload()),
+            other => Err(other),
+        }
+    }
+}
+
+/// Equal if they are the same variant; two panics are never equal.
+impl PartialEq for TaskError {
+    fn eq(&self, other: &Self) -> bool {
+        use std::mem::discriminant;
+        !matches!(self, TaskError::Panicked(_)) && discriminant(self) == discriminant(other)
+    }
+}
+
+/// The payload of a panic in a task.
+///
+/// ```
+/// use captor::{Resource, TaskError};
+///
+/// let r = Resource::new(());
+/// let Err(TaskError::Panicked(panic)) = r.with(|_| panic!("{} spilled", 3)) else {
+///     unreachable!()
+/// };
+/// assert_eq!(panic.message(), "3 spilled");
+/// std::panic::catch_unwind(|| panic.resume()).unwrap_err();
+/// ```
+pub struct Panic(Box<Payload>);
+
+struct Payload {
+    // A mutex makes it `Sync` without asking it of the payload, so that the
+    // error fits into `Box<dyn Error + Send + Sync>`.
+    value: Mutex<Box<dyn Any + Send>>,
+    message: Box<str>,
+}
+
+impl Panic {
+    pub(crate) fn new(value: Box<dyn Any + Send>) -> Self {
+        let message = message(&*value).into();
+        Panic(Box::new(Payload {
+            value: Mutex::new(value),
+            message,
+        }))
+    }
+
+    /// The panic's message, or a stand-in where it was not a string.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The value that was panicked with.
+    #[must_use]
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        self.0
+            .value
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Goes on with the panic on this thread.
+    ///
+    /// # Panics
+    /// Always: that is its purpose.
+    pub fn resume(self) -> ! {
+        std::panic::resume_unwind(self.into_payload())
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panic").field(&self.message()).finish()
+    }
+}
+
+const NO_MESSAGE: &str = "(a payload that is not a string)";
+
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
+    match payload.downcast_ref::<String>() {
+        Some(text) => text,
+        None => payload.downcast_ref::<&str>().copied().unwrap_or(NO_MESSAGE),
+    }
+}
+
+/// Why [`execute`](crate::Resource::execute) refused a task.
+///
+/// ```
+/// use captor::{Resource, SubmitError};
+///
+/// let r = Resource::new(0_u32);
+/// r.close();
+/// assert_eq!(r.execute(|n| *n += 1), Err(SubmitError::Closed));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The resource had no room.
+    #[error("the resource is full")]
+    Full,
+    /// The resource is closed.
+    #[error("the resource is closed")]
+    Closed,
+    /// An earlier task panicked, and the resource keeps others out since.
+    #[error("the resource is poisoned: an earlier task panicked")]
+    Poisoned,
+}
+
+impl From<SubmitError> for TaskError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Full => TaskError::Full,
+            SubmitError::Closed => TaskError::Closed,
+            SubmitError::Poisoned => TaskError::Poisoned,
+        }
+    }
+}
+
+/// Why [`try_submit`](crate::Resource::try_submit) refused a task, with the
+/// closure to try again elsewhere.
+///
+/// ```
+/// use captor::{Resource, TrySubmitError};
+///
+/// let (primary, spare) = (Resource::new(0_u32), Resource::new(0_u32));
+/// primary.close();
+/// if let Err(TrySubmitError::Closed(f)) = primary.try_submit(|n: &mut u32| *n += 1) {
+///     spare.execute(f)?;
+/// }
+/// assert_eq!(spare.with(|n| *n), Ok(1));
+/// # Ok::<(), captor::SubmitError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySubmitError<F> {
+    /// The resource had no room.
+    #[error("the resource is full")]
+    Full(F),
+    /// The resource is closed.
+    #[error("the resource is closed")]
+    Closed(F),
+    /// An earlier task panicked, and the resource keeps others out since.
+    #[error("the resource is poisoned: an earlier task panicked")]
+    Poisoned(F),
+}
+
+impl<F> TrySubmitError<F> {
+    pub(crate) fn new(error: SubmitError, f: F) -> Self {
+        match error {
+            SubmitError::Full => TrySubmitError::Full(f),
+            SubmitError::Closed => TrySubmitError::Closed(f),
+            SubmitError::Poisoned => TrySubmitError::Poisoned(f),
+        }
+    }
+
+    /// The closure that was refused.
+    pub fn into_inner(self) -> F {
+        match self {
+            TrySubmitError::Full(f) | TrySubmitError::Closed(f) | TrySubmitError::Poisoned(f) => f,
+        }
+    }
+}
+
+// Not derived: a closure is not `Debug`.
+impl<F> fmt::Debug for TrySubmitError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySubmitError::Full(_) => "Full(..)",
+            TrySubmitError::Closed(_) => "Closed(..)",
+            TrySubmitError::Poisoned(_) => "Poisoned(..)",
+        })
+    }
+}
+
+impl<F> From<TrySubmitError<F>> for SubmitError {
+    fn from(error: TrySubmitError<F>) -> Self {
+        match error {
+            TrySubmitError::Full(_) => SubmitError::Full,
+            TrySubmitError::Closed(_) => SubmitError::Closed,
+            TrySubmitError::Poisoned(_) => SubmitError::Poisoned,
+        }
+    }
+}
+
+/// Why [`clear_poison`](crate::Resource::clear_poison) did not heal a resource.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HealError {
+    /// It was not poisoned, or another caller healed it first.
+    #[error("the resource is not poisoned")]
+    NotPoisoned,
+    /// The call came from inside a task of the resource, or another caller is
+    /// still healing it.
+    #[error("the resource is poisoned but still held")]
+    Busy,
+    /// The healing closure panicked; the resource stays poisoned.
+    #[error("healing panicked: {}", .0.message())]
+    Panicked(Panic),
+}
+
+/// What is wrong with a setting.
+///
+/// ```
+/// use captor::{BuildError, Resource};
+///
+/// let error = Resource::builder().capture_limit(0).build(()).unwrap_err();
+/// assert!(matches!(error, BuildError::ZeroCaptureLimit));
+/// assert_eq!(error.to_string(), "capture_limit must be at least 1: a submitter runs its own task");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// `capture_limit(0)`.
+    #[error("capture_limit must be at least 1: a submitter runs its own task")]
+    ZeroCaptureLimit,
+    /// `workers(n)` with `n` out of range.
+    #[error("workers must be between 1 and {max}, not {given}")]
+    Workers {
+        /// What was asked for.
+        given: usize,
+        /// The most that is possible.
+        max: usize,
+    },
+    /// `thread_name` with a NUL byte in it.
+    #[error("thread_name must not contain a NUL byte")]
+    ThreadName,
+    /// `workers` or `thread_name` beside an `executor`, which has its own threads.
+    #[error("{setting} cannot be combined with an executor, which has threads of its own")]
+    ExecutorHasThreads {
+        /// The builder method.
+        setting: &'static str,
+    },
+}

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
+mod completion;
+mod error;
+mod pool;
+mod raw;
+mod resource;
+mod scheduler;
+mod stats;
+mod sync;
+mod termination;
+
+pub use builder::{Dispatch, PanicPolicy, ResourceBuilder};
+pub use completion::Completion;
+pub use error::{BuildError, HealError, Panic, SubmitError, TaskError, TrySubmitError};
+pub use raw::host::Job;
+pub use resource::{Resource, TaskBuilder, WeakResource};
+pub use scheduler::{Executor, Scheduler, SchedulerBuilder};
+pub use stats::{ResourceStats, SchedulerStats};
+pub use termination::Closed;

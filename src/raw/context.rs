@@ -1,0 +1,146 @@
+//! Which tasks this thread is inside of: a stack of frames, one per task that
+//! is running here, linked through the call stack itself.
+//!
+//! Entering costs a few stores and no allocation, so it is done for every
+//! task; everything that asks (`is_current`, deadlock checks, the nesting
+//! limit) walks the frames.
+
+use crate::sync::thread_local;
+use core::cell::Cell;
+use core::ptr;
+
+/// Identifies a resource: the address of its core.
+pub(crate) type Id = *const ();
+
+/// How deep tasks may be nested before one that could run on its submitter is
+/// queued for the pool (G6). A level costs one frame of user code and a few
+/// hundred bytes of ours.
+pub(crate) const MAX_DEPTH: usize = 8;
+
+struct Frame {
+    resource: Id,
+    outer: *const Frame,
+    depth: usize,
+    /// The tasks further out are not this task's callers: this thread only
+    /// lends itself to it.
+    lent: bool,
+    /// The thread waits for another resource on behalf of this task.
+    waiting: Cell<bool>,
+}
+
+thread_local! {
+    static INNERMOST: Cell<*const Frame> = const { Cell::new(ptr::null()) };
+    static WORKING: Cell<bool> = const { Cell::new(false) };
+    static ON_BLOCK: Cell<Option<fn(Blocking)>> = const { Cell::new(None) };
+}
+
+/// What a worker is told when a task on it blocks in a wait of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Blocking {
+    Starts,
+    Ends,
+}
+
+/// From now on `hook` is told when this thread blocks in a wait of ours.
+pub(crate) fn on_block(hook: fn(Blocking)) {
+    ON_BLOCK.with(|h| h.set(Some(hook)));
+}
+
+/// Runs `f`, which blocks.
+pub(crate) fn block<R>(f: impl FnOnce() -> R) -> R {
+    let Some(hook) = ON_BLOCK.with(Cell::get) else {
+        return f();
+    };
+    hook(Blocking::Starts);
+    let result = f();
+    hook(Blocking::Ends);
+    result
+}
+
+/// Runs `f`, which works through a job; tells it whether this thread is in
+/// the midst of one already.
+pub(crate) fn work(f: impl FnOnce(bool)) {
+    let nested = WORKING.with(|w| w.replace(true));
+    f(nested);
+    WORKING.with(|w| w.set(nested));
+}
+
+/// How many tasks this thread is inside of.
+#[inline(always)]
+pub(crate) fn depth() -> usize {
+    let frame = INNERMOST.with(Cell::get);
+    if frame.is_null() {
+        return 0;
+    }
+    // SAFETY: frames are linked for as long as `enter` keeps them on the stack.
+    unsafe { (*frame).depth }
+}
+
+/// Runs `f` as a task of `resource`.
+#[inline(always)]
+pub(crate) fn enter<R>(resource: Id, lent: bool, f: impl FnOnce() -> R) -> R {
+    /// Leaves the frame, also when `f` unwinds.
+    struct Leave(*const Frame);
+    impl Drop for Leave {
+        #[inline(always)]
+        fn drop(&mut self) {
+            INNERMOST.with(|i| i.set(self.0));
+        }
+    }
+
+    let frame = Frame {
+        resource,
+        outer: INNERMOST.with(Cell::get),
+        depth: depth() + 1,
+        lent,
+        waiting: Cell::new(false),
+    };
+    INNERMOST.with(|i| i.set(&raw const frame));
+    let _leave = Leave(frame.outer);
+    f()
+}
+
+/// Is the running task one of `resource`, or called by one?
+pub(crate) fn is_current(resource: Id) -> bool {
+    for frame in frames() {
+        if frame.resource == resource {
+            return true;
+        }
+        if frame.lent {
+            return false;
+        }
+    }
+    false
+}
+
+/// Can a task of `resource` not end before this thread goes on?
+pub(crate) fn holds(resource: Id) -> bool {
+    frames().any(|frame| frame.resource == resource)
+}
+
+/// Marks the resources whose tasks come to wait now, and names each. Those
+/// further out wait already.
+pub(crate) fn start_waiting(mut each: impl FnMut(Id)) {
+    for frame in frames().take_while(|f| !f.waiting.get()) {
+        frame.waiting.set(true);
+        each(frame.resource);
+    }
+}
+
+/// Undoes [`start_waiting`] for one resource, innermost frame first.
+pub(crate) fn stop_waiting(resource: Id) {
+    if let Some(frame) = frames().find(|f| f.resource == resource) {
+        frame.waiting.set(false);
+    }
+}
+
+fn frames<'a>() -> impl Iterator<Item = &'a Frame> {
+    let mut at = INNERMOST.with(Cell::get);
+    core::iter::from_fn(move || {
+        // SAFETY: null, or a frame that `enter` keeps on this thread's stack
+        // at least until the caller of this iterator, further in, returns.
+        let frame = unsafe { at.as_ref() }?;
+        at = frame.outer;
+        Some(frame)
+    })
+}

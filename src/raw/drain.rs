@@ -1,0 +1,430 @@
+//! The drain state machine: every transition of the state word, and the loop
+//! that runs a queue.
+//!
+//! A [`Strand`] is the state word and the backlog, the two words a resource
+//! needs to run tasks one at a time. It never sees the value, threads or time;
+//! what it needs from them it asks of a [`Crew`]. `docs/design.md` draws the
+//! transitions and argues each guarantee from them.
+//!
+//! # Orderings
+//!
+//! The fast path acquires on claim and releases on release, as a lock does.
+//! Every other step on the word is an AcqRel read-modify-write. All of them
+//! are read-modify-writes, so each continues the release sequences of those
+//! before it: whoever takes the role sees what every earlier holder wrote
+//! (G3), and whoever takes the queue sees every node pushed to it.
+
+use crate::raw::queue::{Backlog, InHand, Link, reverse};
+use crate::raw::state::{Mode, State};
+use crate::sync::{AtomicPtr, Ordering};
+use core::ptr::{self, NonNull};
+
+/// What a drain asks of the thread that carries it out.
+pub(crate) trait Crew {
+    /// May another task start? Asked with work at hand.
+    fn admits(&mut self) -> bool;
+    /// Runs one task to its end, or to where it suspends the strand.
+    fn run(&mut self, task: NonNull<Link>) -> Flow;
+}
+
+/// How a task's run ended, for the queue it came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flow {
+    /// The task is through; the role is still ours.
+    Done,
+    /// The task waits and keeps the strand; the role is no longer ours.
+    Suspended,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// Nothing was left, and the strand was released.
+    Idle {
+        /// It refuses new tasks, so this was the last one.
+        refusing: bool,
+    },
+    /// A task suspended the strand.
+    Suspended,
+    /// The crew admits no more. The caller still holds the role, with work
+    /// left, and has to hand it off.
+    Exhausted,
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pushed {
+    /// Queued behind a holder or an offer that stands.
+    Queued,
+    /// Queued, and the role is now the caller's.
+    Captured,
+    /// Queued on an idle strand, which is now on offer.
+    Offered {
+        /// The caller has to dispatch a job.
+        dispatch: bool,
+    },
+    /// Not queued: the strand refuses.
+    Refused,
+}
+
+/// Which roles a submitter takes on when it finds them free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Terms {
+    /// An idle strand, and one on offer, with all that is queued there.
+    Any,
+    /// An idle strand only: the submitter runs no task but its own.
+    Own,
+    /// None: the task is left to the pool.
+    None,
+}
+
+/// What a look at the strand without a task in hand found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Look {
+    /// It was idle and is now the caller's.
+    Claimed,
+    /// Its holder is at work: it may soon be idle.
+    Busy,
+    /// No holder is at work on it now, or the queue's order says: queue.
+    Queue,
+    /// It refuses.
+    Refusing,
+}
+
+/// The state word and the backlog.
+#[derive(Debug)]
+pub(crate) struct Strand {
+    word: AtomicPtr<()>,
+    backlog: Backlog,
+}
+
+/// Whether the resource never runs on its callers. It is a setting of the
+/// resource, kept where settings are, and passed to the steps that differ.
+pub(crate) type Pooled = bool;
+
+impl Strand {
+    /// An idle strand. A `pooled` one never takes the fast path.
+    pub(crate) fn new(pooled: Pooled) -> Self {
+        let idle = if pooled {
+            State::IDLE_POOLED
+        } else {
+            State::IDLE
+        };
+        Strand {
+            word: AtomicPtr::new(idle.into_raw()),
+            backlog: Backlog::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        // Acquire: partners with every Release on the word; a caller that
+        // finds the strand ended sees what its last task wrote.
+        State::from_raw(self.word.load(Ordering::Acquire))
+    }
+
+    /// Applies `f` in one step, or nothing where it returns `None`; returns
+    /// the state before.
+    fn update(&self, mut f: impl FnMut(State) -> Option<State>) -> Result<State, State> {
+        let mut now = self.state();
+        loop {
+            let Some(next) = f(now) else { return Err(now) };
+            match self.word.compare_exchange_weak(
+                now.into_raw(),
+                next.into_raw(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok(now),
+                Err(raw) => now = State::from_raw(raw),
+            }
+        }
+    }
+
+    /// The fast path's claim: idle, open, no job pending.
+    ///
+    /// Races with another claim (one wins, the other queues), a push (loses
+    /// to the claim or finds a holder), a close (before: refused; after: the
+    /// task was accepted). All are decided here, by the one word.
+    #[inline(always)]
+    pub(crate) fn try_claim(&self) -> bool {
+        // Acquire: partners with the Release of `try_release` and the AcqRel
+        // of `release`, whose task this one follows.
+        self.word
+            .compare_exchange(
+                State::IDLE.into_raw(),
+                State::HELD.into_raw(),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    /// The fast path's release: nothing was queued, nothing was asked for.
+    ///
+    /// Holder only, with an empty backlog. Fails where a push, a close or a
+    /// job came between; then the holder goes on to [`Strand::drain`].
+    #[inline(always)]
+    pub(crate) fn try_release(&self) -> bool {
+        // Release: partners with the Acquire of the next claim.
+        self.word
+            .compare_exchange(
+                State::HELD.into_raw(),
+                State::IDLE.into_raw(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    /// Looks once, and claims the strand if it is idle (a stale job does not
+    /// matter here).
+    pub(crate) fn look(&self) -> Look {
+        let claimed = self.update(|s| {
+            (s.mode() == Mode::Idle && !s.is_refusing()).then(|| s.with_mode(Mode::Held))
+        });
+        match claimed {
+            Ok(_) => Look::Claimed,
+            Err(s) if s.is_refusing() => Look::Refusing,
+            Err(s) if s.mode() == Mode::Held => Look::Busy,
+            Err(_) => Look::Queue,
+        }
+    }
+
+    /// Queues `task` as the newest, unless the strand refuses.
+    ///
+    /// The claim, the push and the refusal are one step on one word. That is
+    /// what keeps submission order: "idle" is seen only after all that was
+    /// queued has run (G2), and a task is either refused or accounted for (G4).
+    ///
+    /// # Safety
+    /// `task` is a live node in no queue; if it is accepted it stays live
+    /// until it comes out of [`Crew::run`] or [`Strand::sweep`].
+    pub(crate) unsafe fn push(&self, task: NonNull<Link>, terms: Terms, pooled: Pooled) -> Pushed {
+        let mut outcome = Pushed::Refused;
+        let pushed = self.update(|s| {
+            if s.is_refusing() {
+                return None;
+            }
+            let next;
+            (outcome, next) = match (s.mode(), terms) {
+                (Mode::Idle, Terms::Any | Terms::Own) | (Mode::Offered, Terms::Any) => {
+                    (Pushed::Captured, s.with_mode(Mode::Held))
+                }
+                (Mode::Idle, Terms::None) => {
+                    let dispatch = pooled || !s.has_job();
+                    let offered = s.with_mode(Mode::Offered).with_job(true);
+                    (Pushed::Offered { dispatch }, offered)
+                }
+                _ => (Pushed::Queued, s),
+            };
+            // SAFETY: not yet pushed, so the node is still the caller's alone.
+            unsafe { Link::set_next(task, s.head().cast()) };
+            Some(next.with_head(task.as_ptr().cast()))
+        });
+        match pushed {
+            Ok(_) => outcome,
+            Err(_) => Pushed::Refused,
+        }
+    }
+
+    /// Takes the role if it is on offer.
+    pub(crate) fn take_offer(&self) -> bool {
+        self.update(|s| (s.mode() == Mode::Offered).then(|| s.with_mode(Mode::Held)))
+            .is_ok()
+    }
+
+    /// A job for this strand starts, or was dropped: it is no longer pending.
+    /// Takes the role if it is still on offer.
+    pub(crate) fn accept_job(&self, pooled: Pooled) -> bool {
+        let before = self.update(|s| {
+            let s = if pooled { s } else { s.with_job(false) };
+            Some(match s.mode() {
+                Mode::Offered => s.with_mode(Mode::Held),
+                _ => s,
+            })
+        });
+        before.is_ok_and(|s| s.mode() == Mode::Offered)
+    }
+
+    /// Puts the role on offer. Holder only. Returns whether the caller has to
+    /// dispatch a job (a pending one serves as well).
+    pub(crate) fn offer(&self, pooled: Pooled) -> bool {
+        self.update(|s| Some(s.with_mode(Mode::Offered).with_job(true)))
+            .is_ok_and(|s| pooled || !s.has_job())
+    }
+
+    /// Puts the role on offer with no job: the caller has somebody who will
+    /// look for it. Holder only.
+    pub(crate) fn offer_without_job(&self) {
+        let _ = self.update(|s| Some(s.with_mode(Mode::Offered)));
+    }
+
+    /// The role is on offer and nobody is sure to come: orders a job.
+    /// Returns whether the caller has to dispatch it.
+    pub(crate) fn order_job(&self) -> bool {
+        self.update(|s| (s.mode() == Mode::Offered && !s.has_job()).then(|| s.with_job(true)))
+            .is_ok()
+    }
+
+    /// Gives the role to a task that waits. Holder only.
+    pub(crate) fn suspend(&self) {
+        let _ = self.update(|s| Some(s.with_mode(Mode::Suspended)));
+    }
+
+    /// Takes the role back for a task that no longer waits. Only for the one
+    /// who may resume that task.
+    pub(crate) fn unsuspend(&self) {
+        let _ = self.update(|s| {
+            debug_assert_eq!(s.mode(), Mode::Suspended);
+            Some(s.with_mode(Mode::Held))
+        });
+    }
+
+    /// Puts `task` before all that is queued. Holder only.
+    ///
+    /// # Safety
+    /// As for [`Strand::push`].
+    pub(crate) unsafe fn push_front(&self, task: NonNull<Link>) {
+        self.backlog.take().push_front(task);
+    }
+
+    /// From now on every push is refused. Returns the state before.
+    pub(crate) fn refuse(&self) -> State {
+        self.update(|s| Some(s.with_refusing(true)))
+            .unwrap_or(State::IDLE)
+    }
+
+    /// Takes a strand that refuses and is idle.
+    pub(crate) fn claim_refusing(&self) -> bool {
+        self.update(|s| {
+            (s.mode() == Mode::Idle && s.is_refusing()).then(|| s.with_mode(Mode::Held))
+        })
+        .is_ok()
+    }
+
+    /// Accepts again. Holder only.
+    pub(crate) fn reopen(&self) {
+        let _ = self.update(|s| Some(s.with_refusing(false)));
+    }
+
+    /// Takes out all that is queued and not started, oldest first. Anyone may.
+    pub(crate) fn sweep(&self) -> Chain {
+        let mut backlog = self.backlog.take();
+        let newest = self.take_intake();
+        let older = backlog.take_all();
+        // SAFETY: both chains are ours: the one came out of the word, the
+        // other out of the backlog.
+        unsafe {
+            let younger = reverse(newest);
+            Chain(append(older, younger))
+        }
+    }
+
+    fn take_intake(&self) -> *mut Link {
+        self.update(|s| (!s.head().is_null()).then(|| s.with_head(ptr::null_mut())))
+            .map_or(ptr::null_mut(), |s| s.head().cast())
+    }
+
+    /// Is anything queued? Holder only: to others it may be out of date.
+    fn has_next(&self) -> bool {
+        !self.backlog.is_empty() || !self.state().head().is_null()
+    }
+
+    /// The oldest queued task. Holder only.
+    fn next(&self) -> Option<NonNull<Link>> {
+        if let Some(task) = self.backlog.pop() {
+            return Some(task);
+        }
+        self.refill().pop()
+    }
+
+    /// Moves what was pushed into an empty backlog, in order. Holder only.
+    fn refill(&self) -> InHand<'_> {
+        // The backlog is in hand before the intake is taken, so that a sweep
+        // finds each task in one of the two.
+        let mut backlog = self.backlog.take();
+        // SAFETY: the chain came out of the word, so it is ours.
+        backlog.fill(unsafe { reverse(self.take_intake()) });
+        backlog
+    }
+
+    /// The first of the oldest `limit` queued tasks for which `f` has an
+    /// answer. Holder only.
+    pub(crate) fn find<R>(
+        &self,
+        limit: usize,
+        f: impl FnMut(NonNull<Link>) -> Option<R>,
+    ) -> Option<R> {
+        let backlog = if self.backlog.is_empty() {
+            self.refill()
+        } else {
+            self.backlog.take()
+        };
+        backlog.find(limit, f)
+    }
+
+    /// Lets go of the strand if nothing is queued. Holder only.
+    fn release(&self) -> Result<State, ()> {
+        self.update(|s| s.head().is_null().then(|| s.with_mode(Mode::Idle)))
+            .map_err(drop)
+    }
+
+    /// Runs what is queued, oldest first, until nothing is left or the crew
+    /// has done its share. Holder only.
+    pub(crate) fn drain(&self, crew: &mut impl Crew) -> Ended {
+        loop {
+            if !self.has_next() {
+                // A push between the two looks makes the release fail.
+                match self.release() {
+                    Ok(before) => {
+                        return Ended::Idle {
+                            refusing: before.is_refusing(),
+                        };
+                    }
+                    Err(()) => continue,
+                }
+            }
+            if !crew.admits() {
+                return Ended::Exhausted;
+            }
+            // `None`: a sweep came between.
+            if let Some(task) = self.next() {
+                if crew.run(task) == Flow::Suspended {
+                    return Ended::Suspended;
+                }
+            }
+        }
+    }
+}
+
+/// Tasks that came out of a queue, oldest first.
+#[derive(Debug)]
+pub(crate) struct Chain(*mut Link);
+
+impl Iterator for Chain {
+    type Item = NonNull<Link>;
+
+    fn next(&mut self) -> Option<NonNull<Link>> {
+        let first = NonNull::new(self.0)?;
+        // SAFETY: the chain's nodes are live and nobody else's; the link is
+        // read before the node is given out.
+        self.0 = unsafe { Link::next(first) };
+        Some(first)
+    }
+}
+
+/// # Safety
+/// Both chains are live and the caller's alone.
+unsafe fn append(first: *mut Link, second: *mut Link) -> *mut Link {
+    let Some(mut last) = NonNull::new(first) else {
+        return second;
+    };
+    // SAFETY: every node up to the end is part of the caller's chain.
+    unsafe {
+        while let Some(next) = NonNull::new(Link::next(last)) {
+            last = next;
+        }
+        Link::set_next(last, second);
+    }
+    first
+}

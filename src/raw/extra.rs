@@ -1,0 +1,82 @@
+//! What most resources never need: settings of their own, rare counters, who
+//! awaits the end. Kept behind one pointer and made at the first need.
+
+use crate::sync::{Counter, Mutex, lock};
+use core::task::Waker;
+use core::time::Duration;
+
+/// Settings of one resource; `None` means the scheduler's.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) capture_limit: Option<usize>,
+    pub(crate) capture_time: Option<Duration>,
+    /// Never run on the caller.
+    pub(crate) pooled: bool,
+    /// A panic keeps later tasks out.
+    pub(crate) poison: bool,
+}
+
+impl Settings {
+    pub(crate) fn is_default(&self) -> bool {
+        let Settings {
+            name,
+            capture_limit,
+            capture_time,
+            pooled,
+            poison,
+        } = self;
+        name.is_none() && capture_limit.is_none() && capture_time.is_none() && !pooled && !poison
+    }
+}
+
+/// Why a strand refuses. Both may hold; closed then comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) closed: bool,
+    pub(crate) poisoned: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) settings: Settings,
+    /// Changed together with the strand's refusing bit, under this lock.
+    /// Submitting takes it only to say why it was refused.
+    pub(crate) refusal: Mutex<Refusal>,
+    pub(crate) ended: Listeners,
+
+    pub(crate) panicked: Counter,
+    pub(crate) rejected: Counter,
+    /// Cancelled through their handle.
+    pub(crate) cancelled: Counter,
+    /// Of those, the ones whose remains are still queued.
+    pub(crate) remains: Counter,
+    /// Taken out of the queue unrun, many at once.
+    pub(crate) swept: Counter,
+}
+
+/// Wakers of those who await an event that happens once.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners(Mutex<Vec<(usize, Waker)>>);
+
+impl Listeners {
+    /// Sets the waker that is kept under `key`.
+    pub(crate) fn listen(&self, key: usize, waker: &Waker) {
+        let mut list = lock(&self.0);
+        match list.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, old)) => old.clone_from(waker),
+            None => list.push((key, waker.clone())),
+        }
+    }
+
+    pub(crate) fn forget(&self, key: usize) {
+        lock(&self.0).retain(|(k, _)| *k != key);
+    }
+
+    pub(crate) fn notify(&self) {
+        let list = core::mem::take(&mut *lock(&self.0));
+        for (_, waker) in list {
+            crate::raw::panics::wake(waker);
+        }
+    }
+}

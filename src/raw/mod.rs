@@ -1,0 +1,26 @@
+//! The protocol, and all unsafe code but for `sync`'s shims.
+//!
+//! From the bottom up: [`state`] (the word), [`queue`] (links), [`drain`] (the
+//! state machine over both), [`task`] (one queued closure), [`suspend`] (tasks
+//! that wait), [`context`] and [`deadlock`] (what this thread is inside of),
+//! [`inner`] (the allocation behind a resource), [`shift`] (one
+//! thread's turn at draining it), [`wait`] and [`linger`] (waiting for it),
+//! [`host`] (the way to the pool).
+
+#![allow(unsafe_code)]
+
+pub(crate) mod context;
+pub(crate) mod deadlock;
+pub(crate) mod drain;
+pub(crate) mod extra;
+pub(crate) mod host;
+pub(crate) mod inner;
+pub(crate) mod linger;
+pub(crate) mod panics;
+pub(crate) mod queue;
+pub(crate) mod shift;
+pub(crate) mod spans;
+pub(crate) mod state;
+pub(crate) mod suspend;
+pub(crate) mod task;
+pub(crate) mod wait;

@@ -1,0 +1,189 @@
+//! One thread's turn at draining a resource: what it runs, how, and for how long.
+
+use crate::raw::context;
+use crate::raw::inner::{Core, Owner, Value};
+use crate::raw::drain::{Crew, Flow};
+use crate::raw::queue::Link;
+use crate::raw::spans;
+use crate::raw::task::{Awaited, Queued, Ran};
+use core::ptr::{self, NonNull};
+use core::time::Duration;
+use std::time::Instant;
+
+/// How long a shift lasts. The first task is always admitted where one was
+/// promised: a hand-off makes progress (G7).
+#[derive(Clone, Copy)]
+enum Budget<'a> {
+    /// A captured submitter: so many more tasks, and none after the capture time.
+    Captured { left: usize },
+    /// A thread that blocks for `task` runs what stands before it anyway;
+    /// after it, as if captured.
+    Waiter { task: &'a dyn Awaited, left: usize },
+    /// A worker: until others wait and the quantum is over.
+    Worker { since: Instant },
+    /// Until nothing is left.
+    Endless,
+}
+
+/// A thread at work on a resource. It is what the drain reports to.
+pub(crate) struct Shift<'a> {
+    owner: &'a dyn Owner,
+    core: &'a Core<dyn Value>,
+    budget: Budget<'a>,
+    /// The thread's own task, for which it need not lend itself.
+    own: *const Link,
+    /// When the capture began, and how long it may last.
+    since: Option<Instant>,
+    capture_time: Duration,
+    /// The last reading of the clock, while the thread lends itself.
+    now: Option<Instant>,
+    ran: usize,
+    _spans: spans::Detached,
+}
+
+impl<'a> Shift<'a> {
+    fn new(owner: &'a dyn Owner, budget: Budget<'a>, own: *const Link) -> Self {
+        let core = owner.core();
+        let limits = &core.host().limits;
+        Shift {
+            owner,
+            core,
+            budget,
+            own,
+            since: None,
+            capture_time: core.settings().capture_time.unwrap_or(limits.capture_time),
+            now: None,
+            ran: 0,
+            _spans: spans::detach(),
+        }
+    }
+
+    fn capture_limit(core: &Core<dyn Value>) -> usize {
+        core.settings()
+            .capture_limit
+            .unwrap_or(core.host().limits.capture_limit)
+    }
+
+    /// A submitter that came to hold the role: after its own task ran, or with
+    /// it queued as `own`. Inside a task of another resource it runs no task
+    /// but its own (G6).
+    pub(crate) fn submitter(owner: &'a dyn Owner, own: Option<NonNull<Link>>) -> Self {
+        let limit = match context::depth() {
+            0 => Self::capture_limit(owner.core()),
+            _ => 1,
+        };
+        let left = if own.is_some() { limit } else { limit - 1 };
+        let own = own.map_or(ptr::null(), |link| link.as_ptr().cast_const());
+        Self::new(owner, Budget::Captured { left }, own)
+    }
+
+    /// A thread that blocks for `task` and takes the role meanwhile.
+    pub(crate) fn waiter(owner: &'a dyn Owner, task: &'a dyn Awaited) -> Self {
+        let left = match context::depth() {
+            0 => Self::capture_limit(owner.core()),
+            _ => 0,
+        };
+        Self::new(owner, Budget::Waiter { task, left }, task.link())
+    }
+
+    pub(crate) fn worker(owner: &'a dyn Owner) -> Self {
+        let since = Instant::now();
+        Self::new(owner, Budget::Worker { since }, ptr::null())
+    }
+
+    pub(crate) fn endless(owner: &'a dyn Owner) -> Self {
+        Self::new(owner, Budget::Endless, ptr::null())
+    }
+
+    /// May a captured thread, with `left` tasks to go, start another?
+    ///
+    /// It starts lending itself here; [`Shift::account`] ends that.
+    fn admits_captured(&mut self, left: usize) -> bool {
+        if left == 0 {
+            return false;
+        }
+        let now = *self.now.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert(now);
+        // With its own task still queued, a submitter's first is never late.
+        let promised = self.ran == 0 && !self.own.is_null();
+        promised || now.saturating_duration_since(since) < self.capture_time
+    }
+
+    /// A task ran. Adds the time to what was lent, unless it was the thread's own.
+    fn account(&mut self, is_own: bool) {
+        let Some(before) = self.now else { return };
+        let now = Instant::now();
+        self.now = Some(now);
+        if !is_own {
+            let nanos = now.saturating_duration_since(before).as_nanos();
+            let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+            self.core.counters.lent.bump_by(nanos);
+        }
+    }
+}
+
+impl Crew for Shift<'_> {
+    fn admits(&mut self) -> bool {
+        let admitted = match self.budget {
+            Budget::Captured { left } => self.admits_captured(left),
+            Budget::Waiter { task, .. } if !task.is_complete() => true,
+            Budget::Waiter { left, .. } => self.admits_captured(left),
+            Budget::Worker { since } => {
+                let host = self.core.host();
+                self.ran == 0
+                    || !host.dispatch.others_wait()
+                    || since.elapsed() < host.limits.quantum
+            }
+            Budget::Endless => true,
+        };
+        if admitted {
+            self.ran += 1;
+            if let Budget::Captured { left } | Budget::Waiter { left, .. } = &mut self.budget {
+                *left = left.saturating_sub(1);
+            }
+        }
+        admitted
+    }
+
+    fn run(&mut self, link: NonNull<Link>) -> Flow {
+        // SAFETY: the drain took it out of the queue.
+        let task = unsafe { Queued::from_link(link) };
+        if !task.claim() {
+            self.core.note_remains();
+            task.leave();
+            return Flow::Done;
+        }
+        let is_own = ptr::eq(link.as_ptr(), self.own);
+        let panicked = loop {
+            let ran = context::enter(self.core.id(), !is_own, || {
+                let _span = task.meta().map(|meta| meta.span.enter());
+                // SAFETY: the role makes the value ours, and the task came
+                // from the queue of the resource that it was made for.
+                unsafe { task.run(self.core.value()) }
+            });
+            match ran {
+                Ran::Returned => break false,
+                Ran::Panicked => break true,
+                Ran::Suspended(suspension) => {
+                    // From `suspend` on the role is the task's; if it was
+                    // resumed meanwhile, we take it back and go on.
+                    task.suspended();
+                    self.core.strand().suspend();
+                    if suspension.park(self.owner.share(), link) {
+                        core::mem::forget(task);
+                        return Flow::Suspended;
+                    }
+                    self.core.strand().unsuspend();
+                    task.claim();
+                }
+            }
+        };
+        if panicked {
+            self.core.note_panic(task.meta().and_then(|meta| meta.name));
+        }
+        self.account(is_own);
+        self.core.note_finished();
+        task.complete();
+        Flow::Done
+    }
+}

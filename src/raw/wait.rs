@@ -1,0 +1,93 @@
+//! How a thread waits for a task: it looks a few times, takes the role where
+//! that is on offer, and parks.
+//!
+//! It is told through the same waker slot as a future is, so there is one
+//! waiting core: a thread's waker unparks it.
+
+use crate::raw::context;
+use crate::raw::inner::{Owner, dispatch_job, drain};
+use crate::raw::linger::Turns;
+use crate::raw::shift::Shift;
+use crate::raw::task::Awaited;
+use crate::sync::{Arc, thread, thread_local};
+use core::task::Waker;
+use std::task::Wake;
+use std::time::Instant;
+
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn new_waker() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
+}
+
+/// A waker that unparks this thread.
+pub(crate) fn thread_waker() -> Waker {
+    thread_local! {
+        static WAKER: Waker = new_waker();
+    }
+    // While the thread's locals are being dropped there is no cached one.
+    WAKER
+        .try_with(Waker::clone)
+        .unwrap_or_else(|_| new_waker())
+}
+
+/// Blocks until unparked or, at the latest, until `deadline`. `false`: it has passed.
+pub(crate) fn park_until(deadline: Option<Instant>) -> bool {
+    let Some(deadline) = deadline else {
+        context::block(thread::park);
+        return true;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return false;
+    }
+    #[cfg(not(captor_loom))]
+    context::block(|| thread::park_timeout(left));
+    // loom has no clock.
+    #[cfg(captor_loom)]
+    thread::park();
+    true
+}
+
+/// Waits until `task` of `owner`'s resource is complete; `false` if `deadline`
+/// comes first.
+pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Instant>) -> bool {
+    let core = owner.core();
+    let helps = !core.settings().pooled;
+    let mut turns = Turns::new(true);
+    let mut asked = false;
+    let complete = loop {
+        if task.is_complete() {
+            break true;
+        }
+        if helps && core.strand().take_offer() {
+            drain(owner, Shift::waiter(owner, task));
+            continue;
+        }
+        if turns.take() {
+            continue;
+        }
+        if task.register_thread(&thread_waker()) && !park_until(deadline) {
+            break task.is_complete();
+        }
+        asked |= task.was_asked();
+    };
+    task.withdraw();
+    task.settle();
+    // A role that was offered through this task must not be left lying: if
+    // nobody took it, the pool is to have it.
+    if (task.was_asked() || asked) && core.strand().order_job() {
+        dispatch_job(owner);
+    }
+    complete
+}

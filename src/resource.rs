@@ -1,0 +1,684 @@
+//! [`Resource`]: a value and the tasks on it; submission.
+
+use crate::builder::ResourceBuilder;
+use crate::completion::Completion;
+use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
+use crate::raw::context::{self, MAX_DEPTH};
+use crate::raw::deadlock;
+use crate::raw::inner::{Core, Lingered, Patience, Refused, TaskName, Value};
+use crate::raw::panics;
+use crate::raw::task::Meta;
+use crate::scheduler::Scheduler;
+use crate::stats::ResourceStats;
+use crate::sync::{Arc, Weak};
+use crate::termination::{self, Closed};
+use std::fmt;
+use std::time::Duration;
+
+/// A value that many threads change by closures, one at a time, in order.
+///
+/// A `Resource` is a handle; clones refer to the same value. The value is
+/// dropped when the last handle is gone and all that was submitted has run.
+///
+/// | call | waits | for |
+/// |---|---|---|
+/// | [`with`](Self::with) | blocks | a result now, by a closure that may borrow |
+/// | [`submit`](Self::submit) | no | a [`Completion`] to await, wait for, or cancel |
+/// | [`try_submit`](Self::try_submit) | no | the same; a refused closure comes back |
+/// | [`execute`](Self::execute) | no | fire and forget |
+///
+/// If nothing is queued or running, each of them runs the closure at once on
+/// the calling thread. Otherwise it is queued, and a thread that is at work on
+/// the resource anyway runs it. After its own closure the caller may find
+/// itself *captured*: it then runs closures that others queued meanwhile, up to
+/// the [capture limit](ResourceBuilder::capture_limit).
+///
+/// # Order
+///
+/// If one submission returned before another began, on whatever threads, its
+/// task runs first and the later one sees what it wrote.
+///
+/// # Inside a task
+///
+/// A task may submit to its own resource: the new task runs after it. It may
+/// submit to others; they run at once where they are idle, up to a depth of
+/// eight. It must not wait for its own resource: that returns
+/// [`TaskError::WouldDeadlock`].
+///
+/// # Example
+///
+/// ```
+/// use captor::Resource;
+///
+/// let inbox = Resource::new(Vec::new());
+/// std::thread::scope(|s| {
+///     for n in 0..4 {
+///         let inbox = &inbox;
+///         s.spawn(move || inbox.execute(move |messages| messages.push(n)));
+///     }
+/// });
+/// let mut all = inbox.with(|messages| messages.clone())?;
+/// all.sort();
+/// assert_eq!(all, [0, 1, 2, 3]);
+/// # Ok::<(), captor::TaskError>(())
+/// ```
+pub struct Resource<T> {
+    core: Arc<Core<T>>,
+}
+
+impl<T: Send + 'static> Resource<T> {
+    /// Wraps a value, with default settings and the
+    /// [global scheduler](Scheduler::global). One allocation, 96 bytes beyond
+    /// the value; no thread is started.
+    ///
+    /// ```
+    /// let total = captor::Resource::new(0_u64);
+    /// ```
+    pub fn new(value: T) -> Self {
+        Scheduler::global().resource(value)
+    }
+
+    /// Submits `f` and returns the future of its result.
+    ///
+    /// Never waits for another thread. On an idle resource `f` runs **on this
+    /// thread, before `submit` returns, under whatever locks the caller
+    /// holds** (unless [`Dispatch::Pool`](crate::Dispatch::Pool) is set), and
+    /// nothing is allocated; else it is queued with one allocation.
+    ///
+    /// # Errors
+    /// Through the completion: [`TaskError::Closed`] or
+    /// [`TaskError::Poisoned`] if the resource refused, in which case `f` is
+    /// dropped here, and [`TaskError::Panicked`] if `f` panicked.
+    ///
+    /// # Cancellation
+    /// See [`Completion`].
+    ///
+    /// ```
+    /// use captor::Resource;
+    ///
+    /// let cache = Resource::new(std::collections::HashMap::new());
+    /// cache.execute(|c| drop(c.insert("k", 1)))?;
+    /// let hit = cache.submit(|c| c.get("k").copied());
+    /// assert_eq!(hit.wait()?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn submit<R, F>(&self, f: F) -> Completion<R>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.submit_named(f, None)
+    }
+
+    /// [`submit`](Self::submit), but a closure that is refused comes back.
+    ///
+    /// # Errors
+    /// [`TrySubmitError`], with the closure, if the resource is closed or poisoned.
+    ///
+    /// ```
+    /// use captor::{Resource, TrySubmitError};
+    ///
+    /// let r = Resource::new(5);
+    /// assert_eq!(r.try_submit(|n| *n).unwrap().wait(), Ok(5));
+    /// r.close();
+    /// assert!(matches!(r.try_submit(|n| *n), Err(TrySubmitError::Closed(_))));
+    /// ```
+    #[inline]
+    pub fn try_submit<R, F>(&self, f: F) -> Result<Completion<R>, TrySubmitError<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.try_inline(f, None) {
+            Ok(outcome) => Ok(Completion::ready(outcome)),
+            Err(f) => self
+                .submit_busy(f, None)
+                .map_err(|(error, f)| TrySubmitError::new(error, f)),
+        }
+    }
+
+    /// Submits `f` and forgets about it: its result is dropped where it ran,
+    /// and a panic is reported through `tracing` and in the
+    /// [statistics](Self::stats). Never waits for another thread.
+    ///
+    /// Once very many tasks are queued (16,384), each call yields a few times
+    /// to let the resource catch up.
+    ///
+    /// # Errors
+    /// [`SubmitError`] if the resource is closed or poisoned; `f` is dropped.
+    ///
+    /// ```
+    /// let hits = captor::Resource::new(0);
+    /// hits.execute(|n| *n += 1)?;
+    /// # Ok::<(), captor::SubmitError>(())
+    /// ```
+    #[inline]
+    pub fn execute<R, F>(&self, f: F) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+    {
+        self.execute_named(f, None)
+    }
+
+    /// Runs `f` and blocks for its result. `f` may borrow from the caller.
+    /// Nothing is allocated.
+    ///
+    /// Where the resource is idle this is what `lock` is with a mutex. Where
+    /// it is busy, `f` is queued from this stack frame, and the thread helps
+    /// with what is queued before it or sleeps.
+    ///
+    /// # Errors
+    /// [`TaskError::WouldDeadlock`], before anything is queued, inside a task
+    /// of the same resource or of one that waits for it; otherwise as for
+    /// [`submit`](Self::submit).
+    ///
+    /// ```
+    /// let r = captor::Resource::new(vec![3, 1, 2]);
+    /// let limit = 2;
+    /// let above = r.with(|v| v.iter().filter(|n| **n > limit).count())?;
+    /// assert_eq!(above, 1);
+    /// # Ok::<(), captor::TaskError>(())
+    /// ```
+    #[inline]
+    pub fn with<R, F>(&self, f: F) -> Result<R, TaskError>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        match self.core.try_run(f, None) {
+            Ok(outcome) => outcome,
+            Err(f) => self.with_busy(f),
+        }
+    }
+
+    /// A task with attributes.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(0);
+    /// r.task().name("bump").execute(|n| *n += 1)?;
+    /// # Ok::<(), captor::SubmitError>(())
+    /// ```
+    pub fn task(&self) -> TaskBuilder<'_, T> {
+        TaskBuilder {
+            resource: self,
+            name: None,
+        }
+    }
+
+    #[inline(always)]
+    fn try_inline<R, F>(&self, f: F, name: TaskName) -> Result<Result<R, TaskError>, F>
+    where
+        F: FnOnce(&mut T) -> R,
+    {
+        if context::depth() < MAX_DEPTH {
+            self.core.try_run(f, name)
+        } else {
+            Err(f)
+        }
+    }
+
+    #[inline]
+    fn submit_named<R, F>(&self, f: F, name: TaskName) -> Completion<R>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.try_inline(f, name) {
+            Ok(outcome) => Completion::ready(outcome),
+            Err(f) => self
+                .submit_busy(f, name)
+                .unwrap_or_else(|(error, f)| Completion::ready(Err(refused(error, f)))),
+        }
+    }
+
+    #[inline]
+    fn execute_named<R, F>(&self, f: F, name: TaskName) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+    {
+        let f = |value: &mut T| drop(f(value));
+        match self.try_inline(f, name) {
+            Ok(outcome) => {
+                panics::drop_outcome(outcome);
+                Ok(())
+            }
+            Err(f) => self.execute_busy(f, name),
+        }
+    }
+
+    #[cold]
+    fn submit_busy<R, F>(&self, f: F, name: TaskName) -> Result<Completion<R>, Refused<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.core.linger(f, name, goes_on()) {
+            Ok(outcome) => Ok(Completion::ready(outcome)),
+            Err(Lingered::Refused(refused)) => Err(refused),
+            Err(Lingered::Queue(f)) => {
+                let task = self.core.queue(f, Meta::current(name))?;
+                let core = Arc::downgrade(&self.core) as Weak<Core<dyn Value>>;
+                Ok(Completion::queued(task, core))
+            }
+        }
+    }
+
+    #[cold]
+    fn execute_busy<F>(&self, f: F, name: TaskName) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) + Send + 'static,
+    {
+        let refused = match self.core.linger(f, name, goes_on()) {
+            Ok(outcome) => {
+                panics::drop_outcome(outcome);
+                return Ok(());
+            }
+            Err(Lingered::Refused(refused)) => refused,
+            Err(Lingered::Queue(f)) => match self.core.queue_detached(f, Meta::current(name)) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            },
+        };
+        let (error, f) = refused;
+        panics::contain("drop of a refused closure", || drop(f));
+        Err(error)
+    }
+
+    #[cold]
+    fn with_busy<R, F>(&self, f: F) -> Result<R, TaskError>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        if context::holds(self.core.id()) {
+            drop_closure(f)?;
+            return Err(TaskError::WouldDeadlock);
+        }
+        let f = match self.core.linger(f, None, Patience::Blocks) {
+            Ok(outcome) => return outcome,
+            Err(Lingered::Refused((error, f))) => return Err(refused(error, f)),
+            Err(Lingered::Queue(f)) => f,
+        };
+        let Ok(_wait) = deadlock::Wait::begin(self.core.id()) else {
+            drop_closure(f)?;
+            return Err(TaskError::WouldDeadlock);
+        };
+        match self.core.queue_and_wait(f, Meta::current(None)) {
+            Ok(outcome) => outcome,
+            Err((error, f)) => Err(refused(error, f)),
+        }
+    }
+
+    /// Refuses every task from now on. What was accepted before still runs.
+    ///
+    /// A submission that races with this is either refused or accounted for.
+    /// May be called from anywhere, from inside a task too, and more than once.
+    ///
+    /// ```
+    /// use captor::{Resource, SubmitError};
+    /// let r = Resource::new(0);
+    /// r.close();
+    /// assert_eq!(r.execute(|n| *n += 1), Err(SubmitError::Closed));
+    /// ```
+    pub fn close(&self) {
+        self.core.close();
+    }
+
+    /// Has [`close`](Self::close) been called?
+    ///
+    /// ```
+    /// assert!(!captor::Resource::new(()).is_closed());
+    /// ```
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Resolves once the resource is closed and nothing is queued or running.
+    /// Does not close it.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let r = captor::Resource::new(());
+    /// r.close();
+    /// r.closed().await;
+    /// # });
+    /// ```
+    pub fn closed(&self) -> Closed {
+        Closed::new(Arc::clone(&self.core) as Arc<Core<dyn Value>>)
+    }
+
+    /// Blocks until the resource is closed and nothing is queued or running,
+    /// for `timeout` at most. `false` if it was not so by then, and at once
+    /// inside a task of this resource, which would wait for itself.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let r = captor::Resource::new(());
+    /// assert!(!r.wait_closed(Duration::from_millis(1)));
+    /// r.close();
+    /// assert!(r.wait_closed(Duration::from_secs(1)));
+    /// ```
+    #[must_use = "whether it was closed in time is the answer"]
+    pub fn wait_closed(&self, timeout: Duration) -> bool {
+        let core = Arc::clone(&self.core) as Arc<Core<dyn Value>>;
+        termination::wait(core, timeout)
+    }
+
+    /// Cancels what is queued and has not started; returns how many tasks that
+    /// were. Their closures are dropped here, their completions resolve to
+    /// [`TaskError::Cancelled`] before this returns, threads blocked in
+    /// [`with`](Self::with) among them. O(tasks queued).
+    ///
+    /// ```
+    /// use captor::{Dispatch, Resource, TaskError};
+    /// use std::sync::mpsc;
+    ///
+    /// let r = Resource::builder().dispatch(Dispatch::Pool).build(())?;
+    /// let (go, gate) = mpsc::channel::<()>();
+    /// let (started, running) = mpsc::channel();
+    /// r.execute(move |_| {
+    ///     started.send(()).unwrap();
+    ///     gate.recv()
+    /// })?;
+    /// running.recv().unwrap();
+    /// let second = r.submit(|_| ());
+    /// assert_eq!(r.cancel_pending(), 1);
+    /// assert_eq!(second.wait(), Err(TaskError::Cancelled));
+    /// # drop(go);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancel_pending(&self) -> usize {
+        self.core.cancel_pending()
+    }
+
+    /// Heals a resource that a panic poisoned
+    /// ([`PanicPolicy::Poison`](crate::PanicPolicy::Poison)): runs `f` on the
+    /// value, to repair it, and then lets tasks in again. (A closed resource
+    /// stays closed.)
+    ///
+    /// # Errors
+    /// [`HealError::NotPoisoned`], [`HealError::Busy`] from inside a task of
+    /// the resource, and [`HealError::Panicked`] if `f` panicked; it stays
+    /// poisoned then.
+    ///
+    /// ```
+    /// use captor::{PanicPolicy, Resource, TaskError};
+    ///
+    /// let r = Resource::builder().panic_policy(PanicPolicy::Poison).build(1)?;
+    /// let _ = r.with(|n| {
+    ///     *n = -1;
+    ///     panic!("half done");
+    /// });
+    /// assert_eq!(r.with(|n| *n), Err(TaskError::Poisoned));
+    /// r.clear_poison(|n| *n = 0)?;
+    /// assert_eq!(r.with(|n| *n), Ok(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_poison<R>(&self, f: impl FnOnce(&mut T) -> R) -> Result<R, HealError> {
+        self.core.heal(f)
+    }
+
+    /// Did a panic poison the resource?
+    ///
+    /// ```
+    /// assert!(!captor::Resource::new(()).is_poisoned());
+    /// ```
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.core.refusal().poisoned
+    }
+
+    /// A snapshot of its counters.
+    ///
+    /// ```
+    /// assert_eq!(captor::Resource::new(()).stats().submitted, 0);
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> ResourceStats {
+        let tally = self.core.tally();
+        ResourceStats {
+            outstanding: tally.outstanding,
+            max_outstanding: tally.max_outstanding,
+            submitted: tally.submitted,
+            completed: tally.completed,
+            panicked: tally.panicked,
+            cancelled: tally.cancelled,
+            expired: 0,
+            rejected: tally.rejected,
+            handoffs: tally.handoffs,
+            lent: Duration::from_nanos(tally.lent_nanos),
+        }
+    }
+
+    /// The name it was [built with](ResourceBuilder::name).
+    ///
+    /// ```
+    /// let r = captor::Resource::builder().name("topics").build(())?;
+    /// assert_eq!(r.name(), Some("topics"));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.core.name()
+    }
+
+    /// Is the calling code part of a task of this very resource?
+    ///
+    /// True also in what such a task calls, nested tasks of other resources
+    /// that run on its thread included.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(());
+    /// let inside = r.clone();
+    /// assert_eq!(r.with(move |_| inside.is_current()), Ok(true));
+    /// assert!(!r.is_current());
+    /// ```
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.core.is_current()
+    }
+
+    /// A handle that does not keep the value alive.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(1);
+    /// let weak = r.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(r);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    #[must_use]
+    pub fn downgrade(&self) -> WeakResource<T> {
+        WeakResource {
+            core: Arc::downgrade(&self.core),
+        }
+    }
+}
+
+impl Resource<()> {
+    /// Settings for a resource; the value comes last, in
+    /// [`build`](ResourceBuilder::build).
+    ///
+    /// ```
+    /// use captor::Resource;
+    /// let r = Resource::builder().name("sessions").capture_limit(4).build(vec![1])?;
+    /// assert_eq!(r.with(|v| v.len()), Ok(1));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn builder() -> ResourceBuilder {
+        ResourceBuilder::new()
+    }
+}
+
+impl<T> Resource<T> {
+    pub(crate) fn from_core(core: Arc<Core<T>>) -> Self {
+        Resource { core }
+    }
+
+    #[cfg(test)]
+    #[allow(dead_code)]
+    pub(crate) fn core(&self) -> &Arc<Core<T>> {
+        &self.core
+    }
+}
+
+/// How a submission goes that does not block.
+fn goes_on() -> Patience {
+    if context::depth() < MAX_DEPTH {
+        Patience::GoesOn
+    } else {
+        Patience::TooDeep
+    }
+}
+
+/// Drops a closure that will not run, and says why; a panic in its drop is
+/// what its caller gets then.
+fn refused<F>(error: SubmitError, f: F) -> TaskError {
+    match drop_closure(f) {
+        Ok(()) => error.into(),
+        Err(panicked) => panicked,
+    }
+}
+
+fn drop_closure<F>(f: F) -> Result<(), TaskError> {
+    panics::catch(|| drop(f)).map_err(TaskError::Panicked)
+}
+
+impl<T> Clone for Resource<T> {
+    fn clone(&self) -> Self {
+        Resource {
+            core: Arc::clone(&self.core),
+        }
+    }
+}
+
+impl<T: Send + Default + 'static> Default for Resource<T> {
+    fn default() -> Self {
+        Resource::new(T::default())
+    }
+}
+
+impl<T: Send + 'static> From<T> for Resource<T> {
+    fn from(value: T) -> Self {
+        Resource::new(value)
+    }
+}
+
+impl<T> fmt::Debug for Resource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("name", &self.core.name())
+            .field("state", &self.core.strand().state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle to a [`Resource`] that does not keep its value alive; from
+/// [`Resource::downgrade`].
+///
+/// ```
+/// use captor::{Resource, WeakResource};
+///
+/// let parent = Resource::new("root");
+/// let child: Resource<WeakResource<&str>> = Resource::new(parent.downgrade());
+/// let up = child.with(|up| up.upgrade())?.unwrap();
+/// assert_eq!(up.with(|name| *name), Ok("root"));
+/// # Ok::<(), captor::TaskError>(())
+/// ```
+pub struct WeakResource<T> {
+    core: Weak<Core<T>>,
+}
+
+impl<T> WeakResource<T> {
+    /// The resource, if a handle to it or a task of it is left.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(1);
+    /// assert!(r.downgrade().upgrade().is_some());
+    /// ```
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Resource<T>> {
+        self.core.upgrade().map(Resource::from_core)
+    }
+}
+
+impl<T> Clone for WeakResource<T> {
+    fn clone(&self) -> Self {
+        WeakResource {
+            core: Weak::clone(&self.core),
+        }
+    }
+}
+
+impl<T> fmt::Debug for WeakResource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakResource(..)")
+    }
+}
+
+/// Attributes of one task, then its submission; from [`Resource::task`].
+///
+/// ```
+/// let r = captor::Resource::new(0);
+/// let done = r.task().name("refill").submit(|n| *n += 1);
+/// done.wait()?;
+/// # Ok::<(), captor::TaskError>(())
+/// ```
+#[must_use = "nothing is submitted until `submit` or `execute`"]
+pub struct TaskBuilder<'a, T> {
+    resource: &'a Resource<T>,
+    name: TaskName,
+}
+
+impl<T: Send + 'static> TaskBuilder<'_, T> {
+    /// What the task is called in the log. Default: no name. A named task that
+    /// is queued takes a second, small allocation.
+    ///
+    /// ```
+    /// captor::Resource::new(0).task().name("bump").execute(|n| *n += 1)?;
+    /// # Ok::<(), captor::SubmitError>(())
+    /// ```
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// [`Resource::submit`] with these attributes.
+    ///
+    /// ```
+    /// assert_eq!(captor::Resource::new(4).task().submit(|n| *n).wait(), Ok(4));
+    /// ```
+    pub fn submit<R, F>(self, f: F) -> Completion<R>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.resource.submit_named(f, self.name)
+    }
+
+    /// [`Resource::execute`] with these attributes.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```
+    /// captor::Resource::new(4).task().execute(|n| *n += 1)?;
+    /// # Ok::<(), captor::SubmitError>(())
+    /// ```
+    pub fn execute<R, F>(self, f: F) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+    {
+        self.resource.execute_named(f, self.name)
+    }
+}
+
+impl<T> fmt::Debug for TaskBuilder<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskBuilder")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,457 @@
+//! [`Scheduler`]: who runs what resources hand off, and their settings.
+
+use crate::error::BuildError;
+use crate::pool::{MAX_WORKERS, Observer, Pool, spawn_thread};
+use crate::raw::extra::Settings;
+use crate::raw::host::{Dispatch, Host, Job, Limits};
+use crate::raw::inner::Core;
+use crate::raw::panics;
+use crate::resource::Resource;
+use crate::stats::SchedulerStats;
+use crate::sync::{Arc, Counter, OnceLock};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Runs hand-offs somewhere else than on captor's own pool.
+///
+/// Every `Fn(Job) + Send + Sync + 'static` is one:
+///
+/// ```
+/// use captor::{Job, Scheduler};
+///
+/// let scheduler = Scheduler::builder()
+///     .executor(|job: Job| drop(std::thread::spawn(|| job.run())))
+///     .build()?;
+/// assert_eq!(scheduler.resource(1).with(|n| *n), Ok(1));
+/// # Ok::<(), captor::BuildError>(())
+/// ```
+///
+/// With rayon it is `|job: Job| rayon::spawn(|| job.run())`, with tokio
+/// `move |job: Job| { handle.spawn_blocking(|| job.run()); }`.
+///
+/// A job that is refused (dropped, or lost in a panic of `execute`) goes to
+/// the built-in pool, so its resource's tasks run all the same. One that is
+/// kept and never run, or leaked, holds them up.
+pub trait Executor: Send + Sync + 'static {
+    /// Has `job` [run](Job::run) soon, on another thread. Called on the
+    /// thread that hands off, often a submitter's: it should not block.
+    fn execute(&self, job: Job);
+}
+
+impl<F: Fn(Job) + Send + Sync + 'static> Executor for F {
+    fn execute(&self, job: Job) {
+        self(job);
+    }
+}
+
+/// Runs what resources hand off, on a pool of workers or an [`Executor`].
+///
+/// Most programs need only the [global](Scheduler::global) one, which every
+/// [`Resource::new`] uses. Another one separates workloads, or has other
+/// settings. It lives as long as a handle or a resource of it does.
+///
+/// ```
+/// use captor::Scheduler;
+/// use std::time::Duration;
+///
+/// let scheduler = Scheduler::builder()
+///     .workers(2)
+///     .thread_name("index")
+///     .capture_limit(32)
+///     .build()?;
+/// let index = scheduler.resource(Vec::new());
+/// index.with(|i| i.push(1))?;
+/// assert!(scheduler.shutdown(Duration::from_secs(1)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Scheduler {
+    host: Arc<Host>,
+    pool: Option<Observer>,
+}
+
+/// Name of the variable that sets the size of the global pool.
+const WORKERS_VAR: &str = "CAPTOR_WORKERS";
+
+impl Scheduler {
+    /// The scheduler of every resource that is not given another.
+    ///
+    /// It has as many workers as the machine has CPUs for this process, or
+    /// `CAPTOR_WORKERS` (1 to 1024), read when it is first used. A value that
+    /// is not such a number is reported as an error through `tracing` and
+    /// otherwise ignored.
+    ///
+    /// ```
+    /// assert!(captor::Scheduler::global().stats().workers >= 1);
+    /// ```
+    #[must_use]
+    pub fn global() -> &'static Scheduler {
+        static GLOBAL: OnceLock<Scheduler> = OnceLock::new();
+        GLOBAL.get_or_init(|| {
+            let workers = match std::env::var(WORKERS_VAR) {
+                Ok(text) => parse_workers(&text).unwrap_or_else(|| {
+                    let default = default_workers();
+                    tracing::error!(
+                        target: "captor",
+                        value = text,
+                        default,
+                        "{WORKERS_VAR} must be a number between 1 and {MAX_WORKERS}; using the default"
+                    );
+                    default
+                }),
+                Err(std::env::VarError::NotPresent) => default_workers(),
+                Err(error) => {
+                    tracing::error!(target: "captor", %error, "{WORKERS_VAR} ignored");
+                    default_workers()
+                }
+            };
+            let settings = SchedulerBuilder::new();
+            Scheduler::with_pool(settings.limits, workers, DEFAULT_NAME.to_owned())
+        })
+    }
+
+    /// Settings for a scheduler of your own.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().workers(1).build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn builder() -> SchedulerBuilder {
+        SchedulerBuilder::new()
+    }
+
+    fn with_pool(limits: Limits, workers: usize, thread_name: String) -> Self {
+        let pool = Pool::new(workers, thread_name, Box::new(spawn_thread));
+        let observer = pool.observer();
+        Scheduler {
+            host: Arc::new(Host::new(limits, Box::new(ByPool(pool)))),
+            pool: Some(observer),
+        }
+    }
+
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// A resource of this scheduler, with default settings.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().build()?;
+    /// assert_eq!(scheduler.resource(2).with(|n| *n * 2), Ok(4));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn resource<T: Send + 'static>(&self, value: T) -> Resource<T> {
+        let host = Arc::clone(&self.host);
+        Resource::from_core(Core::new(value, host, Settings::default()))
+    }
+
+    /// A snapshot of its counters.
+    ///
+    /// ```
+    /// println!("{:?}", captor::Scheduler::global().stats());
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> SchedulerStats {
+        let pool = self.pool.as_ref();
+        let count = |f: fn(&Observer) -> usize| pool.map_or(0, |p| f(p) as u64);
+        // In this order: never more finished than dispatched.
+        let finished = self.host.finished.get();
+        SchedulerStats {
+            workers: count(Observer::workers),
+            threads: count(Observer::threads),
+            idle: count(Observer::idle),
+            dispatched: self.host.dispatched.get(),
+            finished,
+        }
+    }
+
+    /// Stops the workers once nothing that was handed off is left, and waits
+    /// for them, `timeout` at most; `true` if they ended by then.
+    ///
+    /// Resources of this scheduler stay usable. What they would hand off to
+    /// workers from then on is run by the thread that would have handed it
+    /// off. Close the resources first if nothing more is to run.
+    ///
+    /// With an executor there are no workers: this waits until it is through
+    /// with the jobs it was given. Called on one of the scheduler's own
+    /// workers, it stops them but does not wait, and returns `false`.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().workers(1).build()?;
+    /// let r = scheduler.resource(0);
+    /// assert!(scheduler.shutdown(std::time::Duration::from_secs(5)));
+    /// assert_eq!(r.with(|n| *n), Ok(0));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        // A deadline past the end of time is none.
+        let deadline = Instant::now().checked_add(timeout);
+        match &self.pool {
+            Some(pool) => pool.shutdown(deadline),
+            None => {
+                // Executors do not tell when they are through.
+                while self.host.finished.get() < self.host.dispatched.get() {
+                    if deadline.is_some_and(|d| Instant::now() >= d) {
+                        return false;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                true
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("limits", &self.host.limits)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+fn default_workers() -> usize {
+    num_cpus::get().clamp(1, MAX_WORKERS)
+}
+
+fn parse_workers(text: &str) -> Option<usize> {
+    let n = text.trim().parse().ok()?;
+    (1..=MAX_WORKERS).contains(&n).then_some(n)
+}
+
+/// Hand-offs go to captor's own pool.
+struct ByPool(Pool);
+
+impl Dispatch for ByPool {
+    fn dispatch(&self, job: Job) {
+        self.0.push(job);
+    }
+
+    fn rescue(&self, job: Job) {
+        job.run_to_end();
+    }
+
+    fn others_wait(&self) -> bool {
+        self.0.others_wait()
+    }
+}
+
+/// Hand-offs go to the user's executor.
+struct ByExecutor<E>(E);
+
+impl<E: Executor> Dispatch for ByExecutor<E> {
+    fn dispatch(&self, job: Job) {
+        panics::contain("executor", || self.0.execute(job));
+    }
+
+    fn rescue(&self, job: Job) {
+        tracing::warn!(target: "captor", ?job, "the executor dropped a hand-off; the built-in pool takes it");
+        Scheduler::global().host.dispatch.dispatch(job);
+    }
+
+    fn others_wait(&self) -> bool {
+        // It cannot be asked, so it is given its turn after each quantum.
+        true
+    }
+}
+
+const DEFAULT_NAME: &str = "captor";
+
+/// Settings of a [`Scheduler`]; from [`Scheduler::builder`].
+///
+/// ```
+/// use captor::Scheduler;
+/// use std::time::Duration;
+///
+/// let scheduler = Scheduler::builder()
+///     .workers(4)
+///     .thread_name("broker")
+///     .capture_limit(20)
+///     .capture_time(Duration::from_micros(200))
+///     .quantum(Duration::from_millis(1))
+///     .build()?;
+/// # Ok::<(), captor::BuildError>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct SchedulerBuilder {
+    workers: Option<usize>,
+    thread_name: Option<String>,
+    limits: Limits,
+    executor: Option<Box<dyn Dispatch>>,
+}
+
+impl SchedulerBuilder {
+    fn new() -> Self {
+        SchedulerBuilder {
+            workers: None,
+            thread_name: None,
+            limits: Limits {
+                capture_limit: 10,
+                capture_time: Duration::from_millis(1),
+                quantum: Duration::from_millis(2),
+            },
+            executor: None,
+        }
+    }
+
+    /// How many workers may run at once, 1 to 1024. Default: as many as the
+    /// machine has CPUs for this process.
+    ///
+    /// A worker whose task blocks in a wait of captor's does not count; others
+    /// (256 more at most) stand in for such.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().workers(2).build()?;
+    /// assert_eq!(scheduler.stats().workers, 2);
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// What the worker threads' names begin with; a dash and a number follow.
+    /// Default: `captor`.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().thread_name("index").build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = Some(name.into());
+        self
+    }
+
+    /// How many tasks a submitter may come to run, its own included, before it
+    /// hands off. At least 1. Default: 10.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().capture_limit(1).build()?; // its own only
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn capture_limit(mut self, tasks: usize) -> Self {
+        self.limits.capture_limit = tasks;
+        self
+    }
+
+    /// How long after its own task a submitter may start others' tasks.
+    /// Default: 1 ms.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let scheduler = captor::Scheduler::builder().capture_time(Duration::from_micros(50)).build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn capture_time(mut self, time: Duration) -> Self {
+        self.limits.capture_time = time;
+        self
+    }
+
+    /// How long a worker stays with one resource while others wait. Default: 2 ms.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let scheduler = captor::Scheduler::builder().quantum(Duration::from_millis(1)).build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn quantum(mut self, time: Duration) -> Self {
+        self.limits.quantum = time;
+        self
+    }
+
+    /// Runs hand-offs on `executor` in place of a pool. Default: a pool.
+    ///
+    /// ```
+    /// use captor::{Job, Scheduler};
+    /// let on_rayon = Scheduler::builder()
+    ///     .executor(|job: Job| rayon::spawn(|| job.run()))
+    ///     .build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn executor(mut self, executor: impl Executor) -> Self {
+        self.executor = Some(Box::new(ByExecutor(executor)));
+        self
+    }
+
+    /// The scheduler. Its threads start when they are first needed.
+    ///
+    /// # Errors
+    /// Which setting is out of its range, or does not go with another.
+    ///
+    /// ```
+    /// use captor::{BuildError, Scheduler};
+    /// let error = Scheduler::builder().workers(0).build().unwrap_err();
+    /// assert_eq!(error, BuildError::Workers { given: 0, max: 1024 });
+    /// ```
+    pub fn build(self) -> Result<Scheduler, BuildError> {
+        if self.limits.capture_limit == 0 {
+            return Err(BuildError::ZeroCaptureLimit);
+        }
+        if let Some(given) = self.workers.filter(|n| !(1..=MAX_WORKERS).contains(n)) {
+            let max = MAX_WORKERS;
+            return Err(BuildError::Workers { given, max });
+        }
+        if self.thread_name.as_ref().is_some_and(|n| n.contains('\0')) {
+            return Err(BuildError::ThreadName);
+        }
+        let Some(dispatch) = self.executor else {
+            let workers = self.workers.unwrap_or_else(default_workers);
+            let name = self.thread_name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
+            return Ok(Scheduler::with_pool(self.limits, workers, name));
+        };
+        let setting = match (&self.workers, &self.thread_name) {
+            (Some(_), _) => "workers",
+            (None, Some(_)) => "thread_name",
+            (None, None) => {
+                return Ok(Scheduler {
+                    host: Arc::new(Host::new(self.limits, dispatch)),
+                    pool: None,
+                });
+            }
+        };
+        Err(BuildError::ExecutorHasThreads { setting })
+    }
+}
+
+impl Default for SchedulerBuilder {
+    fn default() -> Self {
+        SchedulerBuilder::new()
+    }
+}
+
+impl fmt::Debug for SchedulerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchedulerBuilder")
+            .field("workers", &self.workers)
+            .field("thread_name", &self.thread_name)
+            .field("limits", &self.limits)
+            .field("executor", &self.executor.is_some())
+            .finish()
+    }
+}
+
+impl Host {
+    fn new(limits: Limits, dispatch: Box<dyn Dispatch>) -> Self {
+        Host {
+            limits,
+            dispatch,
+            dispatched: Counter::default(),
+            finished: Counter::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_variable_is_a_number_in_range_or_nothing() {
+        assert_eq!(parse_workers(" 3 "), Some(3));
+        assert_eq!(parse_workers("1024"), Some(1024));
+        for nonsense in ["abc", "-1", "0", "1000000000", "1025", "", "2.5"] {
+            assert_eq!(parse_workers(nonsense), None, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Snapshots of the counters.
+
+use std::time::Duration;
+
+/// What a resource has done so far; from [`Resource::stats`](crate::Resource::stats).
+///
+/// Taken while tasks run, the figures may be a few tasks apart from each
+/// other. Once nothing is queued or running they are exact, and
+/// `submitted == completed + panicked + cancelled + expired`.
+///
+/// ```
+/// let r = captor::Resource::new(0);
+/// r.with(|n| *n += 1)?;
+/// let stats = r.stats();
+/// assert_eq!((stats.submitted, stats.completed, stats.outstanding), (1, 1, 0));
+/// # Ok::<(), captor::TaskError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResourceStats {
+    /// Tasks queued or running now.
+    pub outstanding: u64,
+    /// The most tasks that were outstanding at once.
+    pub max_outstanding: u64,
+    /// Tasks accepted.
+    pub submitted: u64,
+    /// Tasks that returned.
+    pub completed: u64,
+    /// Tasks that panicked.
+    pub panicked: u64,
+    /// Tasks taken out of the queue unrun: cancelled, or refused because an
+    /// earlier one poisoned the resource.
+    pub cancelled: u64,
+    /// Tasks whose deadline passed before they started.
+    pub expired: u64,
+    /// Submissions refused: the resource was closed or poisoned.
+    pub rejected: u64,
+    /// How often the role of running the tasks went to another thread.
+    pub handoffs: u64,
+    /// Time that submitters spent on tasks that were not their own.
+    pub lent: Duration,
+}
+
+/// What a scheduler has done so far; from [`Scheduler::stats`](crate::Scheduler::stats).
+///
+/// ```
+/// let scheduler = captor::Scheduler::builder().workers(2).build()?;
+/// let stats = scheduler.stats();
+/// assert_eq!((stats.workers, stats.threads, stats.dispatched), (2, 0, 0)); // none needed yet
+/// # Ok::<(), captor::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchedulerStats {
+    /// Workers that may run at once; 0 with an executor.
+    pub workers: u64,
+    /// Threads started so far, those included that stand in for workers
+    /// blocked in a wait.
+    pub threads: u64,
+    /// Threads that have nothing to do now.
+    pub idle: u64,
+    /// Resources handed off to the workers or the executor.
+    pub dispatched: u64,
+    /// Of those, the ones they are through with.
+    pub finished: u64,
+}

@@ -1,0 +1,125 @@
+//! The one door to `std::sync`: under `--cfg captor_loom` and `--cfg
+//! captor_shuttle` the same names are the model checkers' own.
+//!
+//! What the protocol decides on ([`AtomicPtr`], [`AtomicUsize`], [`UnsafeCell`],
+//! [`Mutex`], [`thread`]) is checked. [`Counter`] and [`StaticMutex`] are `std`'s
+//! in every build: nothing is decided on a counter, and a model gains nothing
+//! from the interleavings of statistics. `Arc` is `std`'s too (loom has no weak
+//! references): the models see no edges through it, which makes them stricter.
+
+#![allow(unsafe_code)]
+
+pub(crate) use std::sync::{Arc, Mutex as StaticMutex, OnceLock, Weak, atomic::Ordering};
+
+#[cfg(not(any(captor_loom, captor_shuttle)))]
+mod imp {
+    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicUsize};
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use std::thread;
+    pub(crate) use std::thread_local;
+}
+
+#[cfg(captor_loom)]
+mod imp {
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicUsize};
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use loom::thread;
+    pub(crate) use loom::thread_local;
+}
+
+#[cfg(captor_shuttle)]
+mod imp {
+    pub(crate) use shuttle::sync::atomic::{AtomicPtr, AtomicUsize};
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use shuttle::thread;
+    pub(crate) use shuttle::thread_local;
+}
+
+pub(crate) use imp::*;
+
+/// `core::cell::UnsafeCell` behind the closure interface of loom's.
+#[cfg(not(captor_loom))]
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct UnsafeCell<T: ?Sized>(core::cell::UnsafeCell<T>);
+
+#[cfg(not(captor_loom))]
+impl<T> UnsafeCell<T> {
+    #[inline(always)]
+    pub(crate) const fn new(value: T) -> Self {
+        Self(core::cell::UnsafeCell::new(value))
+    }
+}
+
+#[cfg(not(captor_loom))]
+impl<T: ?Sized> UnsafeCell<T> {
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
+
+#[cfg(captor_loom)]
+pub(crate) use loom::cell::UnsafeCell;
+
+/// Locks, and goes on where another thread panicked while it held the lock:
+/// what our locks guard is valid at every step.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// How a thread that has to wait a moment lets others run.
+#[inline]
+pub(crate) fn yield_now() {
+    thread::yield_now();
+}
+
+/// A statistics counter, relaxed throughout: it orders nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(std::sync::atomic::AtomicU64);
+
+impl Counter {
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds for the one thread that may write it now: a load and a store in
+    /// place of a read-modify-write.
+    #[inline(always)]
+    pub(crate) fn bump_by(&self, n: u64) {
+        self.0
+            .store(self.get().wrapping_add(n), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn bump(&self) {
+        self.bump_by(1);
+    }
+
+    /// Adds for any thread; returns the sum.
+    #[inline]
+    pub(crate) fn add(&self, n: u64) -> u64 {
+        self.0.fetch_add(n, Ordering::Relaxed).wrapping_add(n)
+    }
+
+    #[inline]
+    pub(crate) fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Raises it to `n` if it is lower: a plain load when it is not.
+    #[inline]
+    pub(crate) fn raise(&self, n: u64) {
+        if self.get() < n {
+            self.0.fetch_max(n, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Awaiting the end of a closed resource.
+
+use crate::raw::context;
+use crate::raw::inner::{Core, Value};
+use crate::raw::wait::{park_until, thread_waker};
+use crate::sync::Arc;
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Resolves once a resource is closed and nothing is queued or running; from
+/// [`Resource::closed`](crate::Resource::closed).
+///
+/// It keeps the resource's value alive. Dropping it is free of consequences.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// let r = captor::Resource::new(());
+/// let closed = r.closed();
+/// r.close();
+/// closed.await;
+/// # });
+/// ```
+#[must_use = "futures do nothing unless polled"]
+pub struct Closed {
+    core: Arc<Core<dyn Value>>,
+    /// Under which its waker is registered, if it is.
+    key: Option<usize>,
+}
+
+impl Closed {
+    pub(crate) fn new(core: Arc<Core<dyn Value>>) -> Self {
+        Closed { core, key: None }
+    }
+}
+
+impl Future for Closed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        static NEXT_KEY: AtomicUsize = AtomicUsize::new(0);
+        if self.core.has_ended() {
+            return Poll::Ready(());
+        }
+        let key = *self
+            .key
+            .get_or_insert_with(|| NEXT_KEY.fetch_add(1, Ordering::Relaxed));
+        self.core.extra().ended.listen(key, cx.waker());
+        // The end may have come before we were on the list.
+        if self.core.has_ended() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.core.extra().ended.forget(key);
+        }
+    }
+}
+
+impl fmt::Debug for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closed")
+            .field("ended", &self.core.has_ended())
+            .finish()
+    }
+}
+
+/// Blocks until the end, for `timeout` at most.
+pub(crate) fn wait(core: Arc<Core<dyn Value>>, timeout: Duration) -> bool {
+    if context::holds(core.id()) {
+        return core.has_ended();
+    }
+    // A deadline past the end of time is none.
+    let deadline = Instant::now().checked_add(timeout);
+    let mut closed = pin!(Closed::new(core));
+    let waker = thread_waker();
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if closed.as_mut().poll(&mut cx).is_ready() {
+            return true;
+        }
+        if !park_until(deadline) {
+            return closed.core.has_ended();
+        }
+    }
+}

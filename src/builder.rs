@@ -173,7 +173,10 @@ impl ResourceBuilder {
         if self.settings.capture_limit == Some(0) {
             return Err(BuildError::ZeroCaptureLimit);
         }
-        let scheduler = self.scheduler.as_ref().unwrap_or_else(|| Scheduler::global());
+        let scheduler = self
+            .scheduler
+            .as_ref()
+            .unwrap_or_else(|| Scheduler::global());
         let host = Arc::clone(scheduler.host());
         Ok(Resource::from_core(Core::new(value, host, self.settings)))
     }

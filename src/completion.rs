@@ -9,6 +9,7 @@ use crate::raw::wait;
 use crate::sync::Weak;
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -46,7 +47,9 @@ use std::time::{Duration, Instant};
 #[must_use = "the task runs whether or not this is awaited, but its result and its panics are here; \
               use `execute` for fire and forget"]
 pub struct Completion<R> {
-    state: State<R>,
+    /// Emptied by `drop`, which has nothing else to do where the outcome was
+    /// taken: so it is inlined away on the path that matters.
+    state: ManuallyDrop<State<R>>,
     cancel_on_drop: bool,
 }
 
@@ -57,17 +60,22 @@ enum State<R> {
 }
 
 impl<R> Completion<R> {
+    #[inline(always)]
+    fn take(&mut self) -> State<R> {
+        std::mem::replace(&mut *self.state, State::Taken)
+    }
+
     #[inline]
     pub(crate) fn ready(outcome: Result<R, TaskError>) -> Self {
         Completion {
-            state: State::Ready(outcome),
+            state: ManuallyDrop::new(State::Ready(outcome)),
             cancel_on_drop: false,
         }
     }
 
     pub(crate) fn queued(task: Handle<R>, core: Weak<Core<dyn Value>>) -> Self {
         Completion {
-            state: State::Queued(task, core),
+            state: ManuallyDrop::new(State::Queued(task, core)),
             cancel_on_drop: false,
         }
     }
@@ -91,7 +99,7 @@ impl<R> Completion<R> {
     /// ```
     #[inline]
     pub fn wait(mut self) -> Result<R, TaskError> {
-        match std::mem::replace(&mut self.state, State::Taken) {
+        match self.take() {
             State::Ready(outcome) => outcome,
             State::Queued(task, core) => {
                 block(&task, &core, None)?;
@@ -122,7 +130,7 @@ impl<R> Completion<R> {
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
-        if let State::Queued(task, core) = &self.state {
+        if let State::Queued(task, core) = &*self.state {
             // A deadline past the end of time is none.
             match block(task, core, Instant::now().checked_add(timeout)) {
                 Ok(true) => {}
@@ -130,7 +138,7 @@ impl<R> Completion<R> {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        match std::mem::replace(&mut self.state, State::Taken) {
+        match self.take() {
             State::Ready(outcome) => Ok(outcome),
             State::Queued(task, _) => Ok(task.take()),
             State::Taken => taken(),
@@ -144,7 +152,7 @@ impl<R> Completion<R> {
     /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        match &self.state {
+        match &*self.state {
             State::Ready(_) | State::Taken => true,
             State::Queued(task, _) => task.is_complete(),
         }
@@ -170,7 +178,7 @@ impl<R> Completion<R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        match &self.state {
+        match &*self.state {
             State::Queued(task, core) if !task.is_complete() => {
                 // Without its resource the task is through.
                 core.upgrade().is_some_and(|core| core.cancel(task))
@@ -233,12 +241,12 @@ impl<R> Future for Completion<R> {
     /// If polled again after it was ready.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Queued(task, _) = &self.state {
+        if let State::Queued(task, _) = &*self.state {
             if task.register(cx.waker()) {
                 return Poll::Pending;
             }
         }
-        match std::mem::replace(&mut self.state, State::Taken) {
+        match self.take() {
             State::Ready(outcome) => Poll::Ready(outcome),
             State::Queued(task, _) => Poll::Ready(task.take()),
             State::Taken => taken(),
@@ -252,10 +260,20 @@ impl<R> Unpin for Completion<R> {}
 impl<R> Drop for Completion<R> {
     #[inline]
     fn drop(&mut self) {
+        if !matches!(*self.state, State::Taken) {
+            self.abandon();
+        }
+    }
+}
+
+impl<R> Completion<R> {
+    /// Dropped with the outcome still to come, or in it.
+    #[inline(never)]
+    fn abandon(&mut self) {
         if self.cancel_on_drop {
             self.cancel();
         }
-        if let State::Ready(outcome) = std::mem::replace(&mut self.state, State::Taken) {
+        if let State::Ready(outcome) = self.take() {
             panics::drop_outcome(outcome);
         }
     }
@@ -263,7 +281,7 @@ impl<R> Drop for Completion<R> {
 
 impl<R> fmt::Debug for Completion<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
+        let state = match &*self.state {
             State::Ready(Ok(_)) => "ready",
             State::Ready(Err(_)) => "failed",
             State::Queued(task, _) if task.is_complete() => "ready",

@@ -144,7 +144,10 @@ const NO_MESSAGE: &str = "(a payload that is not a string)";
 pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     match payload.downcast_ref::<String>() {
         Some(text) => text,
-        None => payload.downcast_ref::<&str>().copied().unwrap_or(NO_MESSAGE),
+        None => payload
+            .downcast_ref::<&str>()
+            .copied()
+            .unwrap_or(NO_MESSAGE),
     }
 }
 

@@ -37,6 +37,19 @@ mod imp {
 
 pub(crate) use imp::*;
 
+/// `thread_local!` with initialisers that are constants, which makes access to
+/// those without a destructor a plain load. (The checkers' macros do not know
+/// the `const { .. }` form.)
+macro_rules! thread_local_const {
+    ($($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;)*) => {
+        #[cfg(not(any(captor_loom, captor_shuttle)))]
+        std::thread_local! { $($(#[$attr])* static $name: $type = const { $init };)* }
+        #[cfg(any(captor_loom, captor_shuttle))]
+        $crate::sync::thread_local! { $($(#[$attr])* static $name: $type = $init;)* }
+    };
+}
+pub(crate) use thread_local_const;
+
 /// `core::cell::UnsafeCell` behind the closure interface of loom's.
 #[cfg(not(captor_loom))]
 #[derive(Debug)]
@@ -95,8 +108,7 @@ impl Counter {
     /// place of a read-modify-write.
     #[inline(always)]
     pub(crate) fn bump_by(&self, n: u64) {
-        self.0
-            .store(self.get().wrapping_add(n), Ordering::Relaxed);
+        self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
     }
 
     #[inline(always)]

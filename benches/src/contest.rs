@@ -52,7 +52,10 @@ impl Contest {
                 laps.push(lap(time));
             }
         }
-        Report { contest: self, laps }
+        Report {
+            contest: self,
+            laps,
+        }
     }
 }
 
@@ -65,7 +68,13 @@ impl Report<'_> {
     pub fn header() {
         println!(
             "{:<14} {:<16} {:>9} {:>17} {:>8} {:>9} {:>24}",
-            "row", "contestant", "Mop/s", "(min - max)", "cpu/wall", "longest", "captor is, of this (min - max)"
+            "row",
+            "contestant",
+            "Mop/s",
+            "(min - max)",
+            "cpu/wall",
+            "longest",
+            "captor is, of this (min - max)"
         );
     }
 
@@ -73,9 +82,17 @@ impl Report<'_> {
         for (i, (name, _)) in self.contest.contestants.iter().enumerate() {
             let laps = &self.laps[i];
             let rates = Spread::of(laps.iter().map(Lap::rate));
-            let cores = Spread::of(laps.iter().map(|l| l.cpu.as_secs_f64() / l.wall.as_secs_f64()));
+            let cores = Spread::of(
+                laps.iter()
+                    .map(|l| l.cpu.as_secs_f64() / l.wall.as_secs_f64()),
+            );
             let longest = laps.iter().map(|l| l.longest).max().unwrap_or_default();
-            let ratio = Spread::of(self.laps[0].iter().zip(laps).map(|(a, b)| a.rate() / b.rate()));
+            let ratio = Spread::of(
+                self.laps[0]
+                    .iter()
+                    .zip(laps)
+                    .map(|(a, b)| a.rate() / b.rate()),
+            );
             let m = 1e-6;
             println!(
                 "{:<14} {:<16} {:>9.2} {:>7.2} - {:<7.2} {:>8.2} {:>9} {:>10.2} ({:.2} - {:.2})",

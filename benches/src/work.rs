@@ -93,6 +93,13 @@ fn alone(g: &impl Guarded, time: Duration) -> Lap {
 
 /// Threads that each call and take the result, as fast as they can.
 fn crowd(g: &Arc<impl Guarded>, threads: usize, time: Duration, detached: bool) -> Lap {
+    let call = |g: &Arc<_>| {
+        if detached {
+            Guarded::detach(&**g);
+        } else {
+            black_box(Guarded::touch(&**g));
+        }
+    };
     let before = g.touch();
     let (start, stop) = (Barrier::new(threads + 1), AtomicBool::new(false));
     let mut calls = 0;
@@ -105,10 +112,10 @@ fn crowd(g: &Arc<impl Guarded>, threads: usize, time: Duration, detached: bool) 
                     while !stop.load(Ordering::Relaxed) {
                         // One in 64 is timed, so that the clock does not count.
                         let timed = Instant::now();
-                        if detached { g.detach() } else { drop(black_box(g.touch())) }
+                        call(g);
                         longest = longest.max(timed.elapsed());
                         for _ in 1..64 {
-                            if detached { g.detach() } else { drop(black_box(g.touch())) }
+                            call(g);
                         }
                         ops += 64;
                     }
@@ -169,8 +176,12 @@ pub fn closed_loop(threads: usize) -> Contest {
         name: format!("closed/{threads}"),
         contestants: vec![
             contestant("captor with", with, move |g, t| crowd(g, threads, t, false)),
-            contestant("captor submit", submit, move |g, t| crowd(g, threads, t, false)),
-            contestant("parking_lot", parking_lot_mutex, move |g, t| crowd(g, threads, t, false)),
+            contestant("captor submit", submit, move |g, t| {
+                crowd(g, threads, t, false)
+            }),
+            contestant("parking_lot", parking_lot_mutex, move |g, t| {
+                crowd(g, threads, t, false)
+            }),
             contestant("std", std_mutex, move |g, t| crowd(g, threads, t, false)),
         ],
     }
@@ -180,8 +191,12 @@ pub fn detached(threads: usize) -> Contest {
     Contest {
         name: format!("execute/{threads}"),
         contestants: vec![
-            contestant("captor execute", with, move |g, t| crowd(g, threads, t, true)),
-            contestant("parking_lot", parking_lot_mutex, move |g, t| crowd(g, threads, t, true)),
+            contestant("captor execute", with, move |g, t| {
+                crowd(g, threads, t, true)
+            }),
+            contestant("parking_lot", parking_lot_mutex, move |g, t| {
+                crowd(g, threads, t, true)
+            }),
             contestant("std", std_mutex, move |g, t| crowd(g, threads, t, true)),
         ],
     }

@@ -12,7 +12,7 @@ mod roster;
 
 use crate::raw::context::{self, Blocking};
 use crate::raw::host::Job;
-use crate::sync::{Arc, Condvar, Mutex, lock, thread, yield_now};
+use crate::sync::{Arc, Condvar, Mutex, lock, thread, thread_local_const, yield_now};
 use crossbeam_queue::SegQueue;
 use roster::{Rest, Roster};
 use std::cell::RefCell;
@@ -50,9 +50,13 @@ pub(crate) fn spawn_thread(name: String, main: Box<dyn FnOnce() + Send>) -> io::
     thread::Builder::new().name(name).spawn(main).map(drop)
 }
 
-std::thread_local! {
+thread_local_const! {
     /// The pool that this thread works for.
-    static EMPLOYER: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    static EMPLOYER: RefCell<Option<Arc<Shared>>> = RefCell::new(None);
+}
+
+fn employer() -> Option<Arc<Shared>> {
+    EMPLOYER.with(|e| e.borrow().clone())
 }
 
 impl Pool {
@@ -114,8 +118,7 @@ impl Observer {
     /// Lets the workers finish what is queued and end; `true` once they have.
     pub(crate) fn shutdown(&self, deadline: Option<Instant>) -> bool {
         self.0.roster.close();
-        let own = EMPLOYER.with_borrow(|e| e.as_ref().is_some_and(|e| Arc::ptr_eq(e, &self.0)));
-        if own {
+        if employer().is_some_and(|e| Arc::ptr_eq(&e, &self.0)) {
             // It would wait for itself.
             return false;
         }
@@ -174,17 +177,14 @@ impl Shared {
     /// A worker's life.
     fn work(self: Arc<Self>) {
         let seat = self.roster.enlist(thread::current());
-        EMPLOYER.set(Some(Arc::clone(&self)));
-        context::on_block(|blocking| {
-            let employer = EMPLOYER.with_borrow(Option::clone);
-            match (employer, blocking) {
-                (Some(pool), Blocking::Starts) => {
-                    pool.roster.stand_down();
-                    pool.rouse();
-                }
-                (Some(pool), Blocking::Ends) => pool.roster.stand_up(),
-                (None, _) => {}
+        EMPLOYER.with(|e| e.replace(Some(Arc::clone(&self))));
+        context::on_block(|blocking| match (employer(), blocking) {
+            (Some(pool), Blocking::Starts) => {
+                pool.roster.stand_down();
+                pool.rouse();
             }
+            (Some(pool), Blocking::Ends) => pool.roster.stand_up(),
+            (None, _) => {}
         });
         loop {
             let job = if self.roster.has_surplus() {
@@ -203,11 +203,8 @@ impl Shared {
                 }
             }
         }
-        EMPLOYER.set(None);
+        EMPLOYER.with(|e| e.replace(None));
         *lock(&self.ended) += 1;
         self.news.notify_all();
     }
 }
-
-#[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
-mod tests;

@@ -111,10 +111,7 @@ impl Roster {
     fn take_place(&self) -> bool {
         let mut running = self.running.load(SC);
         while running < self.workers {
-            match self
-                .running
-                .compare_exchange(running, running + 1, SC, SC)
-            {
+            match self.running.compare_exchange(running, running + 1, SC, SC) {
                 Ok(_) => return true,
                 Err(now) => running = now,
             }

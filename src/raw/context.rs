@@ -5,7 +5,7 @@
 //! task; everything that asks (`is_current`, deadlock checks, the nesting
 //! limit) walks the frames.
 
-use crate::sync::thread_local;
+use crate::sync::thread_local_const;
 use core::cell::Cell;
 use core::ptr;
 
@@ -28,10 +28,10 @@ struct Frame {
     waiting: Cell<bool>,
 }
 
-thread_local! {
-    static INNERMOST: Cell<*const Frame> = const { Cell::new(ptr::null()) };
-    static WORKING: Cell<bool> = const { Cell::new(false) };
-    static ON_BLOCK: Cell<Option<fn(Blocking)>> = const { Cell::new(None) };
+thread_local_const! {
+    static INNERMOST: Cell<*const Frame> = Cell::new(ptr::null());
+    static WORKING: Cell<bool> = Cell::new(false);
+    static ON_BLOCK: Cell<Option<fn(Blocking)>> = Cell::new(None);
 }
 
 /// What a worker is told when a task on it blocks in a wait of ours.

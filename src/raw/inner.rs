@@ -7,9 +7,9 @@
 use crate::error::{HealError, Panic, SubmitError, TaskError};
 use crate::raw::context::{self, Id};
 use crate::raw::drain::{Ended, Look, Pushed, Strand, Terms};
-use crate::raw::queue::Link;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::host::{Host, Job};
+use crate::raw::queue::Link;
 use crate::raw::shift::Shift;
 use crate::raw::state::Mode;
 use crate::raw::task::{Body, Handle, Meta, Once, Queued};

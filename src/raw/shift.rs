@@ -1,8 +1,8 @@
 //! One thread's turn at draining a resource: what it runs, how, and for how long.
 
 use crate::raw::context;
-use crate::raw::inner::{Core, Owner, Value};
 use crate::raw::drain::{Crew, Flow};
+use crate::raw::inner::{Core, Owner, Value};
 use crate::raw::queue::Link;
 use crate::raw::spans;
 use crate::raw::task::{Awaited, Queued, Ran};

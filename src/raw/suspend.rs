@@ -27,6 +27,7 @@ const RESUMED: usize = 2;
 pub(crate) enum Step<R> {
     Done(R),
     /// Not yet: run it again once it is resumed.
+    #[cfg_attr(not(test), allow(dead_code))]
     Wait(Suspension),
 }
 

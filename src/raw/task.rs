@@ -343,11 +343,6 @@ impl Queued {
         self.header().meta.as_deref()
     }
 
-    /// Has the handle gone, or was there none?
-    pub(crate) fn is_detached(&self) -> bool {
-        self.header().life.load(Ordering::Relaxed) & HANDLE == 0
-    }
-
     /// Takes the closure, to run it or to drop it. `false`: it was cancelled.
     pub(crate) fn claim(&self) -> bool {
         let life = self.header().life.load(Ordering::Relaxed);

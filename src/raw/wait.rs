@@ -36,9 +36,7 @@ pub(crate) fn thread_waker() -> Waker {
         static WAKER: Waker = new_waker();
     }
     // While the thread's locals are being dropped there is no cached one.
-    WAKER
-        .try_with(Waker::clone)
-        .unwrap_or_else(|_| new_waker())
+    WAKER.try_with(Waker::clone).unwrap_or_else(|_| new_waker())
 }
 
 /// Blocks until unparked or, at the latest, until `deadline`. `false`: it has passed.

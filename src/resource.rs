@@ -546,6 +546,11 @@ fn drop_closure<F>(f: F) -> Result<(), TaskError> {
     panics::catch(|| drop(f)).map_err(TaskError::Panicked)
 }
 
+// A panic in a task is contained, and says so in its outcome; who goes on with
+// the value after it is for the panic policy to decide, as with a mutex.
+impl<T> std::panic::UnwindSafe for Resource<T> {}
+impl<T> std::panic::RefUnwindSafe for Resource<T> {}
+
 impl<T> Clone for Resource<T> {
     fn clone(&self) -> Self {
         Resource {

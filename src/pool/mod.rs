@@ -10,7 +10,7 @@
 
 mod roster;
 
-use crate::raw::context::{self, Blocking};
+use crate::raw::context::{self, Blocking, MAX_DEPTH};
 use crate::raw::host::Job;
 use crate::sync::{Arc, Condvar, Mutex, lock, thread, thread_local_const, yield_now};
 use crossbeam_queue::SegQueue;
@@ -86,8 +86,16 @@ impl Pool {
         shared.rouse();
         while shared.roster.is_deserted() {
             let Some(job) = shared.take_job() else { break };
-            tracing::warn!(target: "captor", ?job, "no worker: a hand-off runs on the thread that made it");
-            job.run_to_end();
+            if context::depth() < MAX_DEPTH {
+                tracing::warn!(target: "captor", ?job, "no worker: a hand-off runs on the thread that made it");
+                job.run_to_end();
+            } else {
+                // Not deeper into this stack. If the thread cannot be started
+                // the job is dropped, and runs here after all.
+                tracing::warn!(target: "captor", ?job, "no worker: a hand-off runs on a thread of its own");
+                let name = format!("{}-extra", shared.thread_name);
+                let _ = (shared.spawn)(name, Box::new(move || job.run_to_end()));
+            }
         }
     }
 

@@ -312,6 +312,7 @@ impl Strand {
         let mut backlog = self.backlog.take();
         let newest = self.take_intake();
         let older = backlog.take_all();
+        drop(backlog);
         // SAFETY: both chains are ours: the one came out of the word, the
         // other out of the backlog.
         unsafe {

@@ -1,6 +1,7 @@
 //! What most resources never need: settings of their own, rare counters, who
 //! awaits the end. Kept behind one pointer and made at the first need.
 
+use crate::raw::panics;
 use crate::sync::{Counter, Mutex, lock};
 use core::task::Waker;
 use core::time::Duration;
@@ -62,21 +63,34 @@ pub(crate) struct Listeners(Mutex<Vec<(usize, Waker)>>);
 impl Listeners {
     /// Sets the waker that is kept under `key`.
     pub(crate) fn listen(&self, key: usize, waker: &Waker) {
-        let mut list = lock(&self.0);
-        match list.iter_mut().find(|(k, _)| *k == key) {
-            Some((_, old)) => old.clone_from(waker),
-            None => list.push((key, waker.clone())),
-        }
+        let waker = waker.clone();
+        let old = {
+            let mut list = lock(&self.0);
+            match list.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, old)) => Some(core::mem::replace(old, waker)),
+                None => {
+                    list.push((key, waker));
+                    None
+                }
+            }
+        };
+        // Wakers are user code, and never run under the lock.
+        panics::contain("drop of a waker", || drop(old));
     }
 
     pub(crate) fn forget(&self, key: usize) {
-        lock(&self.0).retain(|(k, _)| *k != key);
+        let old = {
+            let mut list = lock(&self.0);
+            let at = list.iter().position(|(k, _)| *k == key);
+            at.map(|at| list.swap_remove(at))
+        };
+        panics::contain("drop of a waker", || drop(old));
     }
 
     pub(crate) fn notify(&self) {
         let list = core::mem::take(&mut *lock(&self.0));
         for (_, waker) in list {
-            crate::raw::panics::wake(waker);
+            panics::wake(waker);
         }
     }
 }

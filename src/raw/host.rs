@@ -1,6 +1,7 @@
 //! What a resource knows of its scheduler, and the job that carries a
 //! hand-off to it.
 
+use crate::raw::context::{self, MAX_DEPTH};
 use crate::raw::inner::{Core, Value};
 use crate::sync::{Arc, Counter};
 use core::fmt;
@@ -88,6 +89,11 @@ impl Job {
     /// wait, until its [`quantum`](crate::SchedulerBuilder::quantum) is over,
     /// when the rest is handed off again.
     pub fn run(mut self) {
+        if context::depth() > 2 * MAX_DEPTH {
+            // Run by an executor inside `execute`, inside tasks inside tasks:
+            // dropping it sends it to another thread.
+            return;
+        }
         if let Some(core) = self.core.take() {
             core.work();
         }

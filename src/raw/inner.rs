@@ -280,13 +280,8 @@ impl<T: Send + 'static> Core<T> {
         crate::raw::task::on_stack::<T, R, F, _>(
             f,
             meta,
-            |task| {
-                queue(self, task).map_err(|(error, task)| {
-                    // It lives on the stack, and goes with it.
-                    core::mem::forget(task);
-                    error
-                })
-            },
+            // A refused one lives on the stack, and goes with it.
+            |task| queue(self, task).map_err(|(error, _)| error),
             |task| {
                 crate::raw::wait::wait(self, task, None);
             },
@@ -380,6 +375,17 @@ impl<T: ?Sized> Core<T> {
         self.extra.get().map_or(DEFAULT, |extra| &extra.settings)
     }
 
+    /// How many tasks a submitter may come to run here, its own included.
+    pub(crate) fn capture_limit(&self) -> usize {
+        let settings = self.settings();
+        if settings.pooled {
+            return 1;
+        }
+        settings
+            .capture_limit
+            .unwrap_or(self.host.limits.capture_limit)
+    }
+
     pub(crate) fn name(&self) -> Option<&str> {
         self.settings().name.as_deref()
     }
@@ -409,10 +415,11 @@ impl<T: ?Sized> Core<T> {
         let extra = self.extra();
         extra.rejected.add(1);
         let refusal = *lock(&extra.refusal);
-        let error = if refusal.poisoned && !refusal.closed {
-            SubmitError::Poisoned
-        } else {
+        // Poison may have been cleared since; closed is for ever.
+        let error = if refusal.closed {
             SubmitError::Closed
+        } else {
+            SubmitError::Poisoned
         };
         tracing::debug!(target: "captor", resource = self.name(), reason = %error, "task refused");
         error
@@ -596,30 +603,23 @@ fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
     let core = owner.core();
     let depth = core.count_push();
     let pooled = core.settings().pooled;
-    let terms = if pooled || context::depth() >= context::MAX_DEPTH {
-        Terms::None
-    } else if context::depth() > 0 {
-        Terms::Own
-    } else {
-        Terms::Any
+    let terms = match context::depth() {
+        _ if pooled => Terms::None,
+        context::MAX_DEPTH.. => Terms::None,
+        0 if core.capture_limit() > 1 => Terms::Any,
+        _ => Terms::Own,
     };
-    let link = task.link();
+    let link = task.into_link();
     // SAFETY: a live task in no queue; it stays live until it is finished.
     match unsafe { core.strand.push(link, terms, pooled) } {
         Pushed::Refused => {
             core.counters.pushed.sub(1);
-            return Err((core.why_refused(), task));
+            // SAFETY: it was made from a task just above, and not pushed.
+            return Err((core.why_refused(), unsafe { Queued::from_link(link) }));
         }
-        Pushed::Queued => {
-            core::mem::forget(task);
-            pace(core, depth);
-        }
-        Pushed::Captured => {
-            core::mem::forget(task);
-            drain(owner, Shift::submitter(owner, Some(link)));
-        }
+        Pushed::Queued => pace(core, depth),
+        Pushed::Captured => drain(owner, Shift::submitter(owner, Some(link))),
         Pushed::Offered { dispatch } => {
-            core::mem::forget(task);
             if dispatch {
                 dispatch_job(owner);
             }

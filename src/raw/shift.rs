@@ -58,18 +58,12 @@ impl<'a> Shift<'a> {
         }
     }
 
-    fn capture_limit(core: &Core<dyn Value>) -> usize {
-        core.settings()
-            .capture_limit
-            .unwrap_or(core.host().limits.capture_limit)
-    }
-
     /// A submitter that came to hold the role: after its own task ran, or with
     /// it queued as `own`. Inside a task of another resource it runs no task
     /// but its own (G6).
     pub(crate) fn submitter(owner: &'a dyn Owner, own: Option<NonNull<Link>>) -> Self {
         let limit = match context::depth() {
-            0 => Self::capture_limit(owner.core()),
+            0 => owner.core().capture_limit(),
             _ => 1,
         };
         let left = if own.is_some() { limit } else { limit - 1 };
@@ -80,7 +74,7 @@ impl<'a> Shift<'a> {
     /// A thread that blocks for `task` and takes the role meanwhile.
     pub(crate) fn waiter(owner: &'a dyn Owner, task: &'a dyn Awaited) -> Self {
         let left = match context::depth() {
-            0 => Self::capture_limit(owner.core()),
+            0 => owner.core().capture_limit(),
             _ => 0,
         };
         Self::new(owner, Budget::Waiter { task, left }, task.link())
@@ -170,7 +164,6 @@ impl Crew for Shift<'_> {
                     task.suspended();
                     self.core.strand().suspend();
                     if suspension.park(self.owner.share(), link) {
-                        core::mem::forget(task);
                         return Flow::Suspended;
                     }
                     self.core.strand().unsuspend();
@@ -182,6 +175,10 @@ impl Crew for Shift<'_> {
             self.core.note_panic(task.meta().and_then(|meta| meta.name));
         }
         self.account(is_own);
+        if is_own {
+            // Its address may soon be another task's.
+            self.own = ptr::null();
+        }
         self.core.note_finished();
         task.complete();
         Flow::Done

@@ -137,7 +137,8 @@ impl<T, R, F: FnMut(&mut T) -> Step<R>> Body<T, R> for Steps<F> {
 
         let through = Through(this);
         // SAFETY: initialised and ours by the contract.
-        let step = unsafe { ((**this).0)(value) };
+        let Steps(f) = unsafe { &mut **this };
+        let step = f(value);
         if matches!(step, Step::Wait(_)) {
             core::mem::forget(through);
         }

@@ -154,7 +154,7 @@ enum FreeFn {
     Borrowed,
 }
 
-struct Typed<T, F, R>(PhantomData<(fn(&mut T), F, R)>);
+struct Typed<T, F, R>(PhantomData<fn(T) -> (F, R)>);
 
 impl<T, F: Body<T, R>, R> Typed<T, F, R> {
     const BORROWED: VTable = VTable {
@@ -324,12 +324,13 @@ impl Queued {
         (Queued(task), Handle(task, PhantomData))
     }
 
-    pub(crate) fn link(&self) -> NonNull<Link> {
+    /// What the queue knows of it.
+    pub(crate) fn into_link(self) -> NonNull<Link> {
         self.0.cast()
     }
 
     /// # Safety
-    /// `link` came from [`Queued::link`], and out of the queue since.
+    /// `link` came from [`Queued::into_link`], and is in no queue now.
     pub(crate) unsafe fn from_link(link: NonNull<Link>) -> Self {
         Queued(link.cast())
     }
@@ -572,8 +573,9 @@ pub(crate) trait Awaited {
     fn is_complete(&self) -> bool;
     /// The queue does not refer to the task any more.
     fn is_released(&self) -> bool;
-    /// Puts a thread's waker in place. `false`: complete.
-    fn register_thread(&self, waker: &Waker) -> bool;
+    /// Puts a thread's waker in place; one that `helps` may be offered the
+    /// role through it. `false`: complete.
+    fn register_thread(&self, waker: &Waker, helps: bool) -> bool;
     /// The holder has taken the waker to offer its role: true once an offer
     /// (which the waiter then has to look for).
     fn was_asked(&self) -> bool;
@@ -596,8 +598,8 @@ impl Awaited for Header {
         self.life() & QUEUED == 0
     }
 
-    fn register_thread(&self, waker: &Waker) -> bool {
-        self.register(waker, THREAD)
+    fn register_thread(&self, waker: &Waker, helps: bool) -> bool {
+        self.register(waker, if helps { THREAD } else { 0 })
     }
 
     fn was_asked(&self) -> bool {
@@ -618,7 +620,8 @@ impl Awaited for Header {
             if self.replace(life, life & !(WAITING | THREAD)) {
                 // SAFETY: it was in place, and by clearing `WAITING` before
                 // completion and lending we took it back.
-                drop(unsafe { self.take_waker() });
+                let waker = unsafe { self.take_waker() };
+                crate::raw::panics::contain("drop of a waker", || drop(waker));
                 return;
             }
         }
@@ -662,7 +665,8 @@ impl Header {
                 return true;
             }
             // SAFETY: not published, so still ours.
-            drop(unsafe { self.take_waker() });
+            let waker = unsafe { self.take_waker() };
+            crate::raw::panics::contain("drop of a waker", || drop(waker));
         }
     }
 }

@@ -61,7 +61,8 @@ pub(crate) fn park_until(deadline: Option<Instant>) -> bool {
 /// comes first.
 pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Instant>) -> bool {
     let core = owner.core();
-    let helps = !core.settings().pooled;
+    // One that has to be back in time does not take on work of unknown length.
+    let helps = deadline.is_none() && !core.settings().pooled;
     let mut turns = Turns::new(true);
     let mut asked = false;
     let complete = loop {
@@ -75,7 +76,7 @@ pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Insta
         if turns.take() {
             continue;
         }
-        if task.register_thread(&thread_waker()) && !park_until(deadline) {
+        if task.register_thread(&thread_waker(), helps) && !park_until(deadline) {
             break task.is_complete();
         }
         asked |= task.was_asked();

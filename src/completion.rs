@@ -2,9 +2,9 @@
 
 use crate::error::TaskError;
 use crate::raw::deadlock;
+use crate::raw::handle::Handle;
 use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
-use crate::raw::task::Handle;
 use crate::raw::wait;
 use crate::sync::Weak;
 use std::fmt;

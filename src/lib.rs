@@ -12,11 +12,11 @@ mod stats;
 mod sync;
 mod termination;
 
-pub use builder::{Dispatch, PanicPolicy, ResourceBuilder};
+pub use builder::{Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
 pub use completion::Completion;
 pub use error::{BuildError, HealError, Panic, SubmitError, TaskError, TrySubmitError};
-pub use raw::host::Job;
-pub use resource::{Resource, TaskBuilder, WeakResource};
+pub use raw::inner::Job;
+pub use resource::{Resource, WeakResource};
 pub use scheduler::{Executor, Scheduler, SchedulerBuilder};
 pub use stats::{ResourceStats, SchedulerStats};
 pub use termination::Closed;

@@ -1,12 +1,13 @@
 //! [`Resource`]: a value and the tasks on it; submission.
 
-use crate::builder::ResourceBuilder;
+use crate::builder::{ResourceBuilder, TaskBuilder};
 use crate::completion::Completion;
 use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
 use crate::raw::context::{self, MAX_DEPTH};
 use crate::raw::deadlock;
-use crate::raw::inner::{Core, Lingered, Patience, Refused, TaskName, Value};
+use crate::raw::inner::{Core, TaskName, Value};
 use crate::raw::panics;
+use crate::raw::submit::{Lingered, Patience, Refused};
 use crate::raw::task::Meta;
 use crate::scheduler::Scheduler;
 use crate::stats::ResourceStats;
@@ -200,10 +201,7 @@ impl<T: Send + 'static> Resource<T> {
     /// # Ok::<(), captor::SubmitError>(())
     /// ```
     pub fn task(&self) -> TaskBuilder<'_, T> {
-        TaskBuilder {
-            resource: self,
-            name: None,
-        }
+        TaskBuilder::new(self)
     }
 
     #[inline(always)]
@@ -219,7 +217,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[inline]
-    fn submit_named<R, F>(&self, f: F, name: TaskName) -> Completion<R>
+    pub(crate) fn submit_named<R, F>(&self, f: F, name: TaskName) -> Completion<R>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
@@ -233,7 +231,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[inline]
-    fn execute_named<R, F>(&self, f: F, name: TaskName) -> Result<(), SubmitError>
+    pub(crate) fn execute_named<R, F>(&self, f: F, name: TaskName) -> Result<(), SubmitError>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
@@ -437,19 +435,7 @@ impl<T: Send + 'static> Resource<T> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> ResourceStats {
-        let tally = self.core.tally();
-        ResourceStats {
-            outstanding: tally.outstanding,
-            max_outstanding: tally.max_outstanding,
-            submitted: tally.submitted,
-            completed: tally.completed,
-            panicked: tally.panicked,
-            cancelled: tally.cancelled,
-            expired: 0,
-            rejected: tally.rejected,
-            handoffs: tally.handoffs,
-            lent: Duration::from_nanos(tally.lent_nanos),
-        }
+        self.core.stats()
     }
 
     /// The name it was [built with](ResourceBuilder::name).
@@ -620,70 +606,5 @@ impl<T> Clone for WeakResource<T> {
 impl<T> fmt::Debug for WeakResource<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WeakResource(..)")
-    }
-}
-
-/// Attributes of one task, then its submission; from [`Resource::task`].
-///
-/// ```
-/// let r = captor::Resource::new(0);
-/// let done = r.task().name("refill").submit(|n| *n += 1);
-/// done.wait()?;
-/// # Ok::<(), captor::TaskError>(())
-/// ```
-#[must_use = "nothing is submitted until `submit` or `execute`"]
-pub struct TaskBuilder<'a, T> {
-    resource: &'a Resource<T>,
-    name: TaskName,
-}
-
-impl<T: Send + 'static> TaskBuilder<'_, T> {
-    /// What the task is called in the log. Default: no name. A named task that
-    /// is queued takes a second, small allocation.
-    ///
-    /// ```
-    /// captor::Resource::new(0).task().name("bump").execute(|n| *n += 1)?;
-    /// # Ok::<(), captor::SubmitError>(())
-    /// ```
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.name = Some(name);
-        self
-    }
-
-    /// [`Resource::submit`] with these attributes.
-    ///
-    /// ```
-    /// assert_eq!(captor::Resource::new(4).task().submit(|n| *n).wait(), Ok(4));
-    /// ```
-    pub fn submit<R, F>(self, f: F) -> Completion<R>
-    where
-        F: FnOnce(&mut T) -> R + Send + 'static,
-        R: Send + 'static,
-    {
-        self.resource.submit_named(f, self.name)
-    }
-
-    /// [`Resource::execute`] with these attributes.
-    ///
-    /// # Errors
-    /// As there.
-    ///
-    /// ```
-    /// captor::Resource::new(4).task().execute(|n| *n += 1)?;
-    /// # Ok::<(), captor::SubmitError>(())
-    /// ```
-    pub fn execute<R, F>(self, f: F) -> Result<(), SubmitError>
-    where
-        F: FnOnce(&mut T) -> R + Send + 'static,
-    {
-        self.resource.execute_named(f, self.name)
-    }
-}
-
-impl<T> fmt::Debug for TaskBuilder<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskBuilder")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
     }
 }

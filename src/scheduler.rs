@@ -3,8 +3,7 @@
 use crate::error::BuildError;
 use crate::pool::{MAX_WORKERS, Observer, Pool, spawn_thread};
 use crate::raw::extra::Settings;
-use crate::raw::host::{Dispatch, Host, Job, Limits};
-use crate::raw::inner::Core;
+use crate::raw::inner::{Core, Dispatch, Host, Job, Limits};
 use crate::raw::panics;
 use crate::resource::Resource;
 use crate::stats::SchedulerStats;

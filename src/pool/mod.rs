@@ -11,7 +11,7 @@
 mod roster;
 
 use crate::raw::context::{self, Blocking, MAX_DEPTH};
-use crate::raw::host::Job;
+use crate::raw::inner::Job;
 use crate::sync::{Arc, Condvar, Mutex, lock, thread, thread_local_const, yield_now};
 use crossbeam_queue::SegQueue;
 use roster::{Rest, Roster};

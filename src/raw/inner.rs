@@ -1,77 +1,72 @@
-//! The one allocation behind a resource: strand, scheduler, counters, value.
+//! The one allocation behind a resource, and what it knows of its scheduler.
 //!
-//! `Core<T>` is what a [`Resource`](crate::Resource) points to; everything off
+//! [`Core<T>`] is what a [`Resource`](crate::Resource) points to; everything off
 //! the fast path works on `Core<dyn Value>`, the same allocation with its type
 //! forgotten, so that it is compiled once.
 
-use crate::error::{HealError, Panic, SubmitError, TaskError};
+use crate::error::{SubmitError, TaskError};
 use crate::raw::context::{self, Id};
-use crate::raw::drain::{Ended, Look, Pushed, Strand, Terms};
+use crate::raw::counters::Counters;
+use crate::raw::drain::Strand;
 use crate::raw::extra::{Extra, Refusal, Settings};
-use crate::raw::host::{Host, Job};
+use crate::raw::handle::Handle;
+use crate::raw::panics;
 use crate::raw::queue::Link;
-use crate::raw::shift::Shift;
 use crate::raw::state::Mode;
-use crate::raw::task::{Body, Handle, Meta, Once, Queued};
-use crate::raw::{linger, panics};
-use crate::sync::{Arc, Counter, UnsafeCell, lock, yield_now};
+use crate::raw::task::Queued;
+use crate::stats::ResourceStats;
+use crate::sync::{Arc, Counter, UnsafeCell, lock};
+use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
+use core::time::Duration;
 use once_cell::race::OnceBox;
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Any value a resource may hold, its type forgotten.
 pub(crate) trait Value: Send {}
 impl<T: Send> Value for T {}
 
-/// How many queued tasks the search for a parked waiter looks at.
-const WAITER_SEARCH: usize = 16;
-
-/// Queued tasks beyond which submitters pace themselves (G10).
-const HIGH_WATER: u64 = 1 << 14;
-
-/// How often a heal looks whether the poisoned resource has come to rest.
-const HEAL_TURNS: usize = 1 << 16;
-
-/// The most yields that pacing adds to one submission.
-const MAX_PACE: u64 = 16;
-
-/// Counters of one resource. Each is written by the holder alone, but for
-/// `pushed` and `peak`.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Twice the tasks run by the submitter that claimed an idle resource, and
-    /// one more while such a task runs.
-    inline: Counter,
-    /// Tasks queued.
-    pushed: Counter,
-    /// Tasks that came out of the queue and are through.
-    finished: Counter,
-    /// The most tasks outstanding at once, as far as the queue saw it.
-    peak: Counter,
-    /// Nanoseconds that submitters spent on others' tasks.
-    pub(crate) lent: Counter,
-    handoffs: Counter,
+/// Settings that a scheduler gives to its resources.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) capture_limit: usize,
+    pub(crate) capture_time: Duration,
+    pub(crate) quantum: Duration,
 }
 
-/// A consistent enough view of the counters: each is exact when nothing runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tally {
-    pub(crate) outstanding: u64,
-    pub(crate) max_outstanding: u64,
-    pub(crate) submitted: u64,
-    pub(crate) completed: u64,
-    pub(crate) panicked: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) rejected: u64,
-    pub(crate) handoffs: u64,
-    pub(crate) lent_nanos: u64,
+/// Where jobs go.
+pub(crate) trait Dispatch: Send + Sync {
+    /// Has the job run, on another thread where there is one.
+    fn dispatch(&self, job: Job);
+    /// Has a job run that an executor dropped. Must not give it to that
+    /// executor again.
+    fn rescue(&self, job: Job);
+    /// Do other jobs wait for a thread?
+    fn others_wait(&self) -> bool;
+}
+
+/// The inside of a scheduler, as its resources see it.
+pub(crate) struct Host {
+    pub(crate) limits: Limits,
+    pub(crate) dispatch: Box<dyn Dispatch>,
+    pub(crate) dispatched: Counter,
+    pub(crate) finished: Counter,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Core<T: ?Sized> {
-    strand: Strand,
+    pub(super) strand: Strand,
     host: Arc<Host>,
     pub(crate) counters: Counters,
     extra: OnceBox<Extra>,
@@ -86,37 +81,6 @@ pub(crate) struct Core<T: ?Sized> {
 unsafe impl<T: ?Sized + Send> Sync for Core<T> {}
 // SAFETY: as above; the rest of it is `Send`.
 unsafe impl<T: ?Sized + Send> Send for Core<T> {}
-
-/// Who keeps the core alive, and can have another reference made for a job.
-/// (A `&Arc<Core<T>>` cannot be turned into a `&Arc<Core<dyn Value>>`.)
-pub(crate) trait Owner {
-    fn core(&self) -> &Core<dyn Value>;
-    fn share(&self) -> Arc<Core<dyn Value>>;
-}
-
-impl<T: Send + 'static> Owner for Arc<Core<T>> {
-    fn core(&self) -> &Core<dyn Value> {
-        &**self
-    }
-    fn share(&self) -> Arc<Core<dyn Value>> {
-        Arc::clone(self) as Arc<Core<dyn Value>>
-    }
-}
-
-impl Owner for Arc<Core<dyn Value>> {
-    fn core(&self) -> &Core<dyn Value> {
-        self
-    }
-    fn share(&self) -> Arc<Core<dyn Value>> {
-        Arc::clone(self)
-    }
-}
-
-/// What a task is called in the log.
-pub(crate) type TaskName = Option<&'static str>;
-
-/// A refused task's closure, and why.
-pub(crate) type Refused<F> = (SubmitError, F);
 
 impl<T: Send + 'static> Core<T> {
     pub(crate) fn new(value: T, host: Arc<Host>, settings: Settings) -> Arc<Self> {
@@ -136,214 +100,6 @@ impl<T: Send + 'static> Core<T> {
             value: UnsafeCell::new(ManuallyDrop::new(value)),
         })
     }
-
-    /// Runs `f` here and now if the resource is idle; gives it back if not.
-    #[inline(always)]
-    pub(crate) fn try_run<R, F>(
-        self: &Arc<Self>,
-        f: F,
-        name: TaskName,
-    ) -> Result<Result<R, TaskError>, F>
-    where
-        F: FnOnce(&mut T) -> R,
-    {
-        if self.strand.try_claim() {
-            Ok(self.run_claimed(f, name))
-        } else {
-            Err(f)
-        }
-    }
-
-    /// Runs the claimer's own task and releases the strand. Holder only, with
-    /// an empty queue.
-    #[inline(always)]
-    fn run_claimed<R>(
-        self: &Arc<Self>,
-        f: impl FnOnce(&mut T) -> R,
-        name: TaskName,
-    ) -> Result<R, TaskError> {
-        self.counters.inline.bump();
-        let outcome = context::enter(self.id(), false, || {
-            catch_unwind(AssertUnwindSafe(|| {
-                // SAFETY: the claim makes the value ours until the release.
-                self.value.with_mut(|value| f(unsafe { &mut **value }))
-            }))
-        });
-        self.counters.inline.bump();
-        match outcome {
-            Ok(result) => {
-                if !self.strand.try_release() {
-                    captured(self);
-                }
-                Ok(result)
-            }
-            Err(payload) => {
-                self.note_panic(name);
-                captured(self);
-                Err(TaskError::Panicked(Panic::new(payload)))
-            }
-        }
-    }
-
-    /// Watches a busy resource for a bounded moment, and runs `f` if it falls
-    /// idle in it.
-    ///
-    /// This keeps submission order: idle is seen only after all that was
-    /// queued has run.
-    #[cold]
-    pub(crate) fn linger<R, F>(
-        self: &Arc<Self>,
-        f: F,
-        name: TaskName,
-        how: Patience,
-    ) -> Result<Result<R, TaskError>, Lingered<F>>
-    where
-        F: FnOnce(&mut T) -> R,
-    {
-        if self.settings().pooled || how == Patience::TooDeep {
-            return Err(Lingered::Queue(f));
-        }
-        let mut turns = linger::Turns::new(context::depth() == 0 || how == Patience::Blocks);
-        loop {
-            match self.strand.look() {
-                Look::Claimed => return Ok(self.run_claimed(f, name)),
-                Look::Refusing => return Err(Lingered::Refused((self.why_refused(), f))),
-                Look::Queue => return Err(Lingered::Queue(f)),
-                Look::Busy if !turns.take() => return Err(Lingered::Queue(f)),
-                Look::Busy => {}
-            }
-        }
-    }
-
-    /// Queues `f` with nobody to ask for its outcome.
-    pub(crate) fn queue_detached<F>(
-        self: &Arc<Self>,
-        f: F,
-        meta: Option<Box<Meta>>,
-    ) -> Result<(), Refused<F>>
-    where
-        F: FnOnce(&mut T) + Send + 'static,
-    {
-        let task = Queued::detached::<T, F>(f, meta);
-        queue(self, task).map_err(|(error, task)| {
-            // SAFETY: made as this type just above, and refused.
-            let Once(f) = unsafe { task.into_closure::<Once<F>, ()>() };
-            (error, f)
-        })
-    }
-
-    /// Queues `f` and returns the handle to its outcome.
-    pub(crate) fn queue<R, F>(
-        self: &Arc<Self>,
-        f: F,
-        meta: Option<Box<Meta>>,
-    ) -> Result<Handle<R>, Refused<F>>
-    where
-        F: FnOnce(&mut T) -> R + Send + 'static,
-        R: Send + 'static,
-    {
-        self.queue_body(Once(f), meta)
-            .map_err(|(error, Once(f))| (error, f))
-    }
-
-    pub(crate) fn queue_body<R, F>(
-        self: &Arc<Self>,
-        body: F,
-        meta: Option<Box<Meta>>,
-    ) -> Result<Handle<R>, Refused<F>>
-    where
-        F: Body<T, R> + Send + 'static,
-        R: Send + 'static,
-    {
-        let (task, handle) = Queued::with_handle::<T, R, F>(body, meta);
-        match queue(self, task) {
-            Ok(()) => Ok(handle),
-            Err((error, task)) => {
-                core::mem::forget(handle);
-                // SAFETY: made as this type just above, refused, and its
-                // handle is not used again.
-                Err((error, unsafe { task.into_closure::<F, R>() }))
-            }
-        }
-    }
-
-    /// Queues `f` from this stack frame and waits until it is through.
-    pub(crate) fn queue_and_wait<R, F>(
-        self: &Arc<Self>,
-        f: F,
-        meta: Option<Box<Meta>>,
-    ) -> Result<Result<R, TaskError>, Refused<F>>
-    where
-        F: FnOnce(&mut T) -> R + Send,
-        R: Send,
-    {
-        crate::raw::task::on_stack::<T, R, F, _>(
-            f,
-            meta,
-            // A refused one lives on the stack, and goes with it.
-            |task| queue(self, task).map_err(|(error, _)| error),
-            |task| {
-                crate::raw::wait::wait(self, task, None);
-            },
-        )
-    }
-
-    /// Takes the poison off, with the value in hand. The resource stays as it
-    /// is if `f` panics.
-    pub(crate) fn heal<R>(self: &Arc<Self>, f: impl FnOnce(&mut T) -> R) -> Result<R, HealError> {
-        let mut turns = HEAL_TURNS;
-        loop {
-            if !self.refusal().poisoned {
-                return Err(HealError::NotPoisoned);
-            }
-            if self.strand.claim_refusing() {
-                break;
-            }
-            // It accepts nothing, so whoever holds it is about to let go.
-            if self.is_current() || turns == 0 {
-                return Err(HealError::Busy);
-            }
-            turns -= 1;
-            yield_now();
-        }
-        if !self.refusal().poisoned {
-            // Healed by another between the look and the claim, and closed since.
-            captured(self);
-            return Err(HealError::NotPoisoned);
-        }
-        let outcome = context::enter(self.id(), false, || {
-            catch_unwind(AssertUnwindSafe(|| {
-                // SAFETY: the claim makes the value ours until the release.
-                self.value.with_mut(|value| f(unsafe { &mut **value }))
-            }))
-        });
-        if outcome.is_ok() {
-            let mut refusal = lock(&self.extra().refusal);
-            refusal.poisoned = false;
-            if !refusal.closed {
-                self.strand.reopen();
-            }
-        }
-        captured(self);
-        outcome.map_err(|payload| HealError::Panicked(Panic::new(payload)))
-    }
-}
-
-/// What a caller that finds the resource busy may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Patience {
-    /// It goes on with a future.
-    GoesOn,
-    /// It blocks for the outcome anyway.
-    Blocks,
-    /// It is nested so deep that it must not run the task itself.
-    TooDeep,
-}
-
-/// Lingering was in vain.
-pub(crate) enum Lingered<F> {
-    Queue(F),
-    Refused(Refused<F>),
 }
 
 impl<T: ?Sized> Core<T> {
@@ -484,7 +240,7 @@ impl<T: ?Sized> Core<T> {
     /// The remains of such a task came out of the queue.
     pub(crate) fn note_remains(&self) {
         self.extra().remains.sub(1);
-        self.counters.finished.bump();
+        self.counters.finish();
     }
 
     /// A task panicked. Poisons the resource, where it is set to. Holder only.
@@ -503,51 +259,127 @@ impl<T: ?Sized> Core<T> {
         }
     }
 
-    pub(crate) fn note_finished(&self) {
-        self.counters.finished.bump();
-    }
-
-    pub(crate) fn tally(&self) -> Tally {
-        let c = &self.counters;
-        let [panicked, rejected, cancelled, remains, swept] =
-            self.extra.get().map_or([0; 5], |e| {
-                [
-                    e.panicked.get(),
-                    e.rejected.get(),
-                    e.cancelled.get(),
-                    e.remains.get(),
-                    e.swept.get(),
-                ]
-            });
-        // What is through is read before what was submitted, so that no
-        // difference comes out negative; what races all the same saturates.
-        let finished = c.finished.get();
-        let inline = c.inline.get();
-        let pushed = c.pushed.get();
-        let submitted = inline.div_ceil(2) + pushed;
-        let through = finished.saturating_sub(cancelled.saturating_sub(remains)) + inline / 2;
-        let outstanding = (pushed + inline % 2).saturating_sub(finished + swept + remains);
-        Tally {
-            outstanding,
-            max_outstanding: c.peak.get().max(u64::from(submitted > 0)),
-            submitted,
-            completed: through.saturating_sub(panicked),
-            panicked,
-            cancelled: cancelled + swept,
-            rejected,
-            handoffs: c.handoffs.get(),
-            lent_nanos: c.lent.get(),
-        }
+    pub(crate) fn stats(&self) -> ResourceStats {
+        self.counters.stats(self.extra.get())
     }
 
     /// Counts a task that is about to be queued; returns how many are queued.
-    fn count_push(&self) -> u64 {
-        let c = &self.counters;
-        let pushed = c.pushed.add(1);
-        let swept = self.extra.get().map_or(0, |e| e.swept.get());
-        let depth = pushed.saturating_sub(c.finished.get() + swept);
-        c.peak.raise(depth + c.inline.get() % 2);
-        depth
+    pub(crate) fn count_push(&self) -> u64 {
+        self.counters.push(self.extra.get())
+    }
+}
+
+/// What a task is called in the log.
+pub(crate) type TaskName = Option<&'static str>;
+
+/// A resource with tasks queued, handed off to be drained by another thread.
+///
+/// An [`Executor`](crate::Executor) is given one at each hand-off and has it
+/// [`run`](Job::run) on a thread of its choice. Running a job that is no
+/// longer needed (somebody else drained the resource meanwhile) does nothing.
+///
+/// A job that is dropped without being run is not lost: the built-in pool
+/// takes it, or, where that has no threads, the dropping thread drains the
+/// resource.
+///
+/// ```
+/// use captor::{Dispatch, Job, Resource, Scheduler};
+/// use std::sync::mpsc;
+///
+/// let (send, receive) = mpsc::channel::<Job>();
+/// let scheduler = Scheduler::builder()
+///     .executor(move |job: Job| drop(send.send(job)))
+///     .build()?;
+/// let r = Resource::builder()
+///     .scheduler(&scheduler)
+///     .dispatch(Dispatch::Pool)
+///     .build(1)?;
+///
+/// let sum = r.submit(|n| *n + 1);
+/// assert!(!sum.is_finished());
+/// receive.recv().unwrap().run();
+/// assert_eq!(sum.wait(), Ok(2));
+/// # Ok::<(), captor::BuildError>(())
+/// ```
+#[must_use = "a dropped job goes to the built-in pool; call `run` to have it run here"]
+pub struct Job {
+    pub(super) core: Option<Arc<Core<dyn Value>>>,
+    /// An executor dropped it once.
+    pub(super) rescued: bool,
+}
+
+impl Job {
+    fn new(core: Arc<Core<dyn Value>>) -> Self {
+        Job {
+            core: Some(core),
+            rescued: false,
+        }
+    }
+}
+
+/// Who keeps the core alive, and can have another reference made for a job.
+/// (A `&Arc<Core<T>>` cannot be turned into a `&Arc<Core<dyn Value>>`.)
+pub(crate) trait Owner {
+    fn core(&self) -> &Core<dyn Value>;
+    fn share(&self) -> Arc<Core<dyn Value>>;
+}
+
+impl<T: Send + 'static> Owner for Arc<Core<T>> {
+    fn core(&self) -> &Core<dyn Value> {
+        &**self
+    }
+    fn share(&self) -> Arc<Core<dyn Value>> {
+        Arc::clone(self) as Arc<Core<dyn Value>>
+    }
+}
+
+impl Owner for Arc<Core<dyn Value>> {
+    fn core(&self) -> &Core<dyn Value> {
+        self
+    }
+    fn share(&self) -> Arc<Core<dyn Value>> {
+        Arc::clone(self)
+    }
+}
+
+/// Sends a job for this resource to its scheduler.
+pub(crate) fn dispatch_job(owner: &dyn Owner) {
+    let core = owner.share();
+    let host = Arc::clone(core.host());
+    host.dispatched.add(1);
+    host.dispatch.dispatch(Job::new(core));
+}
+
+/// Brings a task that waited back to the head of its resource, for the pool
+/// to go on with.
+///
+/// # Safety
+/// The task suspended this resource, and only the caller may resume it.
+pub(crate) unsafe fn bring_back(core: &Arc<Core<dyn Value>>, task: NonNull<Link>) {
+    core.strand().unsuspend();
+    // SAFETY: the task is live and in no queue while it is suspended.
+    unsafe { core.strand().push_front(task) };
+    if core.strand().offer(core.settings().pooled) {
+        dispatch_job(core);
+    }
+}
+
+impl<T> Core<T> {
+    /// Runs `f` on the value, as a task of this resource. Holder only.
+    ///
+    /// # Safety
+    /// The caller holds the strand.
+    #[inline(always)]
+    pub(crate) unsafe fn on_value<R>(
+        &self,
+        f: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Box<dyn Any + Send>> {
+        context::enter(self.id(), false, || {
+            catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: the holder's alone, by the contract.
+                self.value.with_mut(|value| f(unsafe { &mut **value }))
+            }))
+        })
     }
 }
 
@@ -568,147 +400,5 @@ impl<T: ?Sized> Drop for Core<T> {
             self.value
                 .with_mut(|value| unsafe { ManuallyDrop::drop(&mut *value) });
         });
-    }
-}
-
-impl Core<dyn Value> {
-    /// A job for this resource has come to run.
-    pub(crate) fn work(self: &Arc<Self>) {
-        if self.strand.accept_job(self.settings().pooled) {
-            context::work(|nested| {
-                // An executor that runs jobs inside `execute` would recurse at
-                // each quantum: the inner one goes on to the end.
-                let shift = if nested {
-                    Shift::endless(self)
-                } else {
-                    Shift::worker(self)
-                };
-                drain(self, shift);
-            });
-        }
-        self.host.finished.add(1);
-    }
-
-    /// The same, with nowhere to hand the rest to.
-    pub(crate) fn work_to_end(self: &Arc<Self>) {
-        if self.strand.accept_job(self.settings().pooled) {
-            drain(self, Shift::endless(self));
-        }
-        self.host.finished.add(1);
-    }
-}
-
-/// Queues a task, and does what follows from where it came to stand.
-fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
-    let core = owner.core();
-    let depth = core.count_push();
-    let pooled = core.settings().pooled;
-    let terms = match context::depth() {
-        _ if pooled => Terms::None,
-        context::MAX_DEPTH.. => Terms::None,
-        0 if core.capture_limit() > 1 => Terms::Any,
-        _ => Terms::Own,
-    };
-    let link = task.into_link();
-    // SAFETY: a live task in no queue; it stays live until it is finished.
-    match unsafe { core.strand.push(link, terms, pooled) } {
-        Pushed::Refused => {
-            core.counters.pushed.sub(1);
-            // SAFETY: it was made from a task just above, and not pushed.
-            return Err((core.why_refused(), unsafe { Queued::from_link(link) }));
-        }
-        Pushed::Queued => pace(core, depth),
-        Pushed::Captured => drain(owner, Shift::submitter(owner, Some(link))),
-        Pushed::Offered { dispatch } => {
-            if dispatch {
-                dispatch_job(owner);
-            }
-            pace(core, depth);
-        }
-    }
-    Ok(())
-}
-
-/// Past the high-water mark, submitters give the holder time: the more, the
-/// further past it. Never from inside a task of the same resource, which could
-/// not end before.
-fn pace(core: &Core<dyn Value>, depth: u64) {
-    if depth < HIGH_WATER || context::holds(core.id()) {
-        return;
-    }
-    for _ in 0..(depth / HIGH_WATER).min(MAX_PACE) {
-        yield_now();
-    }
-}
-
-/// The holder has run its own task and did not find the strand as it left it:
-/// it goes on with others' tasks, up to its limits.
-#[cold]
-#[inline(never)]
-fn captured(owner: &dyn Owner) {
-    drain(owner, Shift::submitter(owner, None));
-}
-
-/// Works through the queue for one shift, and leaves the resource to whoever
-/// is next. Holder only.
-pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
-    let ended = owner.core().strand.drain(&mut shift);
-    drop(shift);
-    match ended {
-        Ended::Idle { refusing: false } | Ended::Suspended => {}
-        Ended::Idle { refusing: true } => owner.core().extra().ended.notify(),
-        Ended::Exhausted => hand_off(owner),
-    }
-}
-
-/// Gives the role away: to a thread that is parked for this resource anyway,
-/// or else to the pool. Holder only, with work left.
-fn hand_off(owner: &dyn Owner) {
-    let core = owner.core();
-    let pooled = core.settings().pooled;
-    core.counters.handoffs.bump();
-    let waiter = if pooled {
-        None
-    } else {
-        core.strand.find(WAITER_SEARCH, Queued::lend)
-    };
-    tracing::trace!(
-        target: "captor",
-        resource = core.name(),
-        to = if waiter.is_some() { "waiter" } else { "pool" },
-        "hand-off"
-    );
-    match waiter {
-        Some(waiter) => {
-            core.strand.offer_without_job();
-            waiter.offered();
-        }
-        None => {
-            if core.strand.offer(pooled) {
-                dispatch_job(owner);
-            }
-        }
-    }
-}
-
-/// Sends a job for this resource to its scheduler.
-pub(crate) fn dispatch_job(owner: &dyn Owner) {
-    let core = owner.share();
-    let host = Arc::clone(core.host());
-    host.dispatched.add(1);
-    host.dispatch.dispatch(Job::new(core));
-}
-
-/// Brings a task that waited back to the head of its resource, for the pool
-/// to go on with.
-///
-/// # Safety
-/// The task suspended this resource, and only the caller may resume it.
-pub(crate) unsafe fn bring_back(core: &Arc<Core<dyn Value>>, task: NonNull<Link>) {
-    core.strand.unsuspend();
-    // SAFETY: the task is live and in no queue while it is suspended.
-    unsafe { core.strand.push_front(task) };
-    if core.strand.offer(core.settings().pooled) {
-        dispatch_job(core);
     }
 }

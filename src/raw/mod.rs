@@ -1,26 +1,30 @@
 //! The protocol, and all unsafe code but for `sync`'s shims.
 //!
 //! From the bottom up: [`state`] (the word), [`queue`] (links), [`drain`] (the
-//! state machine over both), [`task`] (one queued closure), [`suspend`] (tasks
+//! state machine over both), [`task`] (one queued closure), [`handle`] (who waits for it), [`suspend`] (tasks
 //! that wait), [`context`] and [`deadlock`] (what this thread is inside of),
-//! [`inner`] (the allocation behind a resource), [`shift`] (one
-//! thread's turn at draining it), [`wait`] and [`linger`] (waiting for it),
-//! [`host`] (the way to the pool).
+//! [`inner`] (the allocation behind a resource), [`role`] (taking, using and
+//! giving away its role), [`shift`] (one thread's turn), [`wait`] and [`linger`]
+//! (waiting for it), [`host`] (the way to the pool).
 
 #![allow(unsafe_code)]
 
 pub(crate) mod context;
+pub(crate) mod counters;
 pub(crate) mod deadlock;
 pub(crate) mod drain;
 pub(crate) mod extra;
-pub(crate) mod host;
+pub(crate) mod handle;
 pub(crate) mod inner;
+pub(crate) mod job;
 pub(crate) mod linger;
 pub(crate) mod panics;
 pub(crate) mod queue;
+pub(crate) mod role;
 pub(crate) mod shift;
 pub(crate) mod spans;
 pub(crate) mod state;
+pub(crate) mod submit;
 pub(crate) mod suspend;
 pub(crate) mod task;
 pub(crate) mod wait;

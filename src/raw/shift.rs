@@ -2,10 +2,11 @@
 
 use crate::raw::context;
 use crate::raw::drain::{Crew, Flow};
-use crate::raw::inner::{Core, Owner, Value};
+use crate::raw::handle::Awaited;
+use crate::raw::inner::{Core, Owner, Value, bring_back};
 use crate::raw::queue::Link;
 use crate::raw::spans;
-use crate::raw::task::{Awaited, Queued, Ran};
+use crate::raw::task::{Queued, Ran};
 use core::ptr::{self, NonNull};
 use core::time::Duration;
 use std::time::Instant;
@@ -109,9 +110,8 @@ impl<'a> Shift<'a> {
         let now = Instant::now();
         self.now = Some(now);
         if !is_own {
-            let nanos = now.saturating_duration_since(before).as_nanos();
-            let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-            self.core.counters.lent.bump_by(nanos);
+            let time = now.saturating_duration_since(before);
+            self.core.counters.lend(time);
         }
     }
 }
@@ -163,7 +163,12 @@ impl Crew for Shift<'_> {
                     // resumed meanwhile, we take it back and go on.
                     task.suspended();
                     self.core.strand().suspend();
-                    if suspension.park(self.owner.share(), link) {
+                    let core = self.owner.share();
+                    let parked = Parked(link);
+                    // SAFETY: the task suspended this core, and a suspension
+                    // has one resumer, who calls this once at most.
+                    let back = move || unsafe { bring_back(&core, parked.link()) };
+                    if suspension.park(Box::new(back)) {
                         return Flow::Suspended;
                     }
                     self.core.strand().unsuspend();
@@ -179,8 +184,20 @@ impl Crew for Shift<'_> {
             // Its address may soon be another task's.
             self.own = ptr::null();
         }
-        self.core.note_finished();
+        self.core.counters.finish();
         task.complete();
         Flow::Done
+    }
+}
+
+/// A task on its way through a suspension.
+struct Parked(NonNull<Link>);
+
+// SAFETY: tasks are `Send`; see `Queued`.
+unsafe impl Send for Parked {}
+
+impl Parked {
+    fn link(&self) -> NonNull<Link> {
+        self.0
     }
 }

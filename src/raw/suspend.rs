@@ -10,14 +10,8 @@
 //! - resumed first: the holder sees `RESUMED` as it parks, and goes on itself;
 //! - parked first: the resumer sees `PARKED`, and brings the task back.
 
-use crate::raw::inner::{Core, Value, bring_back};
-use crate::raw::queue::Link;
 use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
 use core::fmt;
-use core::mem::ManuallyDrop;
-use core::ptr::NonNull;
-
-use crate::raw::task::Body;
 
 const PARKED: usize = 1;
 const RESUMED: usize = 2;
@@ -31,31 +25,26 @@ pub(crate) enum Step<R> {
     Wait(Suspension),
 }
 
+/// Brings the parked task back to its resource.
+type Back = Box<dyn FnOnce() + Send>;
+
 struct Gate {
     bits: AtomicUsize,
     /// Written by the holder before `PARKED`; taken by the one of the two
     /// that sees the other's bit.
-    parked: UnsafeCell<Option<Parked>>,
-}
-
-struct Parked {
-    core: Arc<Core<dyn Value>>,
-    task: NonNull<Link>,
+    back: UnsafeCell<Option<Back>>,
 }
 
 // SAFETY: the cell is handed from one thread to the other by the bits (see
-// `park` and `resume`); what is in it may go to another thread: the core is
-// `Sync`, and tasks are `Send`.
-unsafe impl Send for Gate {}
-// SAFETY: as above.
+// `park` and `resume`), and what is in it is `Send`.
 unsafe impl Sync for Gate {}
 
 impl Gate {
     /// # Safety
     /// Both bits are set, and the caller set the second.
-    unsafe fn take(&self) -> Option<Parked> {
+    unsafe fn take(&self) -> Option<Back> {
         // SAFETY: by the contract nobody else touches the cell now.
-        self.parked.with_mut(|parked| unsafe { (*parked).take() })
+        self.back.with_mut(|back| unsafe { (*back).take() })
     }
 }
 
@@ -73,19 +62,17 @@ pub(crate) struct Resumer(Option<Arc<Gate>>);
 pub(crate) fn suspend() -> (Suspension, Resumer) {
     let gate = Arc::new(Gate {
         bits: AtomicUsize::new(0),
-        parked: UnsafeCell::new(None),
+        back: UnsafeCell::new(None),
     });
     (Suspension(Arc::clone(&gate)), Resumer(Some(gate)))
 }
 
 impl Suspension {
-    /// Leaves the task to its resumer. `false`: it was resumed already, and
-    /// the task is still the caller's.
-    pub(crate) fn park(self, core: Arc<Core<dyn Value>>, task: NonNull<Link>) -> bool {
+    /// Leaves the task to its resumer, who is to call `back`. `false`: it was
+    /// resumed already, and the task is still the caller's.
+    pub(crate) fn park(self, back: Back) -> bool {
         // SAFETY: `PARKED` is not set yet, so the cell is the holder's.
-        self.0
-            .parked
-            .with_mut(|parked| unsafe { *parked = Some(Parked { core, task }) });
+        self.0.back.with_mut(|cell| unsafe { *cell = Some(back) });
         // Release for the cell, partner: `resume`'s Acquire; Acquire for what
         // the resumer did before, partner: its Release.
         if self.0.bits.fetch_or(PARKED, Ordering::AcqRel) & RESUMED == 0 {
@@ -111,38 +98,10 @@ impl Drop for Resumer {
         // Partners: see `park`.
         if gate.bits.fetch_or(RESUMED, Ordering::AcqRel) & PARKED != 0 {
             // SAFETY: both bits are set, and ours was the second.
-            if let Some(Parked { core, task }) = unsafe { gate.take() } {
-                // SAFETY: the task parked here, so it suspended that core, and
-                // there is one resumer for each suspension.
-                unsafe { bring_back(&core, task) };
+            if let Some(back) = unsafe { gate.take() } {
+                back();
             }
         }
-    }
-}
-
-/// A closure that runs in steps.
-#[cfg_attr(not(test), allow(dead_code))]
-pub(crate) struct Steps<F>(pub(crate) F);
-
-impl<T, R, F: FnMut(&mut T) -> Step<R>> Body<T, R> for Steps<F> {
-    unsafe fn call(this: *mut ManuallyDrop<Self>, value: &mut T) -> Step<R> {
-        /// Drops the closure once it is through, also by a panic.
-        struct Through<F>(*mut ManuallyDrop<F>);
-        impl<F> Drop for Through<F> {
-            fn drop(&mut self) {
-                // SAFETY: initialised and not used again, by `call`'s contract.
-                unsafe { ManuallyDrop::drop(&mut *self.0) }
-            }
-        }
-
-        let through = Through(this);
-        // SAFETY: initialised and ours by the contract.
-        let Steps(f) = unsafe { &mut **this };
-        let step = f(value);
-        if matches!(step, Step::Wait(_)) {
-            core::mem::forget(through);
-        }
-        step
     }
 }
 

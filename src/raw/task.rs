@@ -23,7 +23,7 @@ use crate::error::{Panic, TaskError};
 use crate::raw::queue::Link;
 use crate::raw::state::ALIGN;
 use crate::raw::suspend::{Step, Suspension};
-use crate::sync::{AtomicUsize, Ordering, UnsafeCell, yield_now};
+use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
@@ -67,8 +67,8 @@ impl Meta {
 /// The part of a task that does not depend on its closure.
 #[repr(C)]
 pub(crate) struct Header {
-    link: Link,
-    vtable: &'static VTable,
+    pub(super) link: Link,
+    pub(super) vtable: &'static VTable,
     life: AtomicUsize,
     waker: UnsafeCell<MaybeUninit<Waker>>,
     meta: Option<Box<Meta>>,
@@ -77,30 +77,30 @@ pub(crate) struct Header {
 /// What to do with a closure whose type was forgotten.
 ///
 /// Every function takes a live task of the type that the table was made for.
-struct VTable {
+pub(super) struct VTable {
     /// Runs the closure on the value and puts the outcome in its place.
-    run: unsafe fn(NonNull<Header>, value: *mut ()) -> Ran,
+    pub(super) run: unsafe fn(NonNull<Header>, value: *mut ()) -> Ran,
     /// Drops the closure and puts the error in its place.
-    refuse: unsafe fn(NonNull<Header>, TaskError),
+    pub(super) refuse: unsafe fn(NonNull<Header>, TaskError),
     /// Moves the outcome to `to`, a `Result<R, TaskError>`.
-    take: unsafe fn(NonNull<Header>, to: *mut ()),
+    pub(super) take: unsafe fn(NonNull<Header>, to: *mut ()),
     /// Drops the outcome where it is.
-    forget: unsafe fn(NonNull<Header>),
+    pub(super) forget: unsafe fn(NonNull<Header>),
     /// Gives the memory back.
-    free: unsafe fn(NonNull<Header>),
+    pub(super) free: unsafe fn(NonNull<Header>),
 }
 
 /// The closure, then its outcome. The life word says which.
-union Stage<F, R> {
-    closure: ManuallyDrop<F>,
-    outcome: ManuallyDrop<Result<R, TaskError>>,
+pub(super) union Stage<F, R> {
+    pub(super) closure: ManuallyDrop<F>,
+    pub(super) outcome: ManuallyDrop<Result<R, TaskError>>,
 }
 
 /// A task in full.
 #[repr(C, align(16))]
-pub(crate) struct Task<F, R> {
-    header: Header,
-    stage: UnsafeCell<Stage<F, R>>,
+pub(super) struct Task<F, R> {
+    pub(super) header: Header,
+    pub(super) stage: UnsafeCell<Stage<F, R>>,
 }
 
 const _: () = assert!(align_of::<Task<(), ()>>() >= ALIGN);
@@ -124,8 +124,34 @@ impl<T, R, F: FnOnce(&mut T) -> R> Body<T, R> for Once<F> {
     }
 }
 
+/// A closure that runs in steps.
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) struct Steps<F>(pub(crate) F);
+
+impl<T, R, F: FnMut(&mut T) -> Step<R>> Body<T, R> for Steps<F> {
+    unsafe fn call(this: *mut ManuallyDrop<Self>, value: &mut T) -> Step<R> {
+        /// Drops the closure once it is through, also by a panic.
+        struct Through<F>(*mut ManuallyDrop<F>);
+        impl<F> Drop for Through<F> {
+            fn drop(&mut self) {
+                // SAFETY: initialised and not used again, by `call`'s contract.
+                unsafe { ManuallyDrop::drop(&mut *self.0) }
+            }
+        }
+
+        let through = Through(this);
+        // SAFETY: initialised and ours by the contract.
+        let Steps(f) = unsafe { &mut **this };
+        let step = f(value);
+        if matches!(step, Step::Wait(_)) {
+            core::mem::forget(through);
+        }
+        step
+    }
+}
+
 impl<F, R> Task<F, R> {
-    fn new<T>(closure: F, handle: bool, meta: Option<Box<Meta>>, free: FreeFn) -> Self
+    pub(super) fn new<T>(closure: F, handle: bool, meta: Option<Box<Meta>>, free: FreeFn) -> Self
     where
         F: Body<T, R>,
     {
@@ -149,7 +175,7 @@ impl<F, R> Task<F, R> {
     }
 }
 
-enum FreeFn {
+pub(super) enum FreeFn {
     Boxed,
     Borrowed,
 }
@@ -242,7 +268,7 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
 }
 
 /// A task on the heap, as the queue's and, where asked for, a handle's.
-fn boxed<T, R, F>(closure: F, handle: bool, meta: Option<Box<Meta>>) -> NonNull<Header>
+pub(super) fn boxed<T, R, F>(closure: F, handle: bool, meta: Option<Box<Meta>>) -> NonNull<Header>
 where
     F: Body<T, R>,
 {
@@ -251,21 +277,25 @@ where
 }
 
 impl Header {
-    fn life(&self) -> usize {
+    pub(super) fn life(&self) -> usize {
         // Acquire: partners with the AcqRel of every change; who sees
         // `COMPLETE` sees the outcome.
         self.life.load(Ordering::Acquire)
     }
 
-    fn set(&self, bits: usize) -> usize {
+    pub(super) fn set(&self, bits: usize) -> usize {
         self.life.fetch_or(bits, Ordering::AcqRel)
     }
 
-    fn clear(&self, bits: usize) -> usize {
+    pub(super) fn clear(&self, bits: usize) -> usize {
         self.life.fetch_and(!bits, Ordering::AcqRel)
     }
 
-    fn replace(&self, from: usize, to: usize) -> bool {
+    pub(super) fn flip(&self, bits: usize) -> usize {
+        self.life.fetch_xor(bits, Ordering::AcqRel)
+    }
+
+    pub(super) fn replace(&self, from: usize, to: usize) -> bool {
         self.life
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
@@ -273,15 +303,23 @@ impl Header {
 
     /// # Safety
     /// The waker is in place and the caller may take it (see the table).
-    unsafe fn take_waker(&self) -> Waker {
+    pub(super) unsafe fn take_waker(&self) -> Waker {
         // A read, not a write: a handle may be comparing the same bytes now.
         // SAFETY: by the contract.
         self.waker.with(|w| unsafe { (*w).assume_init_read() })
     }
 
     /// # Safety
+    /// A waker is in place, or was and nobody puts another there now.
+    pub(super) unsafe fn has_waker(&self, waker: &Waker) -> bool {
+        // SAFETY: by the contract.
+        self.waker
+            .with(|w| unsafe { (*w).assume_init_ref().will_wake(waker) })
+    }
+
+    /// # Safety
     /// No waker is in place and only the caller may put one there.
-    unsafe fn put_waker(&self, waker: Waker) {
+    pub(super) unsafe fn put_waker(&self, waker: Waker) {
         // SAFETY: by the contract.
         self.waker.with_mut(|w| unsafe {
             (*w).write(waker);
@@ -290,7 +328,7 @@ impl Header {
 }
 
 /// Puts the outcome on view. The caller claimed the task and has put it in place.
-fn publish(header: &Header) -> Option<Waker> {
+pub(super) fn publish(header: &Header) -> Option<Waker> {
     let before = header.set(COMPLETE);
     // SAFETY: with `COMPLETE` set the handle leaves the waker to us, unless it
     // is lent; a lender clears `WAITING`.
@@ -314,14 +352,9 @@ impl Queued {
         Queued(boxed::<T, (), _>(Once(f), false, meta))
     }
 
-    /// A task with a handle to its outcome.
-    pub(crate) fn with_handle<T, R, F>(body: F, meta: Option<Box<Meta>>) -> (Self, Handle<R>)
-    where
-        F: Body<T, R> + Send,
-        R: Send,
-    {
-        let task = boxed::<T, R, F>(body, true, meta);
-        (Queued(task), Handle(task, PhantomData))
+    /// The queue's reference to a task that was made elsewhere.
+    pub(super) fn from_header(task: NonNull<Header>) -> Self {
+        Queued(task)
     }
 
     /// What the queue knows of it.
@@ -379,7 +412,7 @@ impl Queued {
     /// Takes the closure back out of a task that was never queued.
     ///
     /// # Safety
-    /// It was made by [`Queued::with_handle`] or [`Queued::detached`] as
+    /// It was made by [`Handle::with_task`](crate::raw::handle::Handle::with_task) or [`Queued::detached`] as
     /// `Task<F, R>`, no push accepted it, and its handle is not used again.
     pub(crate) unsafe fn into_closure<F, R>(self) -> F {
         let task = self.0.cast::<Task<F, R>>();
@@ -456,7 +489,7 @@ impl Queued {
 
 /// # Safety
 /// The caller holds the last reference to `task`, whose life word is `life`.
-unsafe fn dispose(task: NonNull<Header>, life: usize) {
+pub(super) unsafe fn dispose(task: NonNull<Header>, life: usize) {
     // SAFETY: live until freed below.
     let vtable = unsafe { task.as_ref() }.vtable;
     // SAFETY: without `TAKEN` the outcome is in place: a task is claimed and
@@ -483,242 +516,4 @@ impl Lent {
         unsafe { self.task.as_ref() }.clear(LENT);
         crate::raw::panics::wake(self.waker);
     }
-}
-
-/// A handle's reference to a task and its outcome.
-#[derive(Debug)]
-pub(crate) struct Handle<R>(NonNull<Header>, PhantomData<R>);
-
-// SAFETY: what moves between threads through it is the outcome, an `R: Send`;
-// the closure was asked to be `Send` when the task was made.
-unsafe impl<R: Send> Send for Handle<R> {}
-// SAFETY: through a shared handle one can look at the life word and cancel,
-// which drops a closure that is `Send`; never reach the `R`.
-unsafe impl<R: Send> Sync for Handle<R> {}
-
-impl<R> Handle<R> {
-    fn header(&self) -> &Header {
-        // SAFETY: live as long as the handle refers to it.
-        unsafe { self.0.as_ref() }
-    }
-
-    pub(crate) fn waiting(&self) -> &dyn Awaited {
-        self.header()
-    }
-
-    pub(crate) fn is_complete(&self) -> bool {
-        self.header().life() & COMPLETE != 0
-    }
-
-    /// Drops the closure unless it was claimed. `true`: the task will not run.
-    pub(crate) fn cancel(&self, error: TaskError) -> bool {
-        let header = self.header();
-        if header.set(CLAIMED) & CLAIMED != 0 {
-            return false;
-        }
-        // SAFETY: claimed just now, so the closure is in place and ours.
-        unsafe { (header.vtable.refuse)(self.0, error) };
-        if let Some(waker) = publish(header) {
-            crate::raw::panics::wake(waker);
-        }
-        true
-    }
-
-    /// The outcome. Only once [`Handle::is_complete`].
-    pub(crate) fn take(self) -> Result<R, TaskError> {
-        let this = ManuallyDrop::new(self);
-        assert!(this.is_complete(), "the task is not complete");
-        this.header().settle();
-        let mut outcome = MaybeUninit::<Result<R, TaskError>>::uninit();
-        // SAFETY: complete and not taken: the handle is consumed. The
-        // outcome is a `Result<R, TaskError>`, as the handle's type says.
-        let outcome = unsafe {
-            (this.header().vtable.take)(this.0, outcome.as_mut_ptr().cast());
-            outcome.assume_init()
-        };
-        this.let_go(TAKEN);
-        outcome
-    }
-
-    /// Clears `HANDLE` and sets `also`, which is not set, in one step.
-    fn let_go(&self, also: usize) {
-        let flipped = HANDLE | also;
-        let before = self.header().life.fetch_xor(flipped, Ordering::AcqRel);
-        if before & QUEUED == 0 {
-            // SAFETY: the queue's reference is gone, and this was the other.
-            unsafe { dispose(self.0, before ^ flipped) }
-        }
-    }
-
-    /// Registers `waker` for the outcome. `false`: it is complete.
-    pub(crate) fn register(&self, waker: &Waker) -> bool {
-        self.header().register(waker, 0)
-    }
-}
-
-impl<R> Drop for Handle<R> {
-    fn drop(&mut self) {
-        // A waker left behind by an earlier poll goes first.
-        self.header().withdraw();
-        self.header().settle();
-        self.let_go(0);
-    }
-}
-
-/// What the waiting core needs of a task, whatever it returns.
-pub(crate) trait Awaited {
-    /// The address it is queued under.
-    fn link(&self) -> *const Link;
-    /// The outcome is in place.
-    fn is_complete(&self) -> bool;
-    /// The queue does not refer to the task any more.
-    fn is_released(&self) -> bool;
-    /// Puts a thread's waker in place; one that `helps` may be offered the
-    /// role through it. `false`: complete.
-    fn register_thread(&self, waker: &Waker, helps: bool) -> bool;
-    /// The holder has taken the waker to offer its role: true once an offer
-    /// (which the waiter then has to look for).
-    fn was_asked(&self) -> bool;
-    /// Takes the waker back out, and waits out a holder that is taking it.
-    fn withdraw(&self);
-    /// Waits until no holder is about to offer its role through this task.
-    fn settle(&self);
-}
-
-impl Awaited for Header {
-    fn link(&self) -> *const Link {
-        &raw const self.link
-    }
-
-    fn is_complete(&self) -> bool {
-        self.life() & COMPLETE != 0
-    }
-
-    fn is_released(&self) -> bool {
-        self.life() & QUEUED == 0
-    }
-
-    fn register_thread(&self, waker: &Waker, helps: bool) -> bool {
-        self.register(waker, if helps { THREAD } else { 0 })
-    }
-
-    fn was_asked(&self) -> bool {
-        let life = self.life();
-        if life & ASKED == 0 || life & LENT != 0 {
-            return false;
-        }
-        self.clear(ASKED);
-        true
-    }
-
-    fn withdraw(&self) {
-        loop {
-            let life = self.life();
-            if life & COMPLETE != 0 || life & WAITING == 0 {
-                return;
-            }
-            if self.replace(life, life & !(WAITING | THREAD)) {
-                // SAFETY: it was in place, and by clearing `WAITING` before
-                // completion and lending we took it back.
-                let waker = unsafe { self.take_waker() };
-                crate::raw::panics::contain("drop of a waker", || drop(waker));
-                return;
-            }
-        }
-    }
-
-    fn settle(&self) {
-        // The holder clears it a few instructions after it set it.
-        while self.life() & LENT != 0 {
-            yield_now();
-        }
-    }
-}
-
-impl Header {
-    fn register(&self, waker: &Waker, kind: usize) -> bool {
-        loop {
-            let life = self.life();
-            if life & COMPLETE != 0 {
-                return false;
-            }
-            if life & LENT != 0 {
-                self.settle();
-                continue;
-            }
-            if life & WAITING != 0 {
-                // A completer only reads the waker, so comparing is no race.
-                // SAFETY: in place while `WAITING` is set, and only the handle
-                // replaces it.
-                let same = self
-                    .waker
-                    .with(|w| unsafe { (*w).assume_init_ref().will_wake(waker) });
-                if same && (life & THREAD) == kind {
-                    return true;
-                }
-                self.withdraw();
-                continue;
-            }
-            // SAFETY: none is in place, and only the handle puts one there.
-            unsafe { self.put_waker(waker.clone()) };
-            if self.replace(life, life | WAITING | kind) {
-                return true;
-            }
-            // SAFETY: not published, so still ours.
-            let waker = unsafe { self.take_waker() };
-            crate::raw::panics::contain("drop of a waker", || drop(waker));
-        }
-    }
-}
-
-/// Runs `wait` with a task on this stack frame that is queued by `push`, and
-/// returns its outcome.
-///
-/// `push` gets the queue's reference: it queues it or refuses it. `wait` has
-/// to return only once the task is complete.
-pub(crate) fn on_stack<T, R, F, E>(
-    closure: F,
-    meta: Option<Box<Meta>>,
-    push: impl FnOnce(Queued) -> Result<(), E>,
-    wait: impl FnOnce(&dyn Awaited),
-) -> Result<Result<R, TaskError>, (E, F)>
-where
-    F: FnOnce(&mut T) -> R + Send,
-    R: Send,
-{
-    /// Leaving the frame while the queue refers to it would be fatal.
-    struct Frame;
-    impl Drop for Frame {
-        fn drop(&mut self) {
-            std::process::abort();
-        }
-    }
-
-    let body = Once(closure);
-    let task = Task::<Once<F>, R>::new::<T>(body, true, meta, FreeFn::Borrowed);
-    let this = NonNull::from(&task).cast::<Header>();
-    let frame = Frame;
-    let result = match push(Queued(this)) {
-        Ok(()) => {
-            wait(&task.header);
-            task.header.settle();
-            // The completer's last touch comes just after it showed the outcome.
-            while !task.header.is_released() {
-                yield_now();
-            }
-            // SAFETY: complete, and nobody else refers to the task any more.
-            Ok(task
-                .stage
-                .with_mut(|s| unsafe { ManuallyDrop::take(&mut (*s).outcome) }))
-        }
-        Err(error) => {
-            // SAFETY: refused, so it still holds the closure and is ours alone.
-            let Once(closure) = task
-                .stage
-                .with_mut(|s| unsafe { ManuallyDrop::take(&mut (*s).closure) });
-            Err((error, closure))
-        }
-    };
-    core::mem::forget(frame);
-    result
 }

@@ -5,10 +5,11 @@
 //! waiting core: a thread's waker unparks it.
 
 use crate::raw::context;
-use crate::raw::inner::{Owner, dispatch_job, drain};
+use crate::raw::handle::Awaited;
+use crate::raw::inner::{Owner, dispatch_job};
 use crate::raw::linger::Turns;
+use crate::raw::role::drain;
 use crate::raw::shift::Shift;
-use crate::raw::task::Awaited;
 use crate::sync::{Arc, thread, thread_local};
 use core::task::Waker;
 use std::task::Wake;

@@ -1,0 +1,92 @@
+//! What a resource counts, and how the counts make its statistics.
+
+use crate::raw::extra::Extra;
+use crate::stats::ResourceStats;
+use crate::sync::Counter;
+use core::time::Duration;
+
+/// Counters of one resource. Each is written by the holder alone, but for
+/// `pushed` and `peak`.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Twice the tasks run by the submitter that claimed an idle resource, and
+    /// one more while such a task runs.
+    inline: Counter,
+    /// Tasks queued.
+    pushed: Counter,
+    /// Tasks that came out of the queue and are through.
+    finished: Counter,
+    /// The most tasks outstanding at once, as far as the queue saw it.
+    peak: Counter,
+    /// Nanoseconds that submitters spent on others' tasks.
+    lent: Counter,
+    handoffs: Counter,
+}
+
+impl Counters {
+    /// An inline task starts, or ends. Holder only.
+    #[inline(always)]
+    pub(crate) fn inline_turn(&self) {
+        self.inline.bump();
+    }
+
+    /// Counts a task that is about to be queued; returns how many are queued.
+    pub(crate) fn push(&self, extra: Option<&Extra>) -> u64 {
+        let pushed = self.pushed.add(1);
+        let swept = extra.map_or(0, |e| e.swept.get());
+        let depth = pushed.saturating_sub(self.finished.get() + swept);
+        self.peak.raise(depth + self.inline.get() % 2);
+        depth
+    }
+
+    /// The push was refused.
+    pub(crate) fn undo_push(&self) {
+        self.pushed.sub(1);
+    }
+
+    /// A task came out of the queue and is through. Holder only.
+    pub(crate) fn finish(&self) {
+        self.finished.bump();
+    }
+
+    /// Holder only.
+    pub(crate) fn hand_off(&self) {
+        self.handoffs.bump();
+    }
+
+    /// A submitter spent time on others' tasks. Holder only.
+    pub(crate) fn lend(&self, time: Duration) {
+        self.lent
+            .bump_by(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// What they come to: exact while nothing runs, consistent enough while
+    /// something does.
+    pub(crate) fn stats(&self, extra: Option<&Extra>) -> ResourceStats {
+        let rare = |counter: fn(&Extra) -> &Counter| extra.map_or(0, |e| counter(e).get());
+        let panicked = rare(|e| &e.panicked);
+        let cancelled = rare(|e| &e.cancelled);
+        let remains = rare(|e| &e.remains);
+        let swept = rare(|e| &e.swept);
+        // What is through is read before what was submitted, so that no
+        // difference comes out negative; what races all the same saturates.
+        let finished = self.finished.get();
+        let inline = self.inline.get();
+        let pushed = self.pushed.get();
+        // Of the finished, those that were cancelled did not run.
+        let ran = finished.saturating_sub(cancelled.saturating_sub(remains)) + inline / 2;
+        let submitted = pushed + inline.div_ceil(2);
+        ResourceStats {
+            outstanding: (pushed + inline % 2).saturating_sub(finished + swept + remains),
+            max_outstanding: self.peak.get().max(u64::from(submitted > 0)),
+            submitted,
+            completed: ran.saturating_sub(panicked),
+            panicked,
+            cancelled: cancelled + swept,
+            expired: 0,
+            rejected: rare(|e| &e.rejected),
+            handoffs: self.handoffs.get(),
+            lent: Duration::from_nanos(self.lent.get()),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Who waits for a task: the handle to its outcome, and the frame of a caller
+//! that blocks for it.
+//!
+//! The bits named here are described at [`task`](crate::raw::task).
+
+use crate::error::TaskError;
+use crate::raw::panics;
+use crate::raw::queue::Link;
+use crate::raw::task::{
+    ASKED, Body, CLAIMED, COMPLETE, FreeFn, HANDLE, Header, LENT, Meta, Once, QUEUED, Queued,
+    TAKEN, THREAD, Task, WAITING, boxed, dispose, publish,
+};
+use crate::sync::yield_now;
+use core::marker::PhantomData;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ptr::NonNull;
+use core::task::Waker;
+
+/// A handle's reference to a task and its outcome.
+#[derive(Debug)]
+pub(crate) struct Handle<R>(NonNull<Header>, PhantomData<R>);
+
+// SAFETY: what moves between threads through it is the outcome, an `R: Send`;
+// the closure was asked to be `Send` when the task was made.
+unsafe impl<R: Send> Send for Handle<R> {}
+// SAFETY: through a shared handle one can look at the life word and cancel,
+// which drops a closure that is `Send`; never reach the `R`.
+unsafe impl<R: Send> Sync for Handle<R> {}
+
+impl<R> Handle<R> {
+    /// A task, and the handle to its outcome.
+    pub(crate) fn with_task<T, F>(body: F, meta: Option<Box<Meta>>) -> (Queued, Self)
+    where
+        F: Body<T, R> + Send,
+        R: Send,
+    {
+        let task = boxed::<T, R, F>(body, true, meta);
+        (Queued::from_header(task), Handle(task, PhantomData))
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: live as long as the handle refers to it.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn waiting(&self) -> &dyn Awaited {
+        self.header()
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.header().life() & COMPLETE != 0
+    }
+
+    /// Drops the closure unless it was claimed. `true`: the task will not run.
+    pub(crate) fn cancel(&self, error: TaskError) -> bool {
+        let header = self.header();
+        if header.set(CLAIMED) & CLAIMED != 0 {
+            return false;
+        }
+        // SAFETY: claimed just now, so the closure is in place and ours.
+        unsafe { (header.vtable.refuse)(self.0, error) };
+        if let Some(waker) = publish(header) {
+            panics::wake(waker);
+        }
+        true
+    }
+
+    /// The outcome. Only once [`Handle::is_complete`].
+    pub(crate) fn take(self) -> Result<R, TaskError> {
+        let this = ManuallyDrop::new(self);
+        assert!(this.is_complete(), "the task is not complete");
+        this.header().settle();
+        let mut outcome = MaybeUninit::<Result<R, TaskError>>::uninit();
+        // SAFETY: complete and not taken: the handle is consumed. The
+        // outcome is a `Result<R, TaskError>`, as the handle's type says.
+        let outcome = unsafe {
+            (this.header().vtable.take)(this.0, outcome.as_mut_ptr().cast());
+            outcome.assume_init()
+        };
+        this.let_go(TAKEN);
+        outcome
+    }
+
+    /// Clears `HANDLE` and sets `also`, which is not set, in one step.
+    fn let_go(&self, also: usize) {
+        let flipped = HANDLE | also;
+        let before = self.header().flip(flipped);
+        if before & QUEUED == 0 {
+            // SAFETY: the queue's reference is gone, and this was the other.
+            unsafe { dispose(self.0, before ^ flipped) }
+        }
+    }
+
+    /// Registers `waker` for the outcome. `false`: it is complete.
+    pub(crate) fn register(&self, waker: &Waker) -> bool {
+        self.header().register(waker, 0)
+    }
+}
+
+impl<R> Drop for Handle<R> {
+    fn drop(&mut self) {
+        // A waker left behind by an earlier poll goes first.
+        self.header().withdraw();
+        self.header().settle();
+        self.let_go(0);
+    }
+}
+
+/// What the waiting core needs of a task, whatever it returns.
+pub(crate) trait Awaited {
+    /// The address it is queued under.
+    fn link(&self) -> *const Link;
+    /// The outcome is in place.
+    fn is_complete(&self) -> bool;
+    /// The queue does not refer to the task any more.
+    fn is_released(&self) -> bool;
+    /// Puts a thread's waker in place; one that `helps` may be offered the
+    /// role through it. `false`: complete.
+    fn register_thread(&self, waker: &Waker, helps: bool) -> bool;
+    /// The holder has taken the waker to offer its role: true once an offer
+    /// (which the waiter then has to look for).
+    fn was_asked(&self) -> bool;
+    /// Takes the waker back out, and waits out a holder that is taking it.
+    fn withdraw(&self);
+    /// Waits until no holder is about to offer its role through this task.
+    fn settle(&self);
+}
+
+impl Awaited for Header {
+    fn link(&self) -> *const Link {
+        &raw const self.link
+    }
+
+    fn is_complete(&self) -> bool {
+        self.life() & COMPLETE != 0
+    }
+
+    fn is_released(&self) -> bool {
+        self.life() & QUEUED == 0
+    }
+
+    fn register_thread(&self, waker: &Waker, helps: bool) -> bool {
+        self.register(waker, if helps { THREAD } else { 0 })
+    }
+
+    fn was_asked(&self) -> bool {
+        let life = self.life();
+        if life & ASKED == 0 || life & LENT != 0 {
+            return false;
+        }
+        self.clear(ASKED);
+        true
+    }
+
+    fn withdraw(&self) {
+        loop {
+            let life = self.life();
+            if life & COMPLETE != 0 || life & WAITING == 0 {
+                return;
+            }
+            if self.replace(life, life & !(WAITING | THREAD)) {
+                // SAFETY: it was in place, and by clearing `WAITING` before
+                // completion and lending we took it back.
+                let waker = unsafe { self.take_waker() };
+                panics::contain("drop of a waker", || drop(waker));
+                return;
+            }
+        }
+    }
+
+    fn settle(&self) {
+        // The holder clears it a few instructions after it set it.
+        while self.life() & LENT != 0 {
+            yield_now();
+        }
+    }
+}
+
+impl Header {
+    fn register(&self, waker: &Waker, kind: usize) -> bool {
+        loop {
+            let life = self.life();
+            if life & COMPLETE != 0 {
+                return false;
+            }
+            if life & LENT != 0 {
+                self.settle();
+                continue;
+            }
+            if life & WAITING != 0 {
+                // A completer only reads the waker, so comparing is no race.
+                // SAFETY: in place while `WAITING` is set, and only the handle
+                // replaces it.
+                let same = unsafe { self.has_waker(waker) };
+                if same && (life & THREAD) == kind {
+                    return true;
+                }
+                self.withdraw();
+                continue;
+            }
+            // SAFETY: none is in place, and only the handle puts one there.
+            unsafe { self.put_waker(waker.clone()) };
+            if self.replace(life, life | WAITING | kind) {
+                return true;
+            }
+            // SAFETY: not published, so still ours.
+            let waker = unsafe { self.take_waker() };
+            panics::contain("drop of a waker", || drop(waker));
+        }
+    }
+}
+
+/// Runs `wait` with a task on this stack frame that is queued by `push`, and
+/// returns its outcome.
+///
+/// `push` gets the queue's reference: it queues it or refuses it. `wait` has
+/// to return only once the task is complete.
+pub(crate) fn on_stack<T, R, F, E>(
+    closure: F,
+    meta: Option<Box<Meta>>,
+    push: impl FnOnce(Queued) -> Result<(), E>,
+    wait: impl FnOnce(&dyn Awaited),
+) -> Result<Result<R, TaskError>, (E, F)>
+where
+    F: FnOnce(&mut T) -> R + Send,
+    R: Send,
+{
+    /// Leaving the frame while the queue refers to it would be fatal.
+    struct Frame;
+    impl Drop for Frame {
+        fn drop(&mut self) {
+            std::process::abort();
+        }
+    }
+
+    let body = Once(closure);
+    let task = Task::<Once<F>, R>::new::<T>(body, true, meta, FreeFn::Borrowed);
+    let this = NonNull::from(&task).cast::<Header>();
+    let frame = Frame;
+    let result = match push(Queued::from_header(this)) {
+        Ok(()) => {
+            wait(&task.header);
+            task.header.settle();
+            // The completer's last touch comes just after it showed the outcome.
+            while !task.header.is_released() {
+                yield_now();
+            }
+            // SAFETY: complete, and nobody else refers to the task any more.
+            Ok(task
+                .stage
+                .with_mut(|s| unsafe { ManuallyDrop::take(&mut (*s).outcome) }))
+        }
+        Err(error) => {
+            // SAFETY: refused, so it still holds the closure and is ours alone.
+            let Once(closure) = task
+                .stage
+                .with_mut(|s| unsafe { ManuallyDrop::take(&mut (*s).closure) });
+            Err((error, closure))
+        }
+    };
+    core::mem::forget(frame);
+    result
+}

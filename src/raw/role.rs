@@ -1,0 +1,111 @@
+//! Taking the role of running a resource's tasks, using it, giving it away.
+
+use crate::error::SubmitError;
+use crate::raw::context;
+use crate::raw::drain::{Ended, Pushed, Terms};
+use crate::raw::inner::{Core, Owner, Value, dispatch_job};
+use crate::raw::shift::Shift;
+use crate::raw::task::Queued;
+use crate::sync::yield_now;
+
+/// How many queued tasks the search for a parked waiter looks at.
+const WAITER_SEARCH: usize = 16;
+
+/// Queued tasks beyond which submitters pace themselves (G10).
+const HIGH_WATER: u64 = 1 << 14;
+
+/// The most yields that pacing adds to one submission.
+const MAX_PACE: u64 = 16;
+
+/// Queues a task, and does what follows from where it came to stand.
+pub(crate) fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
+    let core = owner.core();
+    let depth = core.count_push();
+    let pooled = core.settings().pooled;
+    let terms = match context::depth() {
+        _ if pooled => Terms::None,
+        context::MAX_DEPTH.. => Terms::None,
+        0 if core.capture_limit() > 1 => Terms::Any,
+        _ => Terms::Own,
+    };
+    let link = task.into_link();
+    // SAFETY: a live task in no queue; it stays live until it is finished.
+    match unsafe { core.strand().push(link, terms, pooled) } {
+        Pushed::Refused => {
+            core.counters.undo_push();
+            // SAFETY: it was made from a task just above, and not pushed.
+            return Err((core.why_refused(), unsafe { Queued::from_link(link) }));
+        }
+        Pushed::Queued => pace(core, depth),
+        Pushed::Captured => drain(owner, Shift::submitter(owner, Some(link))),
+        Pushed::Offered { dispatch } => {
+            if dispatch {
+                dispatch_job(owner);
+            }
+            pace(core, depth);
+        }
+    }
+    Ok(())
+}
+
+/// Past the high-water mark, submitters give the holder time: the more, the
+/// further past it. Never from inside a task of the same resource, which could
+/// not end before.
+fn pace(core: &Core<dyn Value>, depth: u64) {
+    if depth < HIGH_WATER || context::holds(core.id()) {
+        return;
+    }
+    for _ in 0..(depth / HIGH_WATER).min(MAX_PACE) {
+        yield_now();
+    }
+}
+
+/// The holder has run its own task and did not find the strand as it left it:
+/// it goes on with others' tasks, up to its limits.
+#[cold]
+#[inline(never)]
+pub(crate) fn captured(owner: &dyn Owner) {
+    drain(owner, Shift::submitter(owner, None));
+}
+
+/// Works through the queue for one shift, and leaves the resource to whoever
+/// is next. Holder only.
+pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
+    let ended = owner.core().strand().drain(&mut shift);
+    drop(shift);
+    match ended {
+        Ended::Idle { refusing: false } | Ended::Suspended => {}
+        Ended::Idle { refusing: true } => owner.core().extra().ended.notify(),
+        Ended::Exhausted => hand_off(owner),
+    }
+}
+
+/// Gives the role away: to a thread that is parked for this resource anyway,
+/// or else to the pool. Holder only, with work left.
+fn hand_off(owner: &dyn Owner) {
+    let core = owner.core();
+    let pooled = core.settings().pooled;
+    core.counters.hand_off();
+    let waiter = if pooled {
+        None
+    } else {
+        core.strand().find(WAITER_SEARCH, Queued::lend)
+    };
+    tracing::trace!(
+        target: "captor",
+        resource = core.name(),
+        to = if waiter.is_some() { "waiter" } else { "pool" },
+        "hand-off"
+    );
+    match waiter {
+        Some(waiter) => {
+            core.strand().offer_without_job();
+            waiter.offered();
+        }
+        None => {
+            if core.strand().offer(pooled) {
+                dispatch_job(owner);
+            }
+        }
+    }
+}

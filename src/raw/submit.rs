@@ -1,0 +1,220 @@
+//! Submission: the fast path, lingering, queueing, blocking, healing.
+
+use crate::error::{HealError, Panic, SubmitError, TaskError};
+use crate::raw::context;
+use crate::raw::drain::Look;
+use crate::raw::handle::{Handle, on_stack};
+use crate::raw::inner::{Core, TaskName};
+use crate::raw::linger::Turns;
+use crate::raw::role::{captured, queue};
+use crate::raw::task::{Body, Meta, Once, Queued};
+use crate::raw::wait;
+use crate::sync::{Arc, lock, yield_now};
+
+/// How often a heal looks whether the poisoned resource has come to rest.
+const HEAL_TURNS: usize = 1 << 16;
+
+/// A refused task's closure, and why.
+pub(crate) type Refused<F> = (SubmitError, F);
+
+impl<T: Send + 'static> Core<T> {
+    /// Runs `f` here and now if the resource is idle; gives it back if not.
+    #[inline(always)]
+    pub(crate) fn try_run<R, F>(
+        self: &Arc<Self>,
+        f: F,
+        name: TaskName,
+    ) -> Result<Result<R, TaskError>, F>
+    where
+        F: FnOnce(&mut T) -> R,
+    {
+        if self.strand.try_claim() {
+            Ok(self.run_claimed(f, name))
+        } else {
+            Err(f)
+        }
+    }
+
+    /// Runs the claimer's own task and releases the strand. Holder only, with
+    /// an empty queue.
+    #[inline(always)]
+    fn run_claimed<R>(
+        self: &Arc<Self>,
+        f: impl FnOnce(&mut T) -> R,
+        name: TaskName,
+    ) -> Result<R, TaskError> {
+        self.counters.inline_turn();
+        // SAFETY: claimed by the caller.
+        let outcome = unsafe { self.on_value(f) };
+        self.counters.inline_turn();
+        match outcome {
+            Ok(result) => {
+                if !self.strand.try_release() {
+                    captured(self);
+                }
+                Ok(result)
+            }
+            Err(payload) => {
+                self.note_panic(name);
+                captured(self);
+                Err(TaskError::Panicked(Panic::new(payload)))
+            }
+        }
+    }
+
+    /// Watches a busy resource for a bounded moment, and runs `f` if it falls
+    /// idle in it.
+    ///
+    /// This keeps submission order: idle is seen only after all that was
+    /// queued has run.
+    #[cold]
+    pub(crate) fn linger<R, F>(
+        self: &Arc<Self>,
+        f: F,
+        name: TaskName,
+        how: Patience,
+    ) -> Result<Result<R, TaskError>, Lingered<F>>
+    where
+        F: FnOnce(&mut T) -> R,
+    {
+        if self.settings().pooled || how == Patience::TooDeep {
+            return Err(Lingered::Queue(f));
+        }
+        let mut turns = Turns::new(context::depth() == 0 || how == Patience::Blocks);
+        loop {
+            match self.strand.look() {
+                Look::Claimed => return Ok(self.run_claimed(f, name)),
+                Look::Refusing => return Err(Lingered::Refused((self.why_refused(), f))),
+                Look::Queue => return Err(Lingered::Queue(f)),
+                Look::Busy if !turns.take() => return Err(Lingered::Queue(f)),
+                Look::Busy => {}
+            }
+        }
+    }
+
+    /// Queues `f` with nobody to ask for its outcome.
+    pub(crate) fn queue_detached<F>(
+        self: &Arc<Self>,
+        f: F,
+        meta: Option<Box<Meta>>,
+    ) -> Result<(), Refused<F>>
+    where
+        F: FnOnce(&mut T) + Send + 'static,
+    {
+        let task = Queued::detached::<T, F>(f, meta);
+        queue(self, task).map_err(|(error, task)| {
+            // SAFETY: made as this type just above, and refused.
+            let Once(f) = unsafe { task.into_closure::<Once<F>, ()>() };
+            (error, f)
+        })
+    }
+
+    /// Queues `f` and returns the handle to its outcome.
+    pub(crate) fn queue<R, F>(
+        self: &Arc<Self>,
+        f: F,
+        meta: Option<Box<Meta>>,
+    ) -> Result<Handle<R>, Refused<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.queue_body(Once(f), meta)
+            .map_err(|(error, Once(f))| (error, f))
+    }
+
+    pub(crate) fn queue_body<R, F>(
+        self: &Arc<Self>,
+        body: F,
+        meta: Option<Box<Meta>>,
+    ) -> Result<Handle<R>, Refused<F>>
+    where
+        F: Body<T, R> + Send + 'static,
+        R: Send + 'static,
+    {
+        let (task, handle) = Handle::with_task::<T, F>(body, meta);
+        match queue(self, task) {
+            Ok(()) => Ok(handle),
+            Err((error, task)) => {
+                core::mem::forget(handle);
+                // SAFETY: made as this type just above, refused, and its
+                // handle is not used again.
+                Err((error, unsafe { task.into_closure::<F, R>() }))
+            }
+        }
+    }
+
+    /// Queues `f` from this stack frame and waits until it is through.
+    pub(crate) fn queue_and_wait<R, F>(
+        self: &Arc<Self>,
+        f: F,
+        meta: Option<Box<Meta>>,
+    ) -> Result<Result<R, TaskError>, Refused<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        on_stack::<T, R, F, _>(
+            f,
+            meta,
+            // A refused one lives on the stack, and goes with it.
+            |task| queue(self, task).map_err(|(error, _)| error),
+            |task| {
+                wait::wait(self, task, None);
+            },
+        )
+    }
+
+    /// Takes the poison off, with the value in hand. The resource stays as it
+    /// is if `f` panics.
+    pub(crate) fn heal<R>(self: &Arc<Self>, f: impl FnOnce(&mut T) -> R) -> Result<R, HealError> {
+        let mut turns = HEAL_TURNS;
+        loop {
+            if !self.refusal().poisoned {
+                return Err(HealError::NotPoisoned);
+            }
+            if self.strand.claim_refusing() {
+                break;
+            }
+            // It accepts nothing, so whoever holds it is about to let go.
+            if self.is_current() || turns == 0 {
+                return Err(HealError::Busy);
+            }
+            turns -= 1;
+            yield_now();
+        }
+        if !self.refusal().poisoned {
+            // Healed by another between the look and the claim, and closed since.
+            captured(self);
+            return Err(HealError::NotPoisoned);
+        }
+        // SAFETY: claimed above.
+        let outcome = unsafe { self.on_value(f) };
+        if outcome.is_ok() {
+            let mut refusal = lock(&self.extra().refusal);
+            refusal.poisoned = false;
+            if !refusal.closed {
+                self.strand.reopen();
+            }
+        }
+        captured(self);
+        outcome.map_err(|payload| HealError::Panicked(Panic::new(payload)))
+    }
+}
+
+/// What a caller that finds the resource busy may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Patience {
+    /// It goes on with a future.
+    GoesOn,
+    /// It blocks for the outcome anyway.
+    Blocks,
+    /// It is nested so deep that it must not run the task itself.
+    TooDeep,
+}
+
+/// Lingering was in vain.
+pub(crate) enum Lingered<F> {
+    Queue(F),
+    Refused(Refused<F>),
+}

@@ -237,8 +237,9 @@ impl<T: Send + 'static> Resource<T> {
     {
         let f = |value: &mut T| drop(f(value));
         match self.try_inline(f, name) {
-            Ok(outcome) => {
-                panics::drop_outcome(outcome);
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.report(error, name);
                 Ok(())
             }
             Err(f) => self.execute_busy(f, name),
@@ -268,8 +269,9 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) + Send + 'static,
     {
         let refused = match self.core.linger(f, name, goes_on()) {
-            Ok(outcome) => {
-                panics::drop_outcome(outcome);
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => {
+                self.report(error, name);
                 return Ok(());
             }
             Err(Lingered::Refused(refused)) => refused,
@@ -281,6 +283,13 @@ impl<T: Send + 'static> Resource<T> {
         let (error, f) = refused;
         panics::contain("drop of a refused closure", || drop(f));
         Err(error)
+    }
+
+    /// A task that nobody waits for failed.
+    #[cold]
+    fn report(&self, error: TaskError, name: TaskName) {
+        let _origin = self.core.origin(name).entered();
+        panics::drop_outcome::<()>(Err(error));
     }
 
     #[cold]

@@ -243,6 +243,12 @@ impl<T: ?Sized> Core<T> {
         self.counters.finish();
     }
 
+    /// Says in the log which task an event is about.
+    #[cold]
+    pub(crate) fn origin(&self, task: TaskName) -> tracing::Span {
+        tracing::error_span!(target: "captor", "task", resource = self.name(), name = task)
+    }
+
     /// A task panicked. Poisons the resource, where it is set to. Holder only.
     #[cold]
     pub(crate) fn note_panic(&self, name: TaskName) {

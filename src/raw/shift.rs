@@ -176,9 +176,12 @@ impl Crew for Shift<'_> {
                 }
             }
         };
-        if panicked {
-            self.core.note_panic(task.meta().and_then(|meta| meta.name));
-        }
+        // Where nobody takes the outcome, its panic is reported in this span.
+        let _origin = panicked.then(|| {
+            let name = task.meta().and_then(|meta| meta.name);
+            self.core.note_panic(name);
+            self.core.origin(name).entered()
+        });
         self.account(is_own);
         if is_own {
             // Its address may soon be another task's.

@@ -4,6 +4,8 @@
 mod builder;
 mod completion;
 mod error;
+#[cfg(all(test, any(captor_loom, captor_shuttle)))]
+mod models;
 mod pool;
 mod raw;
 mod resource;

@@ -167,7 +167,8 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// Where the resource is idle this is what `lock` is with a mutex. Where
     /// it is busy, `f` is queued from this stack frame, and the thread helps
-    /// with what is queued before it or sleeps.
+    /// with what is queued before it or sleeps. Since another thread may run
+    /// it, what `f` borrows has to be `Send`.
     ///
     /// # Errors
     /// [`TaskError::WouldDeadlock`], before anything is queued, inside a task

@@ -35,9 +35,13 @@ pub struct ResourceStats {
     pub expired: u64,
     /// Submissions refused: the resource was closed or poisoned.
     pub rejected: u64,
-    /// How often the role of running the tasks went to another thread.
+    /// How often a thread that had run tasks left the rest to another: a
+    /// captured submitter at its limit, a worker at its quantum. (Where tasks
+    /// go to the pool from the start, that is not a hand-off;
+    /// [`SchedulerStats::dispatched`] counts those too.)
     pub handoffs: u64,
-    /// Time that submitters spent on tasks that were not their own.
+    /// Time that submitters spent on tasks that were not their own. The
+    /// workers' time is not in it.
     pub lent: Duration,
 }
 

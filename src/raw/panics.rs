@@ -38,6 +38,8 @@ pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
 }
 
 fn report(what: &'static str, payload: &(dyn Any + Send)) {
+    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    crate::models::note_contained_panic();
     let message = crate::error::message(payload);
     tracing::error!(target: "captor", what, panic = message, "panic contained");
 }

@@ -1,0 +1,112 @@
+//! Claiming an idle resource and letting go of it, against others' submissions.
+
+use super::{World, in_order, model, ran_all};
+use crate::sync::{Arc, AtomicUsize, Ordering};
+
+#[test]
+fn two_claims_exclude_each_other() {
+    model(3, || {
+        let w = World::calm();
+        let other = w.spawn(|w| {
+            let c = w.r.submit(w.entry(1));
+            assert!(c.wait().is_ok());
+        });
+        let c = w.r.submit(w.entry(2));
+        assert!(c.wait().is_ok());
+        other.join();
+        ran_all(&w.finish(), &[1, 2]);
+    });
+}
+
+#[test]
+fn submissions_of_one_thread_run_in_order() {
+    model(3, || {
+        let w = World::calm();
+        let other = w.spawn(|w| {
+            w.r.execute(w.entry(1)).unwrap();
+            w.r.execute(w.entry(2)).unwrap();
+        });
+        w.r.execute(w.entry(3)).unwrap();
+        w.r.execute(w.entry(4)).unwrap();
+        other.join();
+        let ran = w.finish();
+        ran_all(&ran, &[1, 2, 3, 4]);
+        assert!(in_order(&ran, 1, 2) && in_order(&ran, 3, 4), "{ran:?}");
+    });
+}
+
+/// One thread queues, another claims: whoever knows that a submission
+/// returned comes after it.
+#[test]
+fn a_submission_that_follows_another_runs_after_it() {
+    model(2, || {
+        let w = World::calm();
+        let returned = Arc::new(AtomicUsize::new(0));
+        let holder = w.spawn(|w| w.r.execute(w.slow_entry(1)).unwrap());
+        let first = w.spawn({
+            let returned = Arc::clone(&returned);
+            move |w| {
+                w.queue(2);
+                returned.store(1, Ordering::Release);
+            }
+        });
+        let follows = returned.load(Ordering::Acquire) == 1;
+        w.r.execute(w.entry(3)).unwrap();
+        holder.join();
+        first.join();
+        let ran = w.finish();
+        ran_all(&ran, &[1, 2, 3]);
+        assert!(!follows || in_order(&ran, 2, 3), "{ran:?}");
+    });
+}
+
+#[test]
+fn three_claims_exclude_each_other() {
+    model(2, || {
+        let w = World::calm();
+        let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.entry(n)).unwrap()));
+        w.r.execute(w.entry(3)).unwrap();
+        others.map(super::Spawned::join);
+        ran_all(&w.finish(), &[1, 2, 3]);
+    });
+}
+
+#[test]
+fn borrowing_calls_exclude_each_other() {
+    model(2, || {
+        let w = World::calm();
+        let other = w.spawn(|w| {
+            let mut seen = 0;
+            let entry = w.entry(1);
+            let borrows = |log: &mut super::Log| {
+                drop(entry(log));
+                seen = log.entries().len();
+            };
+            w.r.with(borrows).unwrap();
+            assert!(seen > 0);
+        });
+        w.r.with(w.entry(2)).unwrap();
+        other.join();
+        ran_all(&w.finish(), &[1, 2]);
+    });
+}
+
+#[test]
+fn a_task_that_submits_to_its_own_resource_runs_first() {
+    model(2, || {
+        let w = World::calm();
+        let other = w.spawn(|w| {
+            let (inside, entry, next) = (w.r.clone(), w.entry(1), w.entry(2));
+            w.r.execute(move |log| {
+                inside.execute(next).unwrap();
+                drop(entry(log));
+            })
+            .unwrap();
+        });
+        w.r.execute(w.entry(3)).unwrap();
+        other.join();
+        let ran = w.finish();
+        ran_all(&ran, &[1, 2, 3]);
+        assert!(in_order(&ran, 1, 2), "{ran:?}");
+    });
+}

@@ -1,0 +1,410 @@
+//! The production code under a model checker.
+//!
+//! Built under `--cfg captor_loom` or `--cfg captor_shuttle` only. What runs
+//! here is the crate itself, whose atomics, cells, locks and threads are the
+//! checker's through `crate::sync`; a model brings a few threads, a scheduler
+//! whose jobs a model thread runs, and the assertions.
+//!
+//! - loom goes through all interleavings of two or three threads (up to a
+//!   bound on preemptions) and all the values that the orderings allow, so it
+//!   finds weak orderings. One file per event.
+//! - shuttle draws interleavings of larger programs at random and takes every
+//!   ordering for sequentially consistent, so it finds lost wake-ups and
+//!   hangs: [`programs`].
+//!
+//! Every model asserts the same things about its resource:
+//!
+//! - exclusive and visible (G1, G3): the value lies in a checked cell, and so
+//!   does a cell inside of it that each task touches;
+//! - ordered (G2): [`Log`] says in which order tasks ran;
+//! - exactly once, nothing lost (G4): each closure and result carries a
+//!   [`Token`] that counts; [`World::finish`] looks at the balance, at the
+//!   resource's own counters, and that the resource is idle again;
+//! - nothing panicked unseen: captor contains panics, so a failed assertion
+//!   inside a task, or a checker's own complaint there, would be lost, were
+//!   they not counted.
+//!
+//! What hides bugs, and is therefore avoided: a channel or lock that the
+//! checker knows adds edges between threads that the protocol should have
+//! made. So jobs and resumers travel through [`Mailbox`], which the checker
+//! sees as a relaxed counter only; waiting threads spin on it.
+
+#[cfg(captor_loom)]
+mod cancel;
+#[cfg(captor_loom)]
+mod claim;
+#[cfg(captor_loom)]
+mod close;
+#[cfg(captor_loom)]
+mod completion;
+#[cfg(captor_loom)]
+mod handoff;
+#[cfg(captor_loom)]
+mod last_handle;
+#[cfg(captor_loom)]
+mod poison;
+#[cfg(captor_loom)]
+mod pool;
+#[cfg(captor_shuttle)]
+mod programs;
+#[cfg(captor_loom)]
+mod queue;
+#[cfg(captor_loom)]
+mod suspend;
+
+use crate::raw::extra::Settings;
+use crate::raw::inner::{Core, Dispatch, Host, Limits};
+use crate::resource::Resource;
+use crate::sync::{
+    Arc, AtomicUsize, Counter, Ordering, StaticMutex, UnsafeCell, thread, yield_now,
+};
+use crate::{Job, TaskError};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Longer than any model runs: the clock must not decide anything.
+pub(crate) const FOREVER: Duration = Duration::MAX;
+
+/// A queue between model threads that adds no happens-before edge: what the
+/// checker sees of it is a relaxed counter, which makes it a point to switch
+/// threads at.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T> {
+    items: StaticMutex<VecDeque<T>>,
+    posted: AtomicUsize,
+}
+
+impl<T> Mailbox<T> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Mailbox {
+            items: StaticMutex::new(VecDeque::new()),
+            posted: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn post(&self, item: T) {
+        self.items.lock().unwrap().push_back(item);
+        self.posted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take(&self) -> Option<T> {
+        if self.posted.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let item = self.items.lock().unwrap().pop_front()?;
+        self.posted.fetch_sub(1, Ordering::Relaxed);
+        Some(item)
+    }
+
+    /// Waits for an item.
+    pub(crate) fn wait(&self) -> T {
+        loop {
+            match self.take() {
+                Some(item) => return item,
+                None => yield_now(),
+            }
+        }
+    }
+}
+
+/// Jobs wait here until a model thread runs them.
+struct Jobs(Arc<Mailbox<Job>>);
+
+impl Dispatch for Jobs {
+    fn dispatch(&self, job: Job) {
+        self.0.post(job);
+    }
+
+    fn rescue(&self, job: Job) {
+        self.0.post(job);
+    }
+
+    fn others_wait(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    tokens: Counter,
+    tokens_gone: Counter,
+    values: Counter,
+    values_gone: Counter,
+    panics: Counter,
+}
+
+/// Counts closures and results: as many have to go as were made.
+#[derive(Debug)]
+pub(crate) struct Token(Arc<Counts>);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.tokens_gone.add(1);
+    }
+}
+
+/// The value of a model's resource: what ran, in order. Who reads or writes it
+/// without the role, or without the edges that the role brings, is caught.
+#[derive(Debug)]
+pub(crate) struct Log {
+    entries: Vec<u8>,
+    touched: UnsafeCell<()>,
+    counts: Arc<Counts>,
+    /// Set when the value goes: what it held then.
+    last: Arc<StaticMutex<Option<Vec<u8>>>>,
+}
+
+impl Log {
+    pub(crate) fn push(&mut self, entry: u8) {
+        self.touched.with_mut(|_| ());
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn entries(&mut self) -> Vec<u8> {
+        self.touched.with_mut(|_| ());
+        self.entries.clone()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        *self.last.lock().unwrap() = Some(self.entries());
+        self.counts.values_gone.add(1);
+    }
+}
+
+/// A resource, and the tally of what became of it.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) r: Resource<Log>,
+    tally: Tally,
+}
+
+/// What is left of a [`World`] without its resource.
+#[derive(Clone)]
+pub(crate) struct Tally {
+    pub(crate) jobs: Arc<Mailbox<Job>>,
+    counts: Arc<Counts>,
+    last: Arc<StaticMutex<Option<Vec<u8>>>>,
+}
+
+impl std::ops::Deref for World {
+    type Target = Tally;
+    fn deref(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+impl World {
+    /// Jobs do one task at a time where `quantum` is zero.
+    pub(crate) fn new(capture_limit: usize, quantum: Duration, settings: Settings) -> Self {
+        let jobs = Mailbox::new();
+        let host = Arc::new(Host {
+            limits: Limits {
+                capture_limit,
+                capture_time: FOREVER,
+                quantum,
+            },
+            dispatch: Box::new(Jobs(Arc::clone(&jobs))),
+            dispatched: Counter::default(),
+            finished: Counter::default(),
+        });
+        let counts = Arc::<Counts>::default();
+        let last = Arc::default();
+        counts.values.add(1);
+        let log = Log {
+            entries: Vec::new(),
+            touched: UnsafeCell::new(()),
+            counts: Arc::clone(&counts),
+            last: Arc::clone(&last),
+        };
+        World {
+            r: Resource::from_core(Core::new(log, host, settings)),
+            tally: Tally { jobs, counts, last },
+        }
+    }
+
+    /// Nobody comes to their limits here, so there are no hand-offs.
+    pub(crate) fn calm() -> Self {
+        Self::new(10, FOREVER, Settings::default())
+    }
+
+    /// Everybody runs one task and hands off.
+    pub(crate) fn restless() -> Self {
+        Self::new(1, Duration::ZERO, Settings::default())
+    }
+
+    /// A task that notes that it ran.
+    pub(crate) fn entry(&self, n: u8) -> impl FnOnce(&mut Log) -> Token + Send + 'static {
+        let (closure, result) = (self.token(), self.token());
+        move |log| {
+            log.push(n);
+            drop(closure);
+            result
+        }
+    }
+
+    /// A task that is at work for a while: others come meanwhile.
+    pub(crate) fn slow_entry(&self, n: u8) -> impl FnOnce(&mut Log) -> Token + Send + 'static {
+        let entry = self.entry(n);
+        move |log| {
+            yield_now();
+            entry(log)
+        }
+    }
+
+    /// A task that panics.
+    pub(crate) fn panicking_entry(&self, n: u8) -> impl FnOnce(&mut Log) -> Token + Send + 'static {
+        let (counts, entry) = (Arc::clone(&self.counts), self.entry(n));
+        move |log| {
+            drop(entry(log));
+            counts.panics.add(1);
+            panic_quietly()
+        }
+    }
+
+    /// Queues without a look at whether the resource is idle.
+    pub(crate) fn queue(&self, n: u8) {
+        let entry = self.entry(n);
+        let queued = self.r.core().queue_detached(|log| drop(entry(log)), None);
+        assert!(queued.is_ok());
+    }
+
+    /// Runs `f` on a thread of its own.
+    pub(crate) fn spawn<R: 'static>(
+        &self,
+        f: impl FnOnce(World) -> R + Send + 'static,
+    ) -> Spawned<R> {
+        let world = self.clone();
+        Spawned(thread::spawn(move || f(world)))
+    }
+
+    /// Lets go of the resource.
+    pub(crate) fn part(self) -> Tally {
+        self.tally
+    }
+
+    /// All that was submitted is through, and every thread has ended: are the
+    /// books balanced? Returns what ran.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        // Stale ones at most.
+        self.run_jobs();
+        match self.r.with(|log| drop(log.entries())) {
+            Ok(()) | Err(TaskError::Closed) => {}
+            Err(error) => panic!("the resource should be idle and open: {error}"),
+        }
+        let stats = self.r.stats();
+        assert_eq!(stats.outstanding, 0, "{stats:?}");
+        assert_eq!(
+            stats.submitted,
+            stats.completed + stats.panicked + stats.cancelled,
+            "{stats:?}"
+        );
+        assert_eq!(stats.panicked, self.counts.panics.get(), "a task panicked");
+        self.part().finish()
+    }
+}
+
+impl Tally {
+    pub(crate) fn token(&self) -> Token {
+        self.counts.tokens.add(1);
+        Token(Arc::clone(&self.counts))
+    }
+
+    /// How many tokens are gone.
+    pub(crate) fn gone(&self) -> u64 {
+        self.counts.tokens_gone.get()
+    }
+
+    /// Runs the jobs that are there.
+    pub(crate) fn run_jobs(&self) {
+        while let Some(job) = self.jobs.take() {
+            job.run();
+        }
+    }
+
+    /// Works as a pool would, until `done`.
+    pub(crate) fn work_until(&self, done: impl Fn() -> bool) {
+        while !done() {
+            self.run_jobs();
+            if !done() {
+                yield_now();
+            }
+        }
+    }
+
+    /// The same, until `n` tokens are gone.
+    pub(crate) fn work_until_gone(&self, n: u64) {
+        self.work_until(|| self.gone() >= n);
+    }
+
+    /// The last handle is gone and every thread has ended: is nothing left?
+    /// Returns what ran.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.run_jobs();
+        let counts = self.counts;
+        assert_eq!(counts.values.get(), counts.values_gone.get(), "values");
+        assert_eq!(counts.tokens.get(), counts.tokens_gone.get(), "tokens");
+        let last = self.last.lock().unwrap().take();
+        last.expect("the value is gone")
+    }
+}
+
+/// A model thread.
+pub(crate) struct Spawned<R = ()>(thread::JoinHandle<R>);
+
+impl<R> Spawned<R> {
+    pub(crate) fn join(self) -> R {
+        self.0.join().expect("a model thread panicked")
+    }
+}
+
+/// Did `first` run before `second`?
+pub(crate) fn in_order(ran: &[u8], first: u8, second: u8) -> bool {
+    let at = |n| ran.iter().position(|r| *r == n).expect("it ran");
+    at(first) < at(second)
+}
+
+/// Did each of these run once, and nothing else?
+pub(crate) fn ran_all(ran: &[u8], expected: &[u8]) {
+    let mut ran = ran.to_vec();
+    ran.sort_unstable();
+    assert_eq!(ran, expected);
+}
+
+/// Settings that differ from the default so that the resource's second
+/// allocation is there from the start, which spares the checker a race for it.
+#[cfg(captor_loom)]
+pub(crate) fn named() -> Settings {
+    Settings {
+        name: Some("model".into()),
+        ..Settings::default()
+    }
+}
+
+/// Goes through the interleavings of `f` with at most so many preemptions.
+#[cfg(captor_loom)]
+pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // `LOOM_MAX_PREEMPTIONS` goes deeper than the suite does by itself.
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.max_branches = 20_000;
+    builder.check(f);
+    assert_eq!(CONTAINED.get(), 0, "a waker or a drop panicked");
+}
+
+/// Raises a panic that the model wants, past the hook that would print it.
+pub(crate) fn panic_quietly() -> ! {
+    std::panic::resume_unwind(Box::new("a panic that the model wants"))
+}
+
+std::thread_local! {
+    static CONTAINED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A panic in a waker or a drop was contained. All threads of a model are
+/// coroutines of one thread, so each model counts its own.
+pub(crate) fn note_contained_panic() {
+    CONTAINED.set(CONTAINED.get() + 1);
+}

@@ -1,0 +1,109 @@
+//! A panic that poisons, and the heal, while others submit.
+
+use super::{FOREVER, Spawned, World, model, named};
+use crate::raw::extra::Settings;
+use crate::{HealError, SubmitError, TaskError};
+use std::time::Duration;
+
+fn poisonable(capture_limit: usize, quantum: Duration) -> World {
+    let settings = Settings {
+        poison: true,
+        ..named()
+    };
+    World::new(capture_limit, quantum, settings)
+}
+
+fn submit(w: &World, n: u8) {
+    match w.r.submit(w.entry(n)).wait() {
+        Ok(_) | Err(TaskError::Poisoned) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_submission_runs_or_meets_the_poison() {
+    model(3, || {
+        let w = poisonable(10, FOREVER);
+        let other = w.spawn(|w| {
+            submit(&w, 1);
+            submit(&w, 2);
+        });
+        let outcome = w.r.submit(w.panicking_entry(3)).wait();
+        assert!(matches!(outcome, Err(TaskError::Panicked(_))));
+        assert!(w.r.is_poisoned());
+        assert_eq!(w.r.execute(|_| ()), Err(SubmitError::Poisoned));
+        other.join();
+        heal(&w);
+        assert!(w.finish().contains(&3));
+    });
+}
+
+fn heal(w: &World) {
+    assert_eq!(w.r.clear_poison(|log| log.push(0)).ok(), Some(()));
+    w.r.with(|log| log.push(9)).unwrap();
+}
+
+#[test]
+fn a_heal_races_with_submissions() {
+    model(2, || {
+        let w = poisonable(10, FOREVER);
+        let others = [1, 2].map(|n| w.spawn(move |w| submit(&w, n)));
+        let _ = w.r.submit(w.panicking_entry(3)).wait();
+        heal(&w);
+        others.map(Spawned::join);
+        let ran = w.finish();
+        assert!(ran.contains(&3) && ran.contains(&9));
+    });
+}
+
+#[test]
+fn two_heal_at_once() {
+    model(3, || {
+        let w = poisonable(10, FOREVER);
+        let _ = w.r.submit(w.panicking_entry(1)).wait();
+        let other = w.spawn(|w| w.r.clear_poison(|log| log.push(2)).is_ok());
+        let healed = match w.r.clear_poison(|log| log.push(3)) {
+            Ok(()) => true,
+            Err(HealError::NotPoisoned) => false,
+            Err(error) => panic!("{error}"),
+        };
+        assert!(healed != other.join());
+        assert!(w.r.with(|_| ()).is_ok());
+        w.finish();
+    });
+}
+
+/// Closed stays closed, whatever a heal does; the end is announced all the same.
+#[test]
+fn a_heal_races_with_a_close() {
+    model(2, || {
+        let w = poisonable(10, FOREVER);
+        let _ = w.r.submit(w.panicking_entry(1)).wait();
+        let healer = w.spawn(|w| drop(w.r.clear_poison(|log| log.push(2))));
+        w.r.close();
+        assert!(w.r.wait_closed(FOREVER));
+        healer.join();
+        assert_eq!(w.r.with(|_| ()), Err(TaskError::Closed));
+        w.finish();
+    });
+}
+
+/// The panic happens to a captured thread or a worker, with tasks queued.
+#[test]
+fn the_poison_reaches_what_is_queued() {
+    model(2, || {
+        let w = poisonable(1, Duration::ZERO);
+        let other = w.spawn(|w| submit(&w, 1));
+        w.r.execute(w.panicking_entry(2)).unwrap();
+        submit_and_work(&w, 3);
+        w.work_until_gone(6);
+        other.join();
+        heal(&w);
+        assert!(w.finish().contains(&2));
+    });
+}
+
+fn submit_and_work(w: &World, n: u8) {
+    let c = w.r.submit(w.entry(n));
+    w.work_until(|| c.is_finished());
+}

@@ -1,0 +1,248 @@
+//! What is allocated: nothing where a task runs at once or blocks its caller,
+//! one block where it is queued, and nothing that is not given back.
+//!
+//! The counts are those of the measuring thread. Each measurement is taken
+//! after the same was done once: a thread's first wait makes its waker.
+
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+
+mod common;
+
+use allocation_counter::{AllocationInfo, measure};
+use captor::{PanicPolicy, Resource, TaskError};
+use common::{DEADLINE, hold, join, wait_outstanding};
+use futures::executor::block_on;
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Duration;
+
+const ROUNDS: u64 = 100;
+
+/// Does `f` once, and then measures it.
+fn measure_warm(mut f: impl FnMut()) -> AllocationInfo {
+    f();
+    measure(f)
+}
+
+#[track_caller]
+fn assert_allocations(info: AllocationInfo, count: u64) {
+    assert_eq!(info.count_total, count, "{info:?}");
+}
+
+#[test]
+fn an_idle_resource_runs_tasks_without_allocating() {
+    let r = Resource::new([0_u64; 8]);
+    let mut sum = 0;
+    let info = measure_warm(|| {
+        for n in 0..ROUNDS {
+            r.execute(move |v| v[0] += n).unwrap();
+            sum += r.with(|v| v[0]).unwrap();
+            sum += r.submit(move |v| v[1] + n).wait().unwrap();
+            sum += r.try_submit(move |v| v[1] + n).unwrap().wait().unwrap();
+            r.task().name("named").execute(|v| v[2] += 1).unwrap();
+            drop(r.submit(|v| v[3] += 1));
+        }
+    });
+    assert_allocations(info, 0);
+    assert_eq!(r.with(|v| v[3]), Ok(2 * ROUNDS));
+}
+
+#[test]
+fn closures_and_results_of_any_size_stay_on_the_stack() {
+    let r = Resource::new(0_u64);
+    let info = measure_warm(|| {
+        let big = [7_u8; 4096];
+        let back = r.submit(move |_| big).wait().unwrap();
+        assert_eq!(back[4095], 7);
+    });
+    assert_allocations(info, 0);
+}
+
+#[test]
+fn awaiting_a_ready_completion_does_not_allocate() {
+    let r = Resource::new(1);
+    let info = measure_warm(|| {
+        for _ in 0..ROUNDS {
+            assert_eq!(block_on(r.submit(|n| *n)), Ok(1));
+            let cancellable = r.submit(|n| *n).cancel_on_drop();
+            assert!(cancellable.is_finished() && !cancellable.cancel());
+            assert_eq!(block_on(cancellable), Ok(1));
+        }
+    });
+    assert_allocations(info, 0);
+}
+
+#[test]
+fn nested_tasks_on_idle_resources_do_not_allocate() {
+    let (outer, inner) = (Resource::new(0), Resource::new(0));
+    let info = measure_warm(|| {
+        outer
+            .with(|o| {
+                inner.execute(|i| *i += 1).unwrap();
+                *o += inner.submit(|i| *i).wait().unwrap();
+            })
+            .unwrap();
+    });
+    assert_allocations(info, 0);
+}
+
+#[test]
+fn a_queued_execute_is_one_allocation() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let info = measure_warm(|| {
+        for _ in 0..ROUNDS {
+            r.execute(|n| *n += 1).unwrap();
+        }
+    });
+    held.release();
+    assert_allocations(info, ROUNDS);
+    assert_eq!(r.with(|n| *n), Ok(2 * ROUNDS));
+}
+
+#[test]
+fn a_queued_submit_is_one_allocation_waiting_included() {
+    let r = Resource::new(0);
+    let queue = |completions: &mut Vec<_>| {
+        for _ in 0..ROUNDS {
+            completions.push(r.submit(|n| {
+                *n += 1;
+                [*n; 16]
+            }));
+        }
+    };
+    let mut completions = Vec::with_capacity(2 * ROUNDS as usize);
+    let held = hold(&r);
+    queue(&mut completions);
+    let info = measure(|| queue(&mut completions));
+    assert_allocations(info, ROUNDS);
+    held.release();
+    let info = measure(|| {
+        for (n, completion) in completions.drain(..).enumerate() {
+            let n = n as u64;
+            assert!(completion.wait().unwrap()[0] > n);
+        }
+    });
+    assert_allocations(info, 0);
+}
+
+#[test]
+fn dropping_and_cancelling_queued_tasks_does_not_allocate() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    // The rare counters are made at the first cancellation.
+    assert!(r.submit(|_| ()).cancel());
+    let info = measure_warm(|| {
+        for _ in 0..ROUNDS {
+            drop(r.submit(|n| *n += 1));
+            drop(r.submit(|n| *n -= 1).cancel_on_drop());
+            assert!(r.submit(|n| *n -= 1).cancel());
+        }
+    });
+    assert_allocations(info, 3 * ROUNDS);
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(2 * ROUNDS));
+}
+
+/// Blocks in `with` while the resource is held; returns what that allocated.
+fn queued_with(r: &Resource<u64>) -> AllocationInfo {
+    let held = hold(r);
+    let release = thread::spawn({
+        let r = r.clone();
+        move || {
+            wait_outstanding(&r, 2);
+            held.release();
+        }
+    });
+    let by = 3;
+    let info = measure(|| assert!(r.with(|n| *n += by).is_ok()));
+    if let Err(payload) = join(release) {
+        resume_unwind(payload);
+    }
+    info
+}
+
+#[test]
+fn a_queued_with_does_not_allocate() {
+    // Any wait that is in vain makes the thread's waker.
+    assert!(!Resource::new(()).wait_closed(Duration::from_micros(1)));
+    let r = Resource::new(0);
+    for _ in 0..10 {
+        assert_allocations(queued_with(&r), 0);
+    }
+    assert_eq!(r.with(|n| *n), Ok(30));
+}
+
+#[test]
+fn a_task_that_queues_others_gives_all_back() {
+    let info = measure_warm(|| {
+        let r = Resource::builder()
+            .capture_limit(1000)
+            .capture_time(DEADLINE);
+        let r = r.build(Vec::new()).unwrap();
+        let inside = r.clone();
+        r.with(|_| {
+            for n in 0..5 {
+                inside.execute(move |v| v.push(n)).unwrap();
+                drop(inside.submit(move |v| v.push(n)));
+                let named = inside.task().name("named");
+                drop(named.submit(move |v| v.push(n)));
+            }
+        })
+        .unwrap();
+        assert_eq!(r.with(|v| v.len()), Ok(15));
+    });
+    assert!(info.count_total >= 15);
+    assert_eq!((info.count_current, info.bytes_current), (0, 0), "{info:?}");
+}
+
+/// Everything that ends a task other than by running it, on one thread.
+fn every_end() {
+    let r = Resource::builder()
+        .capture_limit(1000)
+        .capture_time(DEADLINE)
+        .panic_policy(PanicPolicy::Poison)
+        .name("every end")
+        .build(String::from("value"))
+        .unwrap();
+    let inside = r.clone();
+    let text = String::from("captured");
+    let copy = text.clone();
+    let (kept, late) = r
+        .with(move |v| {
+            let queue = || {
+                let copy = copy.clone();
+                inside.submit(move |v| format!("{v} {copy}"))
+            };
+            assert!(queue().cancel());
+            drop(queue());
+            drop(queue().cancel_on_drop());
+            let swept = queue();
+            assert_eq!(inside.cancel_pending(), 2);
+            assert_eq!(swept.wait(), Err(TaskError::Cancelled));
+            // The remains of these are met in the queue.
+            assert!(queue().cancel());
+            drop(queue().cancel_on_drop());
+            v.push('!');
+            let kept = queue();
+            let panicking = inside.submit(|_| -> () { resume_unwind(Box::new("intended")) });
+            (kept, (panicking, queue()))
+        })
+        .unwrap();
+    assert_eq!(kept.wait().unwrap(), "value! captured");
+    let (panicking, poisoned) = late;
+    assert!(matches!(panicking.wait(), Err(TaskError::Panicked(_))));
+    assert_eq!(poisoned.wait(), Err(TaskError::Poisoned));
+    r.clear_poison(|v| v.clear()).unwrap();
+    r.close();
+    let refused = r.try_submit(move |v| v.push_str(&text)).unwrap_err();
+    drop(refused);
+    assert_eq!(r.with(|v| v.clone()), Err(TaskError::Closed));
+}
+
+#[test]
+fn nothing_is_leaked_however_a_task_ends() {
+    let info = measure_warm(every_end);
+    assert!(info.count_total > 0);
+    assert_eq!((info.count_current, info.bytes_current), (0, 0), "{info:?}");
+}

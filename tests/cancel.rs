@@ -1,0 +1,432 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Cancelling: one task, many, from outside and inside; against the drainer.
+
+mod common;
+
+use captor::{Dispatch, Resource, TaskError};
+use common::{
+    CountingWaker, Drops, Gate, hold, join, outcome, wait_outstanding, wait_until, within_deadline,
+};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll};
+use std::thread;
+
+#[test]
+fn queued_drops_the_closure_at_once_and_never_runs() {
+    let drops = Drops::new();
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let tag = drops.counted();
+    let second = r.submit(move |n| {
+        let _tag = tag;
+        *n = 7;
+    });
+    assert!(second.cancel());
+    assert_eq!(drops.count(), 1);
+    assert!(second.is_finished());
+    assert!(!second.cancel(), "it is through");
+    assert_eq!(second.wait(), Err(TaskError::Cancelled));
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(0));
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn of_several_only_the_one() {
+    let r = Resource::new(Vec::new());
+    let held = hold(&r);
+    let tasks: Vec<_> = (0..5).map(|n| r.submit(move |v| v.push(n))).collect();
+    assert!(tasks[0].cancel());
+    assert!(tasks[2].cancel());
+    assert!(tasks[4].cancel());
+    held.release();
+    let outcomes: Vec<_> = tasks.into_iter().map(outcome).collect();
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        let expected = if n % 2 == 0 {
+            Err(TaskError::Cancelled)
+        } else {
+            Ok(())
+        };
+        assert_eq!(outcome, expected, "{n}");
+    }
+    assert_eq!(r.with(|v| v.clone()), Ok(vec![1, 3]));
+}
+
+#[test]
+fn running_goes_on() {
+    let r = Resource::builder()
+        .dispatch(Dispatch::Pool)
+        .build(0)
+        .unwrap();
+    let (running, go) = (Gate::new(), Gate::new());
+    let (task_running, task_go) = (running.clone(), go.clone());
+    let task = r.submit(move |n| {
+        task_running.open();
+        task_go.wait();
+        *n += 1;
+        *n
+    });
+    running.wait();
+    assert!(!task.cancel());
+    go.open();
+    assert_eq!(outcome(task), Ok(1));
+}
+
+#[test]
+fn finished_keeps_its_outcome() {
+    let r = Resource::new(1);
+    let inline = r.submit(|n| *n);
+    assert!(!inline.cancel());
+    assert_eq!(inline.wait(), Ok(1));
+    let held = hold(&r);
+    let queued = r.submit(|n| *n + 1);
+    held.release();
+    wait_until("it ran", || queued.is_finished());
+    assert!(!queued.cancel());
+    assert_eq!(queued.wait(), Ok(2));
+}
+
+#[test]
+fn after_the_resource_is_gone() {
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let queued = r.submit(|n| *n);
+    drop(r);
+    held.release();
+    wait_until("it ran", || queued.is_finished());
+    assert!(!queued.cancel());
+    assert_eq!(queued.wait(), Ok(1));
+}
+
+#[test]
+fn wakes_who_awaits_it() {
+    let r = Resource::new(());
+    let held = hold(&r);
+    let mut task = r.submit(|_| ());
+    let count = CountingWaker::new();
+    let waker = count.waker();
+    let mut cx = Context::from_waker(&waker);
+    assert!(Pin::new(&mut task).poll(&mut cx).is_pending());
+    assert!(task.cancel());
+    assert_eq!(count.wakes(), 1);
+    assert_eq!(
+        Pin::new(&mut task).poll(&mut cx),
+        Poll::Ready(Err(TaskError::Cancelled))
+    );
+    held.release();
+    assert_eq!(count.wakes(), 1);
+}
+
+#[test]
+fn wakes_the_thread_that_waits_for_it() {
+    // One thread waits for the completion; `cancel_pending` cancels it.
+    let r = Resource::new(());
+    let held = hold(&r);
+    let task = r.submit(|_| ());
+    let waiter = thread::spawn(move || task.wait());
+    assert_eq!(r.cancel_pending(), 1);
+    assert_eq!(join(waiter).unwrap(), Err(TaskError::Cancelled));
+    held.release();
+}
+
+#[test]
+fn on_drop_cancels_what_has_not_started() {
+    let drops = Drops::new();
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let tag = drops.counted();
+    let task = r
+        .submit(move |n| {
+            let _tag = tag;
+            *n += 1;
+        })
+        .cancel_on_drop();
+    assert_eq!(drops.count(), 0);
+    drop(task);
+    assert_eq!(drops.count(), 1);
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(0));
+    assert_eq!(r.stats().cancelled, 1);
+}
+
+#[test]
+fn on_drop_leaves_what_has_started_and_what_is_through() {
+    let r = Resource::builder()
+        .dispatch(Dispatch::Pool)
+        .build(0)
+        .unwrap();
+    let (running, go) = (Gate::new(), Gate::new());
+    let (task_running, task_go) = (running.clone(), go.clone());
+    let started = r
+        .submit(move |n| {
+            task_running.open();
+            task_go.wait();
+            *n += 1;
+        })
+        .cancel_on_drop();
+    running.wait();
+    drop(started);
+    go.open();
+    assert_eq!(r.with(|n| *n), Ok(1));
+    let inline = Resource::new(0);
+    drop(inline.submit(|n| *n += 1).cancel_on_drop());
+    assert_eq!(inline.with(|n| *n), Ok(1));
+    assert_eq!(r.stats().cancelled + inline.stats().cancelled, 0);
+}
+
+#[test]
+fn on_drop_does_not_outlive_a_taken_outcome() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let task = r.submit(|n| *n += 1).cancel_on_drop();
+    held.release();
+    assert_eq!(outcome(task), Ok(()));
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn on_drop_when_a_wait_in_time_gave_up() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let task = r.submit(|n| *n += 1).cancel_on_drop();
+    let late = task.wait_timeout(std::time::Duration::from_millis(1));
+    drop(late.expect_err("it is queued behind the held one"));
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(0));
+}
+
+#[test]
+fn pending_from_outside_spares_the_running_one() {
+    let drops = Drops::new();
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let tags: Vec<_> = (0..10).map(|_| drops.counted()).collect();
+    let submitted: Vec<_> = tags
+        .into_iter()
+        .map(|tag| {
+            r.submit(move |n| {
+                let _tag = tag;
+                *n += 1;
+            })
+        })
+        .collect();
+    let tag = drops.counted();
+    r.execute(move |n| {
+        let _tag = tag;
+        *n += 1;
+    })
+    .unwrap();
+    assert!(submitted[3].cancel());
+    assert_eq!(r.cancel_pending(), 10, "one was cancelled before");
+    assert_eq!(drops.count(), 11);
+    for task in submitted {
+        assert!(task.is_finished());
+        assert_eq!(task.wait(), Err(TaskError::Cancelled));
+    }
+    assert_eq!(r.cancel_pending(), 0);
+    held.release();
+    let stats = r.stats();
+    assert_eq!((stats.cancelled, stats.completed), (11, 1));
+    assert_eq!(r.with(|n| *n), Ok(0));
+}
+
+#[test]
+fn pending_on_idle_and_on_closed() {
+    let r = Resource::new(());
+    assert_eq!(r.cancel_pending(), 0);
+    let held = hold(&r);
+    let queued = r.submit(|_| ());
+    r.close();
+    assert_eq!(r.cancel_pending(), 1);
+    assert_eq!(outcome(queued), Err(TaskError::Cancelled));
+    held.release();
+    assert!(r.wait_closed(common::DEADLINE));
+}
+
+#[test]
+fn pending_from_inside_spares_the_caller() {
+    let r = Resource::new(0);
+    let (running, go) = (Gate::new(), Gate::new());
+    let canceller = {
+        let (outer, inner) = (r.clone(), r.clone());
+        let (running, go) = (running.clone(), go.clone());
+        thread::spawn(move || {
+            outer.with(move |n| {
+                running.open();
+                go.wait();
+                let mine = inner.submit(|n| *n += 1);
+                let cancelled = inner.cancel_pending();
+                *n += 1;
+                (cancelled, mine.wait())
+            })
+        })
+    };
+    running.wait();
+    let queued = r.submit(|n| *n += 1);
+    go.open();
+    let inside = join(canceller).unwrap();
+    assert_eq!(inside, Ok((2, Err(TaskError::Cancelled))));
+    assert_eq!(outcome(queued), Err(TaskError::Cancelled));
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn pending_resolves_threads_blocked_in_with() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    thread::scope(|s| {
+        let waiters: Vec<_> = (0..4).map(|_| s.spawn(|| r.with(|n| *n += 1))).collect();
+        wait_outstanding(&r, 5);
+        assert_eq!(r.cancel_pending(), 4);
+        // They return while the resource is still held.
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), Err(TaskError::Cancelled));
+        }
+    });
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(0));
+}
+
+#[test]
+fn pending_before_a_handed_off_queue_is_picked_up() {
+    // All that the job is to run is cancelled before the job comes to run.
+    let (send, jobs) = std::sync::mpsc::channel();
+    let scheduler = captor::Scheduler::builder()
+        .executor(move |job| drop(send.send(job)))
+        .build()
+        .unwrap();
+    let r = Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(0)
+        .unwrap();
+    let task = r.submit(|n| *n += 1);
+    assert_eq!(r.cancel_pending(), 1);
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    let next = r.submit(|n| *n += 1);
+    for job in jobs.try_iter() {
+        job.run();
+    }
+    assert_eq!(outcome(next), Ok(()));
+    r.close();
+    assert!(r.wait_closed(common::DEADLINE));
+}
+
+#[test]
+fn a_cancelled_closure_may_submit_to_the_same_resource_in_its_drop() {
+    struct Resubmits(Resource<u32>);
+    impl Drop for Resubmits {
+        fn drop(&mut self) {
+            self.0.execute(|n| *n += 100).unwrap();
+        }
+    }
+    for pending in [false, true] {
+        let r = Resource::new(0);
+        let held = hold(&r);
+        let again = Resubmits(r.clone());
+        let task = r.submit(move |_| drop(again));
+        if pending {
+            assert_eq!(r.cancel_pending(), 1);
+        } else {
+            assert!(task.cancel());
+        }
+        held.release();
+        assert_eq!(r.with(|n| *n), Ok(100));
+    }
+}
+
+#[test]
+fn cancelling_against_the_drainer() {
+    // Each task runs or is cancelled, never both, and both sides agree.
+    within_deadline(|| {
+        let r = Resource::new(());
+        for _ in 0..300 {
+            let held = hold(&r);
+            let ran = Arc::new(AtomicUsize::new(0));
+            let tasks: Vec<_> = (0..20)
+                .map(|_| {
+                    let ran = ran.clone();
+                    r.submit(move |_| ran.fetch_add(1, Ordering::SeqCst))
+                })
+                .collect();
+            let both = Arc::new(Barrier::new(2));
+            let canceller = {
+                let both = both.clone();
+                thread::spawn(move || {
+                    both.wait();
+                    // From the end, towards the drainer.
+                    let cancelled = tasks.iter().rev().filter(|t| t.cancel()).count();
+                    (cancelled, tasks)
+                })
+            };
+            let gate = held.gate();
+            both.wait();
+            gate.open();
+            let (cancelled, tasks) = join(canceller).unwrap();
+            let resolved = tasks.into_iter().map(outcome);
+            let refused = resolved.filter(|o| *o == Err(TaskError::Cancelled)).count();
+            assert_eq!(refused, cancelled);
+            held.release();
+            wait_until("all are through", || r.stats().outstanding == 0);
+            assert_eq!(ran.load(Ordering::SeqCst), 20 - cancelled);
+        }
+    });
+}
+
+#[test]
+fn cancelling_all_against_the_drainer_and_submitters() {
+    within_deadline(|| {
+        let r = Resource::builder().capture_limit(2).build(0_u64).unwrap();
+        let stop = Gate::new();
+        let swept = thread::scope(|s| {
+            let canceller = s.spawn(|| {
+                let mut swept = 0;
+                while !stop.is_open() {
+                    swept += r.cancel_pending() as u64;
+                }
+                swept + r.cancel_pending() as u64
+            });
+            let submitters: Vec<_> = (0..3)
+                .map(|_| {
+                    s.spawn(|| {
+                        for _ in 0..5_000 {
+                            r.execute(|n| *n += 1).unwrap();
+                        }
+                    })
+                })
+                .collect();
+            for submitter in submitters {
+                submitter.join().unwrap();
+            }
+            stop.open();
+            canceller.join().unwrap()
+        });
+        wait_until("all are through", || r.stats().outstanding == 0);
+        assert_eq!(r.with(|n| *n), Ok(15_000 - swept));
+        assert_eq!(r.stats().cancelled, swept);
+    });
+}
+
+#[test]
+fn one_completion_cancelled_from_two_threads() {
+    let r = Resource::new(());
+    for _ in 0..200 {
+        let held = hold(&r);
+        let task = r.submit(|_| ());
+        let both = Barrier::new(2);
+        let yes = thread::scope(|s| {
+            let cancel = || {
+                both.wait();
+                task.cancel()
+            };
+            let threads = [s.spawn(cancel), s.spawn(cancel)];
+            threads.map(|t| t.join().unwrap())
+        });
+        assert!(yes[0] != yes[1], "exactly one cancels");
+        assert_eq!(outcome(task), Err(TaskError::Cancelled));
+        held.release();
+    }
+}

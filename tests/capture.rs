@@ -1,0 +1,274 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! A submitter that came to run others' tasks: how many, for how long (G6).
+
+mod common;
+
+use captor::{BuildError, Job, Resource, ResourceBuilder, Scheduler};
+use common::{Gate, hold, join, wait_until};
+use std::sync::mpsc;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+type Log = Resource<Vec<ThreadId>>;
+
+fn note(log: &Log) {
+    log.execute(|v| v.push(thread::current().id())).unwrap();
+}
+
+/// Has a submitter run its own task while `queued` others come in; returns
+/// how many of those it ran, after all have run.
+fn captured(log: &Log, queued: usize) -> usize {
+    let held = hold(log);
+    let holder = held.thread();
+    for _ in 0..queued {
+        note(log);
+    }
+    held.release();
+    let ran = log.with(std::mem::take).unwrap();
+    assert_eq!(ran.len(), queued);
+    let by_holder = ran.iter().filter(|id| **id == holder).count();
+    // It runs the oldest, and leaves for good.
+    assert!(ran[..by_holder].iter().all(|id| *id == holder));
+    by_holder
+}
+
+fn build(builder: ResourceBuilder) -> Log {
+    builder.build(Vec::new()).unwrap()
+}
+
+#[test]
+fn counts_its_own_task() {
+    for limit in [1, 2, 3, 7] {
+        let log = build(Resource::builder().capture_limit(limit).capture_time(LONG));
+        assert_eq!(captured(&log, 20), limit - 1, "limit {limit}");
+    }
+}
+
+#[test]
+fn limit_beyond_the_queue_runs_all_of_it() {
+    let log = build(
+        Resource::builder()
+            .capture_limit(usize::MAX)
+            .capture_time(LONG),
+    );
+    assert_eq!(captured(&log, 200), 200);
+    assert_eq!(log.stats().handoffs, 0);
+}
+
+#[test]
+fn default_limit_is_ten() {
+    let log = build(Resource::builder().capture_time(LONG));
+    assert_eq!(captured(&log, 30), 9);
+    let exactly = build(Resource::builder().capture_time(LONG));
+    assert_eq!(captured(&exactly, 9), 9);
+    assert_eq!(exactly.stats().handoffs, 0);
+}
+
+#[test]
+fn the_schedulers_limit_unless_the_resource_has_its_own() {
+    let scheduler = Scheduler::builder()
+        .workers(1)
+        .capture_limit(3)
+        .capture_time(LONG)
+        .build()
+        .unwrap();
+    let log: Log = scheduler.resource(Vec::new());
+    assert_eq!(captured(&log, 20), 2);
+    let own = build(Resource::builder().scheduler(&scheduler).capture_limit(5));
+    assert_eq!(captured(&own, 20), 4);
+}
+
+#[test]
+fn after_the_capture_time_it_starts_no_more() {
+    let log = build(
+        Resource::builder()
+            .capture_limit(usize::MAX)
+            .capture_time(Duration::ZERO),
+    );
+    assert_eq!(captured(&log, 20), 0);
+}
+
+#[test]
+fn the_schedulers_capture_time_unless_the_resource_has_its_own() {
+    let scheduler = Scheduler::builder()
+        .workers(1)
+        .capture_limit(100)
+        .capture_time(Duration::ZERO)
+        .build()
+        .unwrap();
+    let log: Log = scheduler.resource(Vec::new());
+    assert_eq!(captured(&log, 20), 0);
+    let own = build(Resource::builder().scheduler(&scheduler).capture_time(LONG));
+    assert_eq!(captured(&own, 20), 20);
+}
+
+#[test]
+fn a_long_task_of_another_ends_the_capture() {
+    // The first of the others takes longer than the capture time: it was
+    // started in time and runs to its end; none is started after it.
+    let time = Duration::from_secs(1);
+    let log = build(
+        Resource::builder()
+            .capture_limit(usize::MAX)
+            .capture_time(time),
+    );
+    let held = hold(&log);
+    let holder = held.thread();
+    log.execute(move |v| {
+        let begin = Instant::now();
+        v.push(thread::current().id());
+        while begin.elapsed() < time {
+            thread::yield_now();
+        }
+    })
+    .unwrap();
+    for _ in 0..5 {
+        note(&log);
+    }
+    held.release();
+    let ran = log.with(|v| v.clone()).unwrap();
+    assert_eq!(ran.len(), 6);
+    let by_holder = ran.iter().filter(|id| **id == holder).count();
+    assert!(by_holder <= 1, "{by_holder}");
+}
+
+#[test]
+fn its_own_long_task_does_not_count_against_the_capture_time() {
+    let time = Duration::from_millis(200);
+    let log = build(Resource::builder().capture_limit(2).capture_time(time));
+    // More than once: the machine may take longer than that for nothing.
+    wait_until("others' tasks run after a long one of its own", || {
+        let (running, queued) = (Gate::new(), Gate::new());
+        let submitter = {
+            let (log, running, queued) = (log.clone(), running.clone(), queued.clone());
+            thread::spawn(move || {
+                log.execute(move |_| {
+                    running.open();
+                    queued.wait();
+                    let begin = Instant::now();
+                    while begin.elapsed() < 2 * time {
+                        thread::yield_now();
+                    }
+                })
+                .unwrap();
+            })
+        };
+        let id = submitter.thread().id();
+        running.wait();
+        note(&log);
+        queued.open();
+        join(submitter).unwrap();
+        log.with(std::mem::take) == Ok(vec![id])
+    });
+}
+
+#[test]
+fn a_submitter_that_takes_over_what_was_handed_off() {
+    // The executor keeps its jobs: what was handed off lies there until a
+    // submitter comes by.
+    let (send, jobs) = mpsc::channel::<Job>();
+    let scheduler = Scheduler::builder()
+        .capture_limit(3)
+        .capture_time(LONG)
+        .executor(move |job| drop(send.send(job)))
+        .build()
+        .unwrap();
+    let log: Log = scheduler.resource(Vec::new());
+    let held = hold(&log);
+    for _ in 0..10 {
+        note(&log);
+    }
+    held.release();
+    let stats = log.stats();
+    assert_eq!((stats.outstanding, stats.handoffs), (8, 1));
+    // Three of the eight, its own stays behind the rest.
+    note(&log);
+    let stats = log.stats();
+    assert_eq!((stats.outstanding, stats.handoffs), (6, 2));
+    let me = thread::current().id();
+    for job in jobs.try_iter() {
+        job.run();
+    }
+    assert_eq!(log.stats().outstanding, 0);
+    let ran = log.with(|v| v.clone()).unwrap();
+    assert_eq!(ran.len(), 11);
+    assert!(ran[2..].iter().all(|id| *id == me), "job and submitter");
+}
+
+#[test]
+fn a_limit_of_one_never_runs_anothers_task() {
+    let (send, jobs) = mpsc::channel::<Job>();
+    let scheduler = Scheduler::builder()
+        .capture_limit(1)
+        .executor(move |job| drop(send.send(job)))
+        .build()
+        .unwrap();
+    let log: Log = scheduler.resource(Vec::new());
+    let held = hold(&log);
+    note(&log);
+    held.release();
+    assert_eq!(log.stats().outstanding, 1);
+    note(&log);
+    assert_eq!(log.stats().outstanding, 2);
+    for job in jobs.try_iter() {
+        job.run();
+    }
+    assert_eq!(log.stats().outstanding, 0);
+}
+
+#[test]
+fn a_submitter_is_let_go_by_a_resource_that_feeds_itself() {
+    let r = Resource::new(());
+    let stop = Gate::new();
+    feed(&r, &stop);
+    // We are here: the endless chain runs elsewhere.
+    stop.open();
+    wait_until("the chain ends", || r.stats().outstanding == 0);
+    assert!(r.stats().handoffs >= 1);
+}
+
+fn feed(r: &Resource<()>, stop: &Gate) {
+    let (again, until) = (r.clone(), stop.clone());
+    r.execute(move |_| {
+        if !until.is_open() {
+            feed(&again, &until);
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_panic_in_its_own_task_does_not_spare_it_the_capture() {
+    let log = build(Resource::builder().capture_limit(4).capture_time(LONG));
+    let (running, go) = (Gate::new(), Gate::new());
+    let submitter = {
+        let (log, running, go) = (log.clone(), running.clone(), go.clone());
+        thread::spawn(move || {
+            log.with(move |_| {
+                running.open();
+                go.wait();
+                std::panic::resume_unwind(Box::new("own"));
+            })
+            .unwrap_err()
+        })
+    };
+    let id = submitter.thread().id();
+    running.wait();
+    for _ in 0..10 {
+        note(&log);
+    }
+    go.open();
+    join(submitter).unwrap();
+    let ran = log.with(|v| v.clone()).unwrap();
+    assert_eq!(ran.iter().filter(|at| **at == id).count(), 3);
+}
+
+#[test]
+fn a_limit_of_zero_is_an_error() {
+    let resource = Resource::builder().capture_limit(0).build(());
+    assert_eq!(resource.unwrap_err(), BuildError::ZeroCaptureLimit);
+    let scheduler = Scheduler::builder().capture_limit(0).build();
+    assert_eq!(scheduler.unwrap_err(), BuildError::ZeroCaptureLimit);
+}

@@ -1,0 +1,129 @@
+//! Long chains of tasks that each wait for the next resource: no circle, so
+//! nothing may hang, be refused, or run out of stack.
+
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+
+mod common;
+
+use captor::{Dispatch, Job, Resource, Scheduler};
+use common::{Gate, hold, outcome, wait_outstanding};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Long enough for any of these; a hang is seen after it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Links = Arc<Vec<Resource<usize>>>;
+
+/// What link `i` of the chain does: counts, and waits for the next one.
+fn link(links: &Links, i: usize) -> impl FnOnce(&mut usize) + Send + use<> {
+    let links = Arc::clone(links);
+    move |n| {
+        *n += 1;
+        if let Some(next) = links.get(i + 1) {
+            next.with(|n| *n += 1).unwrap();
+        }
+    }
+}
+
+/// Waits until every link has run; how many tasks are left.
+fn left_over(links: &Links) -> u64 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = links.iter().map(|r| r.stats().outstanding).sum();
+        if left == 0 || Instant::now() > deadline {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A pool of one worker, which is busy until the gate opens.
+fn busy_pool() -> (Scheduler, Gate) {
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let (gate, running) = (Gate::new(), Gate::new());
+    let (exit, started) = (gate.clone(), running.clone());
+    Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(())
+        .unwrap()
+        .execute(move |()| {
+            started.open();
+            exit.wait();
+        })
+        .unwrap();
+    running.wait();
+    (scheduler, gate)
+}
+
+/// Every link is handed off to the pool before the pool comes to run the
+/// first. Waiters take over what is on offer, each inside the one before.
+#[test]
+fn a_long_chain_of_waiters_does_not_overflow_the_stack() {
+    let (scheduler, gate) = busy_pool();
+    let make = |_| {
+        let builder = Resource::builder().scheduler(&scheduler).capture_limit(1);
+        builder.build(0).unwrap()
+    };
+    let links: Links = Arc::new((0..5000).map(make).collect());
+    for (i, r) in links.iter().enumerate() {
+        // Submitted from inside a task it is queued, and then handed off.
+        let (inside, work) = (r.clone(), link(&links, i));
+        r.execute(move |_| inside.execute(work)).unwrap();
+    }
+    gate.open();
+    assert_eq!(left_over(&links), 0);
+}
+
+/// Here nobody may take over: each link keeps a worker waiting.
+#[test]
+fn a_long_chain_of_blocked_workers_does_not_hang() {
+    let (scheduler, gate) = busy_pool();
+    let make = |_| {
+        let builder = Resource::builder().scheduler(&scheduler);
+        builder.dispatch(Dispatch::Pool).build(0).unwrap()
+    };
+    let links: Links = Arc::new((0..400).map(make).collect());
+    for (i, r) in links.iter().enumerate() {
+        r.execute(link(&links, i)).unwrap();
+    }
+    gate.open();
+    let left = left_over(&links);
+    assert_eq!(left, 0, "{:?}", scheduler.stats());
+}
+
+/// The executor's only thread waits for a resource, which is handed off to
+/// that executor: only the waiter can run what is queued.
+#[test]
+fn a_waiting_executor_thread_is_found_behind_any_number_of_tasks() {
+    for ahead in [5, 100] {
+        let (send, receive) = mpsc::channel::<Job>();
+        thread::spawn(move || receive.into_iter().for_each(Job::run));
+        let scheduler = Scheduler::builder()
+            .executor(move |job: Job| drop(send.send(job)))
+            .build()
+            .unwrap();
+        let r = scheduler.resource(0_u64);
+        let held = hold(&r);
+        for _ in 0..ahead {
+            r.execute(|n| *n += 1).unwrap();
+        }
+        let inner = r.clone();
+        let on_executor = Resource::builder()
+            .scheduler(&scheduler)
+            .dispatch(Dispatch::Pool)
+            .build(())
+            .unwrap();
+        let waiting = on_executor.submit(move |()| inner.with(|n| *n));
+        wait_outstanding(&r, ahead + 2);
+        // Not needed for the result: so that the waiter is parked by then.
+        thread::sleep(Duration::from_millis(20));
+        held.release();
+        let result = waiting.wait_timeout(PATIENCE);
+        let result = result.unwrap_or_else(|_| panic!("a hang: {r:?} {:?}", r.stats()));
+        assert_eq!(result.unwrap(), Ok(ahead));
+        drop(outcome(r.submit(|_| ())));
+    }
+}

@@ -1,0 +1,261 @@
+//! Gates, holds and counted drops: what the tests force interleavings with.
+//!
+//! Nothing here sleeps to order things. Every wait has a deadline far beyond
+//! what a loaded machine needs, which turns a hang into a failure.
+
+#![allow(dead_code, reason = "no test file uses all of it")]
+
+use captor::{Completion, Resource, TaskError};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::task::{Wake, Waker};
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test calls it a hang.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A gate that is shut until it is opened, and then stays open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets through who waits, and who comes later.
+    pub(crate) fn open(&self) {
+        let (open, news) = &*self.0;
+        *open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        news.notify_all();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks until the gate is open.
+    ///
+    /// # Panics
+    /// If that takes longer than [`DEADLINE`].
+    #[track_caller]
+    pub(crate) fn wait(&self) {
+        assert!(self.wait_timeout(DEADLINE), "a gate stayed shut: a hang");
+    }
+
+    /// Blocks until the gate is open or the time is over; whether it is open.
+    pub(crate) fn wait_timeout(&self, timeout: Duration) -> bool {
+        let (open, news) = &*self.0;
+        let open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        *news
+            .wait_timeout_while(open, timeout, |open| !*open)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+}
+
+/// A resource kept busy by a task that waits at a gate, on a thread of its own.
+///
+/// That thread submitted the task, so after it the thread is captured by what
+/// was queued meanwhile. Dropping this releases the resource and waits for the
+/// thread to leave it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    gate: Gate,
+    holder: Option<JoinHandle<()>>,
+    thread: ThreadId,
+}
+
+/// Occupies `resource`; returns once the occupying task runs.
+pub(crate) fn hold<T: Send + 'static>(resource: &Resource<T>) -> Held {
+    let (gate, running) = (Gate::new(), Gate::new());
+    let (exit, started) = (gate.clone(), running.clone());
+    let resource = resource.clone();
+    let holder = thread::spawn(move || {
+        resource
+            .execute(move |_| {
+                started.open();
+                exit.wait();
+            })
+            .expect("the resource to be held refuses");
+    });
+    running.wait();
+    Held {
+        gate,
+        thread: holder.thread().id(),
+        holder: Some(holder),
+    }
+}
+
+impl Held {
+    /// The thread that holds the resource.
+    pub(crate) fn thread(&self) -> ThreadId {
+        self.thread
+    }
+
+    /// What lets the occupying task end, for those who cannot own this.
+    pub(crate) fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
+    /// Lets the occupying task end, and waits until its thread has left the
+    /// resource. Panics of that thread go on here.
+    pub(crate) fn release(mut self) {
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
+        self.gate.open();
+        let Some(holder) = self.holder.take() else {
+            return;
+        };
+        if thread::panicking() {
+            // The test has failed already: do not hide why behind a hang.
+            return;
+        }
+        if let Err(payload) = join(holder) {
+            resume_unwind(payload);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// Joins a thread, within [`DEADLINE`].
+#[track_caller]
+pub(crate) fn join<R>(handle: JoinHandle<R>) -> thread::Result<R> {
+    wait_until("a thread ends", || handle.is_finished());
+    handle.join()
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// If that takes longer than [`DEADLINE`].
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    let mut turns = 0_u32;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        turns += 1;
+        if turns < 64 {
+            thread::yield_now();
+        } else {
+            // Not to order anything: only to leave the CPU to those waited for.
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+/// The outcome of a completion, within [`DEADLINE`].
+#[track_caller]
+pub(crate) fn outcome<R>(completion: Completion<R>) -> Result<R, TaskError> {
+    match completion.wait_timeout(DEADLINE) {
+        Ok(outcome) => outcome,
+        Err(_) => panic!("a task never resolved: a hang"),
+    }
+}
+
+/// Runs `f` on a thread of its own and returns what it returns; a hang there
+/// is a failure here.
+#[track_caller]
+pub(crate) fn within_deadline<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    let (send, receive) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let _ = send.send(f());
+    });
+    match receive.recv_timeout(DEADLINE) {
+        Ok(result) => {
+            let _ = thread.join();
+            result
+        }
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("no answer in time: a hang"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+            Err(payload) => resume_unwind(payload),
+            Ok(()) => unreachable!("the thread sends before it ends"),
+        },
+    }
+}
+
+/// Waits until `count` tasks are outstanding: queued or running.
+#[track_caller]
+pub(crate) fn wait_outstanding<T: Send + 'static>(resource: &Resource<T>, count: u64) {
+    wait_until("so many tasks are outstanding", || {
+        resource.stats().outstanding >= count
+    });
+}
+
+/// Counts its drops.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+/// How many of the things that belong to it were dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Drops(Arc<AtomicUsize>);
+
+impl Drops {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// A thing that is counted here when it is dropped.
+    pub(crate) fn counted(&self) -> Counted {
+        Counted(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A waker that counts its wake-ups.
+#[derive(Debug, Default)]
+pub(crate) struct CountingWaker {
+    wakes: AtomicUsize,
+}
+
+impl CountingWaker {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
+    pub(crate) fn wakes(&self) -> usize {
+        self.wakes.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for CountingWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wakes.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The text a task panicked with.
+#[track_caller]
+pub(crate) fn panic_message<R: std::fmt::Debug>(outcome: Result<R, TaskError>) -> String {
+    match outcome {
+        Err(TaskError::Panicked(panic)) => panic.message().to_owned(),
+        other => panic!("not a panic: {other:?}"),
+    }
+}

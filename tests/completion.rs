@@ -1,0 +1,419 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! The future of one task: polled, awaited, waited for, moved, forgotten.
+
+mod common;
+
+use captor::{Completion, Dispatch, Resource, TaskError};
+use common::{CountingWaker, Drops, Gate, hold, join, outcome, wait_until, within_deadline};
+use futures::executor::block_on;
+use futures::future::{self, Either};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn poll<R>(task: &mut Completion<R>, waker: &Arc<CountingWaker>) -> Poll<Result<R, TaskError>> {
+    let waker = waker.waker();
+    Pin::new(task).poll(&mut Context::from_waker(&waker))
+}
+
+#[test]
+fn ready_at_once_when_the_caller_ran_it() {
+    let r = Resource::new(1);
+    let count = CountingWaker::new();
+    let mut task = r.submit(|n| *n);
+    assert_eq!(poll(&mut task, &count), Poll::Ready(Ok(1)));
+    assert_eq!(count.wakes(), 0);
+    // Nothing registered: the waker is not kept.
+    assert_eq!(Arc::strong_count(&count), 1);
+}
+
+#[test]
+fn awaited_without_a_runtime() {
+    let r = Resource::new(20);
+    assert_eq!(block_on(r.submit(|n| *n + 1)), Ok(21));
+    let held = hold(&r);
+    let task = r.submit(|n| *n + 2);
+    let gate = held.gate();
+    let opener = thread::spawn(move || gate.open());
+    assert_eq!(block_on(task), Ok(22));
+    join(opener).unwrap();
+    held.release();
+}
+
+#[test]
+fn awaited_in_a_runtime_of_one_thread_and_of_many() {
+    within_deadline(|| {
+        let one = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let many = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        for runtime in [one, many] {
+            let r = Resource::new(0_u64);
+            runtime.block_on(async {
+                let tasks: Vec<_> = (0..100)
+                    .map(|_| {
+                        let r = r.clone();
+                        tokio::spawn(async move {
+                            for _ in 0..100 {
+                                r.submit(|n| *n += 1).await.unwrap();
+                            }
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            });
+            assert_eq!(r.with(|n| *n), Ok(10_000));
+        }
+    });
+}
+
+#[test]
+fn woken_once_and_pending_before() {
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let count = CountingWaker::new();
+    let mut task = r.submit(|n| *n);
+    for _ in 0..3 {
+        assert!(poll(&mut task, &count).is_pending());
+    }
+    assert_eq!(count.wakes(), 0);
+    held.release();
+    wait_until("it is woken", || count.wakes() > 0);
+    assert_eq!(poll(&mut task, &count), Poll::Ready(Ok(1)));
+    assert_eq!(count.wakes(), 1);
+}
+
+#[test]
+fn the_same_waker_is_kept_once() {
+    let r = Resource::new(());
+    let held = hold(&r);
+    let count = CountingWaker::new();
+    let waker = count.waker();
+    let mut cx = Context::from_waker(&waker);
+    let mut task = r.submit(|_| ());
+    for _ in 0..5 {
+        assert!(Pin::new(&mut task).poll(&mut cx).is_pending());
+    }
+    // `count`, `waker`, and the one in the task.
+    assert_eq!(Arc::strong_count(&count), 3);
+    held.release();
+    assert_eq!(outcome(task), Ok(()));
+    assert_eq!(Arc::strong_count(&count), 2);
+}
+
+#[test]
+fn only_the_last_of_two_tasks_that_poll_in_turn_is_woken() {
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let (first, second) = (CountingWaker::new(), CountingWaker::new());
+    let mut task = r.submit(|n| *n);
+    assert!(poll(&mut task, &first).is_pending());
+    assert!(poll(&mut task, &second).is_pending());
+    assert!(poll(&mut task, &first).is_pending());
+    assert!(poll(&mut task, &second).is_pending());
+    assert_eq!(Arc::strong_count(&first), 1, "the replaced waker is gone");
+    held.release();
+    wait_until("it is woken", || second.wakes() > 0);
+    assert_eq!((first.wakes(), second.wakes()), (0, 1));
+    assert_eq!(poll(&mut task, &first), Poll::Ready(Ok(1)));
+}
+
+#[test]
+fn a_waker_replaced_while_the_task_completes() {
+    // Whichever waker is in place, the poller hears of it.
+    within_deadline(|| {
+        let r = Resource::new(0_u64);
+        for round in 0..500_u64 {
+            let held = hold(&r);
+            let mut task = r.submit(|n| {
+                *n += 1;
+                *n
+            });
+            let gate = held.gate();
+            gate.open();
+            let mut wakers = Vec::new();
+            let result = loop {
+                let waker = CountingWaker::new();
+                match poll(&mut task, &waker) {
+                    Poll::Ready(result) => break result,
+                    Poll::Pending => wakers.push(waker),
+                }
+                if wakers.len() == 50 {
+                    let last = wakers.last().unwrap();
+                    wait_until("the last waker is woken", || last.wakes() == 1);
+                }
+            };
+            assert_eq!(result, Ok(round + 1));
+            let woken: Vec<_> = wakers.iter().map(|w| w.wakes()).collect();
+            assert!(woken.iter().sum::<usize>() <= 1, "{woken:?}");
+            held.release();
+        }
+    });
+}
+
+#[test]
+fn polled_first_and_waited_for_then() {
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let count = CountingWaker::new();
+    let mut task = r.submit(|n| *n);
+    assert!(poll(&mut task, &count).is_pending());
+    let waiter = thread::spawn(move || task.wait());
+    held.release();
+    assert_eq!(join(waiter).unwrap(), Ok(1));
+}
+
+#[test]
+fn waited_for_in_time_first_and_polled_then() {
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let task = r.submit(|n| *n);
+    let mut task = task.wait_timeout(Duration::from_millis(1)).unwrap_err();
+    let count = CountingWaker::new();
+    assert!(poll(&mut task, &count).is_pending());
+    held.release();
+    wait_until("it is woken", || count.wakes() == 1);
+    assert_eq!(poll(&mut task, &count), Poll::Ready(Ok(1)));
+}
+
+#[test]
+fn moves_between_threads_while_it_is_pending() {
+    let r = Resource::new(5);
+    let held = hold(&r);
+    let count = CountingWaker::new();
+    let mut task = r.submit(|n| *n);
+    assert!(poll(&mut task, &count).is_pending());
+    let elsewhere = thread::spawn(move || block_on(task));
+    held.release();
+    assert_eq!(join(elsewhere).unwrap(), Ok(5));
+}
+
+#[test]
+fn wait_timeout_comes_back_in_time() {
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let begin = Instant::now();
+    let mut task = r.submit(|n| *n);
+    for timeout in [Duration::ZERO, Duration::from_millis(20)] {
+        task = task.wait_timeout(timeout).unwrap_err();
+        assert!(!task.is_finished());
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(20));
+    held.release();
+    assert_eq!(outcome(task), Ok(1));
+    let inline = r.submit(|n| *n).wait_timeout(Duration::ZERO);
+    assert_eq!(inline.unwrap(), Ok(1));
+}
+
+#[test]
+fn wait_timeout_beyond_the_end_of_time() {
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let task = r.submit(|n| *n);
+    let waiter = thread::spawn(move || task.wait_timeout(Duration::MAX));
+    held.release();
+    assert_eq!(join(waiter).unwrap().unwrap(), Ok(1));
+}
+
+#[test]
+fn wait_timeout_against_completion() {
+    within_deadline(|| {
+        let r = Resource::new(0_u64);
+        for round in 0..500_u64 {
+            let held = hold(&r);
+            let mut task = r.submit(|n| {
+                *n += 1;
+                *n
+            });
+            held.gate().open();
+            let result = loop {
+                match task.wait_timeout(Duration::from_micros(5)) {
+                    Ok(result) => break result,
+                    Err(late) => task = late,
+                }
+            };
+            assert_eq!(result, Ok(round + 1));
+        }
+    });
+}
+
+#[test]
+fn one_of_two_in_a_select() {
+    let (a, b) = (Resource::new("a"), Resource::new("b"));
+    let held = hold(&a);
+    let slow = a.submit(|s| *s);
+    let quick = b.submit(|s| *s);
+    match block_on(future::select(slow, quick)) {
+        Either::Right((Ok("b"), slow)) => {
+            held.release();
+            assert_eq!(block_on(slow), Ok("a"));
+        }
+        _ => panic!("the other one is held"),
+    }
+}
+
+#[test]
+fn joined() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            r.submit(|n| {
+                *n += 1;
+                *n
+            })
+        })
+        .collect();
+    let gate = held.gate();
+    let opener = thread::spawn(move || gate.open());
+    let all: Result<Vec<i32>, _> = block_on(future::try_join_all(tasks));
+    assert_eq!(all, Ok((1..=50).collect()));
+    join(opener).unwrap();
+    held.release();
+}
+
+#[test]
+fn polled_after_it_was_ready_panics() {
+    let r = Resource::new(1);
+    let count = CountingWaker::new();
+    let mut inline = r.submit(|n| *n);
+    assert!(poll(&mut inline, &count).is_ready());
+    let held = hold(&r);
+    let mut queued = r.submit(|n| *n);
+    held.release();
+    wait_until("it ran", || poll(&mut queued, &count).is_ready());
+    for mut task in [inline, queued] {
+        assert!(task.is_finished());
+        assert!(!task.cancel());
+        let again = catch_unwind(AssertUnwindSafe(|| poll(&mut task, &count)));
+        assert!(again.is_err());
+        let waited = catch_unwind(AssertUnwindSafe(|| task.wait()));
+        assert!(waited.is_err());
+    }
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn forgotten_while_queued() {
+    let drops = Drops::new();
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let tag = drops.counted();
+    let count = CountingWaker::new();
+    let mut task = r.submit(move |n| {
+        drop(tag);
+        *n += 1;
+    });
+    assert!(poll(&mut task, &count).is_pending());
+    std::mem::forget(task);
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(1));
+    assert_eq!((drops.count(), count.wakes()), (1, 1));
+}
+
+#[test]
+fn dropped_while_queued_drops_the_waker_then_and_the_result_later() {
+    let drops = Drops::new();
+    let r = Resource::new(());
+    let held = hold(&r);
+    let count = CountingWaker::new();
+    let made = drops.clone();
+    let mut task = r.submit(move |_| made.counted());
+    assert!(poll(&mut task, &count).is_pending());
+    drop(task);
+    assert_eq!(Arc::strong_count(&count), 1);
+    assert_eq!(drops.count(), 0);
+    held.release();
+    wait_until("the result is dropped", || drops.count() == 1);
+    assert_eq!(count.wakes(), 0);
+}
+
+#[test]
+fn dropped_after_completion_drops_the_result() {
+    let drops = Drops::new();
+    let r = Resource::new(());
+    let made = drops.clone();
+    drop(r.submit(move |_| made.counted()));
+    assert_eq!(drops.count(), 1);
+    let held = hold(&r);
+    let made = drops.clone();
+    let task = r.submit(move |_| made.counted());
+    held.release();
+    wait_until("it ran", || task.is_finished());
+    assert_eq!(drops.count(), 1);
+    drop(task);
+    assert_eq!(drops.count(), 2);
+}
+
+#[test]
+fn dropped_against_completion() {
+    within_deadline(|| {
+        let r = Resource::new(());
+        for round in 1..=500 {
+            let drops = Drops::new();
+            let held = hold(&r);
+            let count = CountingWaker::new();
+            let made = drops.clone();
+            let mut task = r.submit(move |_| made.counted());
+            if round % 2 == 0 {
+                assert!(poll(&mut task, &count).is_pending());
+            }
+            held.gate().open();
+            drop(task);
+            held.release();
+            wait_until("the result is dropped", || drops.count() == 1);
+            wait_until("the waker is dropped", || Arc::strong_count(&count) == 1);
+        }
+    });
+}
+
+#[test]
+fn outlives_the_resource() {
+    let r = Resource::new(String::from("kept"));
+    let held = hold(&r);
+    let task = r.submit(|s| s.clone());
+    drop(r);
+    held.release();
+    assert_eq!(outcome(task).as_deref(), Ok("kept"));
+}
+
+#[test]
+fn outcome_is_there_before_the_wake() {
+    // The waker looks at the completion from inside the wake.
+    let r = Resource::builder()
+        .dispatch(Dispatch::Pool)
+        .build(3)
+        .unwrap();
+    let (running, go) = (Gate::new(), Gate::new());
+    let (task_running, task_go) = (running.clone(), go.clone());
+    let task = r.submit(move |n| {
+        task_running.open();
+        task_go.wait();
+        *n
+    });
+    running.wait();
+    let waiting = thread::spawn(move || block_on(task));
+    go.open();
+    assert_eq!(join(waiting).unwrap(), Ok(3));
+}
+
+#[test]
+fn is_finished_never_goes_back() {
+    let r = Resource::new(());
+    let held = hold(&r);
+    let task = r.submit(|_| ());
+    assert!(!task.is_finished());
+    held.release();
+    wait_until("it ran", || task.is_finished());
+    assert!(task.is_finished());
+    assert_eq!(task.wait(), Ok(()));
+}

@@ -1,0 +1,565 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Waits that would never end are refused (G8), and only those.
+
+mod common;
+
+use captor::{Completion, Dispatch, Resource, Scheduler, TaskError};
+use common::{
+    Drops, Gate, hold, join, outcome, panic_message, wait_outstanding, wait_until, within_deadline,
+};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+const DEADLOCK: TaskError = TaskError::WouldDeadlock;
+
+/// Three resources on a scheduler with a worker for each: the tests' barriers
+/// block workers in a way that captor does not see.
+fn resources(dispatch: Dispatch) -> [Resource<u32>; 3] {
+    let scheduler = Scheduler::builder().workers(3).build().unwrap();
+    on(&scheduler, dispatch)
+}
+
+fn on(scheduler: &Scheduler, dispatch: Dispatch) -> [Resource<u32>; 3] {
+    let builder = || Resource::builder().scheduler(scheduler).dispatch(dispatch);
+    [0, 1, 2].map(|n| builder().build(n).unwrap())
+}
+
+#[test]
+fn with_inside_its_own_task() {
+    within_deadline(|| {
+        for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+            let [r, ..] = resources(dispatch);
+            let (inner, drops) = (r.clone(), Drops::new());
+            let tag = drops.counted();
+            let nested = r.with(move |_| inner.with(move |_| drop(tag)));
+            assert_eq!(nested, Ok(Err(DEADLOCK)));
+            assert_eq!(drops.count(), 1, "the closure is dropped unrun");
+            // Nothing was queued.
+            let stats = r.stats();
+            assert_eq!((stats.submitted, stats.rejected), (1, 0));
+            assert_eq!(r.with(|n| *n), Ok(0));
+        }
+    });
+}
+
+#[test]
+fn with_inside_its_own_task_whose_closure_panics_in_its_drop() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("bomb"));
+        }
+    }
+    let r = Resource::new(());
+    let (inner, bomb) = (r.clone(), Bomb);
+    let nested = r.with(move |_| inner.with(move |_| drop(bomb))).unwrap();
+    assert_eq!(panic_message(nested), "bomb");
+}
+
+#[test]
+fn wait_inside_its_own_task_leaves_the_other_queued() {
+    within_deadline(|| {
+        for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+            let [r, ..] = resources(dispatch);
+            let inner = r.clone();
+            let waited = r.with(move |_| {
+                let own = inner.submit(|n| *n += 1);
+                let timed = inner.submit(|n| *n += 1);
+                let timed = timed.wait_timeout(Duration::MAX).expect("at once");
+                (own.wait(), timed)
+            });
+            assert_eq!(waited, Ok((Err(DEADLOCK), Err(DEADLOCK))));
+            assert_eq!(r.with(|n| *n), Ok(2), "both ran afterwards");
+        }
+    });
+}
+
+#[test]
+fn wait_inside_its_own_task_for_what_is_through_is_fine() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let first = r.submit(|n| {
+        *n += 1;
+        *n
+    });
+    let second = r.submit(move |_| first.wait());
+    held.release();
+    assert_eq!(outcome(second), Ok(Ok(1)));
+}
+
+#[test]
+fn through_other_resources() {
+    // On the caller all of it is on one thread. On the pool each task has a
+    // worker of its own, though there is one worker: the others stand in.
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+            let [a, b, c] = on(&scheduler, dispatch);
+            let (b2, c2, a2) = (b.clone(), c.clone(), a.clone());
+            let nested = a.with(move |_| b2.with(move |_| c2.with(move |_| a2.with(|n| *n))));
+            assert_eq!(nested, Ok(Ok(Ok(Err(DEADLOCK)))));
+            let (b2, c2, a2) = (b.clone(), c.clone(), a.clone());
+            let nested = a.with(move |_| {
+                let by_b = b2.submit(move |_| {
+                    let by_c = c2.submit(move |_| a2.submit(|n| *n).wait());
+                    by_c.wait()
+                });
+                by_b.wait()
+            });
+            assert_eq!(nested, Ok(Ok(Ok(Err(DEADLOCK)))));
+            for (n, r) in [a, b, c].iter().enumerate() {
+                assert_eq!(r.with(|n| *n), Ok(n as u32), "none is wedged");
+            }
+        }
+    });
+}
+
+#[test]
+fn through_a_submission_that_ran_inline() {
+    within_deadline(|| {
+        let [a, b, _] = resources(Dispatch::Inline);
+        let (b2, a2) = (b.clone(), a.clone());
+        let nested = a.with(move |_| b2.submit(move |_| a2.with(|n| *n)).wait());
+        assert_eq!(nested, Ok(Ok(Err(DEADLOCK))));
+    });
+}
+
+/// Each thread holds one resource and, once all do, waits for the next one's:
+/// a ring. At least one wait is refused, and then all end.
+fn ring(resources: &[Resource<u32>], wait: fn(&Resource<u32>) -> Result<u32, TaskError>) {
+    let all = Arc::new(Barrier::new(resources.len()));
+    let threads: Vec<_> = (0..resources.len())
+        .map(|at| {
+            let own = resources[at].clone();
+            let next = resources[(at + 1) % resources.len()].clone();
+            let all = all.clone();
+            thread::spawn(move || {
+                own.with(move |_| {
+                    all.wait();
+                    wait(&next)
+                })
+            })
+        })
+        .collect();
+    let mut refused = 0;
+    for thread in threads {
+        match join(thread).unwrap().expect("the outer task is fine") {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error, DEADLOCK);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused >= 1 && refused < resources.len(), "{refused}");
+    for r in resources {
+        assert!(r.with(|_| ()).is_ok());
+    }
+}
+
+#[test]
+fn across_threads_by_with() {
+    within_deadline(|| {
+        for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+            for _ in 0..100 {
+                let all = resources(dispatch);
+                ring(&all[..2], |next| next.with(|n| *n));
+                ring(&all, |next| next.with(|n| *n));
+            }
+        }
+    });
+}
+
+#[test]
+fn across_threads_by_wait() {
+    within_deadline(|| {
+        for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+            for _ in 0..100 {
+                let all = resources(dispatch);
+                ring(&all[..2], |next| next.submit(|n| *n).wait());
+                ring(&all, |next| next.submit(|n| *n).wait());
+            }
+        }
+    });
+}
+
+#[test]
+fn across_threads_by_wait_in_time_that_is_never_up() {
+    within_deadline(|| {
+        let all = resources(Dispatch::Inline);
+        ring(&all, |next| {
+            next.submit(|n| *n).wait_timeout(Duration::MAX).unwrap()
+        });
+    });
+}
+
+#[test]
+fn across_nested_tasks_of_two_threads() {
+    // One thread is in A and in B and waits for C, the other in C waits for A.
+    within_deadline(|| {
+        let [a, b, c] = resources(Dispatch::Inline);
+        let both = Arc::new(Barrier::new(2));
+        let first = {
+            let (a, b, c, both) = (a.clone(), b.clone(), c.clone(), both.clone());
+            thread::spawn(move || {
+                a.with(move |_| {
+                    b.with(move |_| {
+                        both.wait();
+                        c.with(|n| *n)
+                    })
+                })
+            })
+        };
+        let second = thread::spawn(move || {
+            c.with(move |_| {
+                both.wait();
+                a.with(|n| *n)
+            })
+        });
+        let first = join(first).unwrap().unwrap().unwrap();
+        let second = join(second).unwrap().unwrap();
+        let refused = [first, second].iter().filter(|o| o.is_err()).count();
+        assert_eq!(refused, 1);
+    });
+}
+
+#[test]
+fn by_waiting_for_the_end_of_a_resource_whose_task_waits_for_ours() {
+    within_deadline(|| {
+        let [a, b, _] = resources(Dispatch::Inline);
+        let both = Arc::new(Barrier::new(2));
+        let first = {
+            let (a, b, both) = (a.clone(), b.clone(), both.clone());
+            thread::spawn(move || {
+                a.with(move |_| {
+                    both.wait();
+                    b.close();
+                    b.wait_closed(Duration::MAX)
+                })
+            })
+        };
+        let second = thread::spawn(move || {
+            b.with(move |_| {
+                both.wait();
+                a.with(|n| *n)
+            })
+        });
+        let first = join(first).unwrap().unwrap();
+        let second = join(second).unwrap().unwrap();
+        assert!(!first || second == Err(DEADLOCK));
+    });
+}
+
+#[test]
+fn in_the_drop_of_a_result_on_the_thread_that_ran_the_task() {
+    // The result of a forgotten completion is dropped by whoever ran the task,
+    // while it still holds the resource.
+    struct Waits(Resource<()>, Arc<Mutex<Option<Result<(), TaskError>>>>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let outcome = self.0.with(|_| ());
+            *self.1.lock().unwrap() = Some(outcome);
+        }
+    }
+    let r = Resource::new(());
+    let seen = Arc::new(Mutex::new(None));
+    let held = hold(&r);
+    let result = Waits(r.clone(), seen.clone());
+    drop(r.submit(move |_| result));
+    let gate = held.gate();
+    gate.open();
+    wait_until("the drop returns", || seen.lock().unwrap().is_some());
+    held.release();
+    assert_eq!(r.with(|_| ()), Ok(()));
+}
+
+#[test]
+fn in_a_waker_on_the_thread_that_ran_the_task() {
+    struct Waits(Resource<()>, Mutex<Option<Result<(), TaskError>>>);
+    impl Wake for Waits {
+        fn wake(self: Arc<Self>) {
+            let outcome = self.0.with(|_| ());
+            *self.1.lock().unwrap() = Some(outcome);
+        }
+    }
+    let r = Resource::new(());
+    let held = hold(&r);
+    let mut task = r.submit(|_| ());
+    let waits = Arc::new(Waits(r.clone(), Mutex::new(None)));
+    let waker = Waker::from(waits.clone());
+    assert!(
+        Pin::new(&mut task)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    held.gate().open();
+    wait_until("the waker returns", || waits.1.lock().unwrap().is_some());
+    held.release();
+    assert_eq!(outcome(task), Ok(()));
+}
+
+#[test]
+fn in_the_drop_of_a_result_that_waits_for_another_resource_and_back() {
+    // As above, across two: the drop waits for B, whose task waits for A.
+    struct Waits(Resource<u32>, Arc<Barrier>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            self.1.wait();
+            let _ = self.0.with(|_| ());
+        }
+    }
+    within_deadline(|| {
+        let [a, b, _] = resources(Dispatch::Inline);
+        let both = Arc::new(Barrier::new(2));
+        let held = hold(&a);
+        let result = Waits(b.clone(), both.clone());
+        drop(a.submit(move |_| result));
+        let other = {
+            let (a, b) = (a.clone(), b.clone());
+            thread::spawn(move || {
+                b.with(move |_| {
+                    both.wait();
+                    a.with(|n| *n)
+                })
+            })
+        };
+        held.gate().open();
+        join(other).unwrap().unwrap().ok();
+        held.release();
+        assert!(a.with(|_| ()).is_ok() && b.with(|_| ()).is_ok());
+    });
+}
+
+// What follows are no deadlocks.
+
+#[test]
+fn not_submitting_inside_its_own_task() {
+    let r = Resource::new(0);
+    let inner = r.clone();
+    let nested: Completion<u32> = r
+        .with(move |_| {
+            inner.execute(|n| *n += 1).unwrap();
+            inner.submit(|n| {
+                *n += 1;
+                *n
+            })
+        })
+        .unwrap();
+    assert_eq!(outcome(nested), Ok(2));
+}
+
+#[test]
+fn not_nested_with_on_other_resources() {
+    let all: Vec<_> = (0..20_u32).map(Resource::new).collect();
+    fn sum(all: &[Resource<u32>]) -> u32 {
+        match all {
+            [] => 0,
+            [first, rest @ ..] => first.with(|n| *n + sum(rest)).unwrap(),
+        }
+    }
+    assert_eq!(sum(&all), 190);
+}
+
+#[test]
+fn not_the_same_order_on_many_threads() {
+    within_deadline(|| {
+        let all = resources(Dispatch::Inline);
+        thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    let [a, b, c] = &all;
+                    for _ in 0..1_000 {
+                        let sum = a.with(|x| {
+                            b.with(|y| {
+                                *y += 1;
+                                c.submit(|z| *z += 1).wait().unwrap();
+                            })
+                            .unwrap();
+                            *x += 1;
+                        });
+                        assert_eq!(sum, Ok(()));
+                    }
+                });
+            }
+        });
+        let totals = all.map(|r| r.with(|n| *n).unwrap());
+        assert_eq!(totals, [4_000, 4_001, 4_002]);
+    });
+}
+
+#[test]
+fn not_waiting_for_a_resource_that_waits_for_a_third() {
+    within_deadline(|| {
+        let [a, b, c] = resources(Dispatch::Inline);
+        let held = hold(&c);
+        let second = {
+            let (b, c) = (b.clone(), c.clone());
+            thread::spawn(move || b.with(|_| c.with(|n| *n)))
+        };
+        wait_outstanding(&c, 2);
+        let first = {
+            let b = b.clone();
+            thread::spawn(move || a.with(|_| b.with(|n| *n)))
+        };
+        wait_outstanding(&b, 2);
+        held.release();
+        assert_eq!(join(second).unwrap(), Ok(Ok(2)));
+        assert_eq!(join(first).unwrap(), Ok(Ok(1)));
+    });
+}
+
+#[test]
+fn not_a_captured_task_that_waits_for_what_its_runner_was_in_before() {
+    // The holder's own task used B inside of A; later it runs A's other tasks,
+    // outside of any of its own, and one of them waits for B.
+    let [a, b, _] = resources(Dispatch::Inline);
+    let (running, go) = (Gate::new(), Gate::new());
+    let holder = {
+        let (a, b, running, go) = (a.clone(), b.clone(), running.clone(), go.clone());
+        thread::spawn(move || {
+            a.with(move |_| {
+                b.with(|_| ()).unwrap();
+                running.open();
+                go.wait();
+            })
+        })
+    };
+    running.wait();
+    let b2 = b.clone();
+    let captured = a.submit(move |_| b2.with(|n| *n));
+    go.open();
+    assert_eq!(outcome(captured), Ok(Ok(1)));
+    join(holder).unwrap().unwrap();
+}
+
+#[test]
+fn not_a_task_that_waits_for_the_resource_its_would_be_runner_is_inside_of() {
+    // A's task submits to B and leaves B with another's task queued, which
+    // waits for A. Were that run on A's thread it could not end; it is left
+    // to others.
+    within_deadline(|| {
+        let [a, b, _] = resources(Dispatch::Inline);
+        let (submitted, queued) = (Gate::new(), Gate::new());
+        let outer = {
+            let (a, b) = (a.clone(), b.clone());
+            let (submitted, queued) = (submitted.clone(), queued.clone());
+            thread::spawn(move || {
+                a.with(move |_| {
+                    b.submit(move |_| {
+                        submitted.open();
+                        queued.wait();
+                    })
+                    .wait()
+                })
+            })
+        };
+        submitted.wait();
+        let a2 = a.clone();
+        let waits = b.submit(move |_| a2.with(|n| *n));
+        queued.open();
+        assert_eq!(join(outer).unwrap(), Ok(Ok(())));
+        assert_eq!(outcome(waits), Ok(Ok(0)));
+    });
+}
+
+#[test]
+fn not_a_wait_that_has_just_come_to_its_end() {
+    // B's task waits for a task of A that has run: nothing holds B's task up
+    // any more, though its thread has still to notice. The next task of A may
+    // wait for B.
+    within_deadline(|| {
+        for _ in 0..200 {
+            let [a, b, _] = resources(Dispatch::Inline);
+            let held = hold(&a);
+            let first = {
+                let (a, b) = (a.clone(), b.clone());
+                thread::spawn(move || b.with(|_| a.with(|n| *n)))
+            };
+            wait_outstanding(&a, 2);
+            let b2 = b.clone();
+            let next = a.submit(move |_| b2.with(|n| *n));
+            held.release();
+            assert_eq!(join(first).unwrap(), Ok(Ok(0)));
+            assert_eq!(outcome(next), Ok(Ok(1)));
+        }
+    });
+}
+
+#[test]
+fn not_a_completion_that_has_just_come_to_its_end() {
+    // The same with a completion.
+    within_deadline(|| {
+        for _ in 0..200 {
+            let [a, b, _] = resources(Dispatch::Inline);
+            let held = hold(&a);
+            let task = a.submit(|n| *n);
+            let (waiting, inside) = (Gate::new(), Gate::new());
+            let first = {
+                let (b, inside) = (b.clone(), inside.clone());
+                thread::spawn(move || {
+                    b.with(move |_| {
+                        inside.open();
+                        task.wait()
+                    })
+                })
+            };
+            inside.wait();
+            waiting.open();
+            let b2 = b.clone();
+            let next = a.submit(move |_| b2.with(|n| *n));
+            held.release();
+            assert_eq!(join(first).unwrap(), Ok(Ok(0)));
+            assert_eq!(outcome(next), Ok(Ok(1)));
+        }
+    });
+}
+
+#[test]
+fn not_awaiting_outside_of_any_task() {
+    within_deadline(|| {
+        let [a, b, _] = resources(Dispatch::Inline);
+        futures::executor::block_on(async {
+            for _ in 0..100 {
+                let x = a.submit(|n| *n).await.unwrap();
+                let y = b.submit(move |n| *n + x).await.unwrap();
+                assert_eq!(y, 1);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_refused_wait_leaves_no_trace() {
+    // After a refusal the same pair may wait for each other in turn.
+    within_deadline(|| {
+        let [a, b, _] = resources(Dispatch::Inline);
+        for _ in 0..50 {
+            let (b2, a2) = (b.clone(), a.clone());
+            let nested = a.with(move |_| b2.with(move |_| a2.with(|_| ())));
+            assert_eq!(nested, Ok(Ok(Err(DEADLOCK))));
+            assert_eq!(a.with(|_| b.with(|n| *n)), Ok(Ok(1)));
+            assert_eq!(b.with(|_| a.with(|n| *n)), Ok(Ok(0)));
+        }
+    });
+}
+
+#[test]
+fn a_wait_in_time_that_is_up_leaves_no_trace() {
+    within_deadline(|| {
+        let [a, b, _] = resources(Dispatch::Inline);
+        let held = hold(&b);
+        let late = a.with(|_| {
+            b.submit(|n| *n)
+                .wait_timeout(Duration::from_millis(1))
+                .unwrap_err()
+        });
+        held.release();
+        // Nothing waits any more, so B's task may wait for A.
+        assert_eq!(b.with(|_| a.with(|n| *n)), Ok(Ok(0)));
+        assert_eq!(outcome(late.unwrap()), Ok(1));
+    });
+}

@@ -1,0 +1,286 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Hand-offs go to an executor: one that works, and ones that do not. Nothing
+//! is stranded.
+
+mod common;
+
+use captor::{Dispatch, Executor, Job, Resource, Scheduler};
+use common::{Gate, hold, join, outcome, wait_until, within_deadline};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+fn over(executor: impl Executor) -> Scheduler {
+    Scheduler::builder()
+        .executor(executor)
+        .capture_limit(2)
+        .quantum(Duration::from_millis(1))
+        .build()
+        .unwrap()
+}
+
+/// Queued behind a holder, self-feeding, always on the executor, from several
+/// threads, from inside tasks: all of it runs.
+fn exercise(scheduler: &Scheduler) {
+    let inline = scheduler.resource(0_u64);
+    let held = hold(&inline);
+    let tasks: Vec<_> = (0..100).map(|_| inline.submit(|n| *n += 1)).collect();
+    held.release();
+    for task in tasks {
+        assert_eq!(outcome(task), Ok(()));
+    }
+    let pooled = Resource::builder()
+        .scheduler(scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(0_u64)
+        .unwrap();
+    let total = thread::scope(|s| {
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                s.spawn(|| {
+                    for n in 0..200 {
+                        inline.execute(|n| *n += 1).unwrap();
+                        pooled.execute(|n| *n += 1).unwrap();
+                        if n % 10 == 0 {
+                            let other = pooled.clone();
+                            inline
+                                .execute(move |_| other.execute(|n| *n += 1).unwrap())
+                                .unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        wait_until("inline is through", || inline.stats().outstanding == 0);
+        outcome(pooled.submit(|n| *n)).unwrap()
+    });
+    assert_eq!(total, 660);
+    assert_eq!(outcome(inline.submit(|n| *n)), Ok(700));
+    let end = Gate::new();
+    feed(&pooled, 2_000, &end);
+    end.wait();
+    assert_eq!(outcome(pooled.submit(|n| *n)), Ok(2_660));
+}
+
+fn feed(r: &Resource<u64>, left: u32, end: &Gate) {
+    if left == 0 {
+        return end.open();
+    }
+    let (again, end) = (r.clone(), end.clone());
+    r.execute(move |n| {
+        *n += 1;
+        feed(&again, left - 1, &end);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_closure_that_spawns_threads() {
+    within_deadline(|| exercise(&over(|job: Job| drop(thread::spawn(|| job.run())))));
+}
+
+#[test]
+fn a_type_of_its_own() {
+    struct OneThread(Mutex<mpsc::Sender<Job>>);
+    impl Executor for OneThread {
+        fn execute(&self, job: Job) {
+            self.0.lock().unwrap().send(job).unwrap();
+        }
+    }
+    within_deadline(|| {
+        let (send, jobs) = mpsc::channel::<Job>();
+        let runner = thread::spawn(move || jobs.into_iter().for_each(Job::run));
+        exercise(&over(OneThread(Mutex::new(send))));
+        join(runner).unwrap();
+    });
+}
+
+#[test]
+fn one_that_runs_jobs_on_the_spot() {
+    within_deadline(|| exercise(&over(|job: Job| job.run())));
+}
+
+#[test]
+fn one_that_drops_every_job() {
+    within_deadline(|| exercise(&over(|job: Job| drop(job))));
+}
+
+#[test]
+fn one_that_refuses_some_jobs() {
+    within_deadline(|| {
+        let count = AtomicUsize::new(0);
+        exercise(&over(move |job: Job| {
+            if count.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+                drop(thread::spawn(|| job.run()));
+            }
+        }));
+    });
+}
+
+#[test]
+fn one_that_drops_jobs_on_another_thread_later() {
+    within_deadline(|| {
+        let (send, jobs) = mpsc::channel::<Job>();
+        let dropper = thread::spawn(move || jobs.into_iter().for_each(drop));
+        exercise(&over(move |job| drop(send.send(job))));
+        join(dropper).unwrap();
+    });
+}
+
+#[test]
+fn one_whose_queue_is_gone() {
+    within_deadline(|| {
+        let (send, jobs) = mpsc::channel::<Job>();
+        drop(jobs);
+        exercise(&over(move |job| drop(send.send(job))));
+    });
+}
+
+#[test]
+fn one_whose_queue_goes_with_jobs_in_it() {
+    let (send, jobs) = mpsc::channel::<Job>();
+    let scheduler = over(move |job| drop(send.send(job)));
+    let r = Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(0)
+        .unwrap();
+    let task = r.submit(|n| {
+        *n += 1;
+        *n
+    });
+    assert!(!task.is_finished());
+    drop(jobs);
+    assert_eq!(outcome(task), Ok(1));
+}
+
+#[test]
+fn one_that_panics() {
+    within_deadline(|| {
+        exercise(&over(|_job: Job| resume_unwind(Box::new("refused"))));
+        exercise(&over(|job: Job| {
+            job.run();
+            resume_unwind(Box::new("after the fact"));
+        }));
+    });
+}
+
+#[test]
+fn on_rayon() {
+    within_deadline(|| {
+        exercise(&over(|job: Job| rayon::spawn(|| job.run())));
+    });
+}
+
+#[test]
+fn on_tokios_blocking_pool() {
+    within_deadline(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        let scheduler = over(move |job: Job| {
+            handle.spawn_blocking(|| job.run());
+        });
+        exercise(&scheduler);
+        // After the runtime is gone its handle drops what it is given.
+        runtime.shutdown_timeout(common::DEADLINE);
+        exercise(&scheduler);
+    });
+}
+
+#[test]
+fn on_tokios_tasks() {
+    within_deadline(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        exercise(&over(move |job: Job| {
+            handle.spawn(async move { job.run() });
+        }));
+    });
+}
+
+#[test]
+fn a_job_that_comes_late_does_nothing() {
+    // A waiter took the queue over before; the job is run all the same.
+    let (send, jobs) = mpsc::channel::<Job>();
+    let scheduler = over(move |job| drop(send.send(job)));
+    let r = scheduler.resource(0);
+    let held = hold(&r);
+    for _ in 0..5 {
+        r.execute(|n| *n += 1).unwrap();
+    }
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(5));
+    let late: Vec<_> = jobs.try_iter().collect();
+    assert!(!late.is_empty());
+    for job in late {
+        job.run();
+    }
+    assert_eq!(r.stats().completed, 7);
+    assert_eq!(scheduler.stats().dispatched, scheduler.stats().finished);
+}
+
+#[test]
+fn a_late_job_does_not_disturb_a_holder() {
+    let (send, jobs) = mpsc::channel::<Job>();
+    let scheduler = over(move |job| drop(send.send(job)));
+    let r = scheduler.resource(0);
+    let held = hold(&r);
+    for _ in 0..2 {
+        r.execute(|n| *n += 1).unwrap();
+    }
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(2));
+    let held = hold(&r);
+    let queued = r.submit(|n| *n += 1);
+    for job in jobs.try_iter() {
+        job.run();
+    }
+    assert!(!queued.is_finished(), "it is still held");
+    held.release();
+    assert_eq!(outcome(queued), Ok(()));
+}
+
+#[test]
+fn jobs_say_whose_they_are() {
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let seen = names.clone();
+    let scheduler = over(move |job: Job| {
+        seen.lock().unwrap().push(format!("{job:?}"));
+        job.run();
+    });
+    let r = Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .name("topics")
+        .build(())
+        .unwrap();
+    outcome(r.submit(|_| ())).unwrap();
+    let names = names.lock().unwrap();
+    assert!(names[0].contains("topics"), "{names:?}");
+}
+
+#[test]
+fn shutdown_waits_for_the_jobs_it_gave_away() {
+    let (send, jobs) = mpsc::channel::<Job>();
+    let scheduler = over(move |job| drop(send.send(job)));
+    assert!(scheduler.shutdown(Duration::ZERO), "nothing was given away");
+    let r = Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(0)
+        .unwrap();
+    let task = r.submit(|n| *n);
+    assert!(!scheduler.shutdown(Duration::from_millis(5)));
+    jobs.recv().unwrap().run();
+    assert!(scheduler.shutdown(common::DEADLINE));
+    assert_eq!(outcome(task), Ok(0));
+}

@@ -1,0 +1,99 @@
+//! What a resource takes: one allocation, 96 bytes beyond its value, and
+//! nothing more when it is used; so there may be very many.
+
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+
+use allocation_counter::measure;
+use captor::{Resource, ResourceBuilder};
+use std::hint::black_box;
+
+/// The bytes that a resource may take beyond its value.
+const OVERHEAD: usize = 96;
+
+#[cfg(debug_assertions)]
+const MANY: usize = 100_000;
+#[cfg(not(debug_assertions))]
+const MANY: usize = 1_000_000;
+
+/// The global scheduler is made with the first resource.
+fn warm_up() {
+    black_box(Resource::new(0).with(|n| *n)).unwrap();
+}
+
+#[track_caller]
+fn assert_small<T: Send + 'static>(value: T) {
+    warm_up();
+    // The value is placed at a word's boundary.
+    let limit = OVERHEAD + size_of::<T>().next_multiple_of(size_of::<usize>());
+    let mut made = None;
+    let info = measure(|| made = Some(Resource::new(value)));
+    assert_eq!(info.count_total, 1, "{info:?}");
+    assert!(info.bytes_total <= limit as u64, "{info:?} beyond {limit}");
+
+    let r = made.unwrap();
+    let used = measure(|| {
+        r.execute(|_| ()).unwrap();
+        r.with(|_| ()).unwrap();
+        r.submit(|_| ()).wait().unwrap();
+        drop(r.clone());
+        assert_eq!(r.stats().completed, 3);
+    });
+    assert_eq!(used.count_total, 0, "{used:?}");
+
+    let dropped = measure(|| drop(r));
+    let net = dropped.bytes_current + info.bytes_current;
+    assert_eq!(net, 0, "{dropped:?}");
+}
+
+#[test]
+fn an_idle_resource_is_one_small_allocation() {
+    assert_small(());
+    assert_small(0_u8);
+    assert_small(0_u64);
+    assert_small([0_u32; 3]);
+    assert_small([0_u64; 8]);
+    assert_small([0_u8; 100]);
+    assert_small([0_u8; 4096]);
+    assert_small(Vec::<String>::new());
+    assert_small(None::<Box<u64>>);
+}
+
+#[test]
+fn handles_are_one_word() {
+    assert_eq!(size_of::<Resource<[u64; 100]>>(), size_of::<usize>());
+    assert_eq!(
+        size_of::<captor::WeakResource<[u64; 100]>>(),
+        size_of::<usize>()
+    );
+}
+
+#[test]
+fn settings_cost_one_more_allocation() {
+    warm_up();
+    let with = |builder: ResourceBuilder| measure(|| drop(black_box(builder.build(0_u64))));
+    assert_eq!(with(Resource::builder()).count_total, 1);
+    assert_eq!(with(Resource::builder().capture_limit(2)).count_total, 2);
+    // The name is the caller's own allocation, moved in.
+    assert_eq!(with(Resource::builder().name("n")).count_total, 2);
+}
+
+#[test]
+fn very_many_resources_are_made_used_and_dropped() {
+    warm_up();
+    let mut all: Vec<Resource<u64>> = Vec::with_capacity(MANY);
+    let limit = MANY * (OVERHEAD + size_of::<u64>());
+    let info = measure(|| {
+        for n in 0..MANY as u64 {
+            all.push(Resource::new(n));
+        }
+        for (n, r) in all.iter().enumerate() {
+            r.execute(|v| *v += 1).unwrap();
+            assert_eq!(r.with(|v| *v), Ok(n as u64 + 1));
+        }
+    });
+    assert_eq!(info.count_total, MANY as u64);
+    assert!(info.bytes_max <= limit as u64, "{info:?}");
+    let dropped = measure(|| all.clear());
+    assert_eq!(dropped.bytes_current + info.bytes_current, 0);
+    assert_eq!(dropped.count_current + info.count_current, 0);
+}

@@ -1,0 +1,314 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! The drainer role goes to another thread: one that waits, or a worker (G7).
+
+mod common;
+
+use captor::{Dispatch, Job, Resource, Scheduler};
+use common::{Gate, hold, join, outcome, wait_outstanding, wait_until, within_deadline};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A scheduler whose executor keeps the jobs, and those jobs.
+fn keeping(limit: usize) -> (Scheduler, mpsc::Receiver<Job>) {
+    let (send, jobs) = mpsc::channel();
+    let scheduler = Scheduler::builder()
+        .capture_limit(limit)
+        .capture_time(LONG)
+        .executor(move |job| drop(send.send(job)))
+        .build()
+        .unwrap();
+    (scheduler, jobs)
+}
+
+#[test]
+fn goes_to_a_parked_waiter_without_the_pool() {
+    let (scheduler, jobs) = keeping(1);
+    // The waiter may not have gone to sleep yet when the holder hands off, and
+    // then finds the role by itself; sooner or later it sleeps in time.
+    wait_until("a hand-off reaches a sleeping waiter", || {
+        let r = scheduler.resource(Vec::<ThreadId>::new());
+        let held = hold(&r);
+        r.execute(|v| v.push(thread::current().id())).unwrap();
+        let waiter = {
+            let r = r.clone();
+            thread::spawn(move || r.with(|v| (v.clone(), thread::current().id())))
+        };
+        wait_outstanding(&r, 3);
+        for _ in 0..100 {
+            thread::yield_now();
+        }
+        held.release();
+        let (ran_on, own) = join(waiter).unwrap().unwrap();
+        assert_eq!(ran_on, [own]);
+        assert_eq!(r.stats().handoffs, 1);
+        jobs.try_iter().map(Job::run).count() == 0
+    });
+}
+
+#[test]
+fn a_waiter_whose_task_is_through_hands_the_rest_on() {
+    let (scheduler, jobs) = keeping(3);
+    let r = scheduler.resource(Vec::<ThreadId>::new());
+    let held = hold(&r);
+    // The holder runs two more; the waiter the two before its own, its own,
+    // and nothing beyond the limit, which these three make up.
+    for _ in 0..4 {
+        r.execute(|v| v.push(thread::current().id())).unwrap();
+    }
+    let waiter = {
+        let r = r.clone();
+        thread::spawn(move || r.with(|v| v.push(thread::current().id())))
+    };
+    let waits = waiter.thread().id();
+    wait_outstanding(&r, 6);
+    for _ in 0..4 {
+        r.execute(|v| v.push(thread::current().id())).unwrap();
+    }
+    held.release();
+    join(waiter).unwrap().unwrap();
+    assert_eq!(r.stats().outstanding, 4);
+    assert_eq!(jobs.try_iter().map(Job::run).count(), 1);
+    let ran_on = r.with(|v| v.clone()).unwrap();
+    assert_eq!(ran_on.len(), 9);
+    assert_eq!(ran_on[2..5], [waits; 3]);
+    assert!(!ran_on[5..].contains(&waits));
+}
+
+#[test]
+fn goes_to_a_thread_that_waits_for_a_completion() {
+    let (scheduler, jobs) = keeping(1);
+    let r = scheduler.resource(());
+    let held = hold(&r);
+    let done = r.submit(|_| thread::current().id());
+    let waiter = thread::spawn(move || (done.wait(), thread::current().id()));
+    held.release();
+    let (ran_on, own) = join(waiter).unwrap();
+    assert_eq!(ran_on, Ok(own));
+    drop(jobs);
+}
+
+#[test]
+fn a_waiter_with_a_deadline_is_not_given_others_tasks() {
+    let (scheduler, jobs) = keeping(1);
+    let r = scheduler.resource(());
+    let held = hold(&r);
+    r.execute(|_| ()).unwrap();
+    let done = r.submit(|_| thread::current().id());
+    let waiter = thread::spawn(move || (done.wait_timeout(LONG), thread::current().id()));
+    held.release();
+    // It went to the executor: the waiter would be gone for an unknown time.
+    jobs.recv_timeout(common::DEADLINE).unwrap().run();
+    let (ran_on, own) = join(waiter).unwrap();
+    let ran_on = ran_on.expect("an hour is enough").unwrap();
+    assert_ne!(ran_on, own);
+}
+
+#[test]
+fn a_waiter_that_gives_up_leaves_no_offer_behind() {
+    // It is offered the role at about the time its wait ends. Whatever comes
+    // first, the tasks that remain are run by somebody.
+    let r = Resource::builder().capture_limit(1).build(0).unwrap();
+    for _ in 0..300 {
+        let held = hold(&r);
+        let cancelled = r.submit(|n| *n += 1);
+        let done = r.submit(|n| *n += 1);
+        let waiter = {
+            let r = r.clone();
+            thread::spawn(move || r.with(|n| *n += 1))
+        };
+        wait_outstanding(&r, 4);
+        let gate = held.gate();
+        let both = Arc::new(Barrier::new(2));
+        let canceller = {
+            let (r, both) = (r.clone(), both.clone());
+            thread::spawn(move || {
+                both.wait();
+                r.cancel_pending();
+            })
+        };
+        both.wait();
+        gate.open();
+        join(canceller).unwrap();
+        held.release();
+        // Ran or cancelled, but resolved.
+        let _ = (outcome(cancelled), outcome(done), join(waiter).unwrap());
+        wait_until("nothing is left", || r.stats().outstanding == 0);
+    }
+}
+
+#[test]
+fn a_worker_goes_on_until_nothing_is_left() {
+    let scheduler = Scheduler::builder()
+        .workers(1)
+        .capture_limit(1)
+        .build()
+        .unwrap();
+    let r: Resource<Vec<ThreadId>> = scheduler.resource(Vec::new());
+    let held = hold(&r);
+    for _ in 0..1_000 {
+        r.execute(|v| v.push(thread::current().id())).unwrap();
+    }
+    let all = r.submit(std::mem::take);
+    held.release();
+    let mut ran_on = Vec::new();
+    wait_until("the queue is empty", || r.stats().outstanding == 0);
+    ran_on.extend(outcome(all).unwrap());
+    assert_eq!(ran_on.len(), 1_000);
+    assert!(ran_on.iter().all(|id| *id == ran_on[0]), "one worker");
+    assert_ne!(ran_on[0], thread::current().id());
+    // From holder to worker; nobody else waited, so the worker kept it.
+    assert_eq!(r.stats().handoffs, 1);
+    assert_eq!(scheduler.stats().dispatched, 1);
+}
+
+#[test]
+fn many_resources_on_one_worker() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        let resources: Vec<_> = (0..200)
+            .map(|_| {
+                Resource::builder()
+                    .scheduler(&scheduler)
+                    .dispatch(Dispatch::Pool)
+                    .build(0)
+                    .unwrap()
+            })
+            .collect();
+        for round in 0..10 {
+            for r in &resources {
+                r.execute(move |n| *n += round).unwrap();
+            }
+        }
+        for r in &resources {
+            assert_eq!(r.with(|n| *n), Ok(45));
+        }
+    });
+}
+
+#[test]
+fn what_waits_gets_its_turn_after_a_quantum() {
+    // As many resources that feed themselves as there are workers, and one
+    // more that does not.
+    for workers in [1, 2] {
+        let scheduler = Scheduler::builder()
+            .workers(workers)
+            .quantum(Duration::from_millis(1))
+            .build()
+            .unwrap();
+        let pooled = || {
+            Resource::builder()
+                .scheduler(&scheduler)
+                .dispatch(Dispatch::Pool)
+                .build(0_u64)
+                .unwrap()
+        };
+        let stop = Gate::new();
+        let hungry: Vec<_> = (0..workers).map(|_| pooled()).collect();
+        for r in &hungry {
+            feed(r, &stop);
+        }
+        for r in &hungry {
+            wait_until("it feeds itself", || r.stats().completed > 10);
+        }
+        let third = pooled();
+        let fed_before: Vec<u64> = hungry.iter().map(|r| r.stats().completed).collect();
+        assert_eq!(outcome(third.submit(|n| *n)), Ok(0));
+        // And the others go on afterwards.
+        for (r, before) in hungry.iter().zip(fed_before) {
+            wait_until("it goes on", || r.stats().completed > before);
+            assert!(r.stats().handoffs >= 1 || workers > 1);
+        }
+        stop.open();
+        for r in &hungry {
+            wait_until("it ends", || r.stats().outstanding == 0);
+        }
+    }
+}
+
+#[test]
+fn self_feeding_resources_share_the_workers_evenly_enough() {
+    // Four on one worker: each comes to its turn again and again.
+    let scheduler = Scheduler::builder()
+        .workers(1)
+        .quantum(Duration::from_millis(1))
+        .build()
+        .unwrap();
+    let stop = Gate::new();
+    let resources: Vec<_> = (0..4).map(|_| scheduler.resource(0_u64)).collect();
+    for r in &resources {
+        feed(r, &stop);
+    }
+    for _ in 0..5 {
+        let before: Vec<u64> = resources.iter().map(|r| r.stats().completed).collect();
+        for (r, before) in resources.iter().zip(before) {
+            wait_until("each makes progress", || r.stats().completed > before);
+        }
+    }
+    stop.open();
+    for r in &resources {
+        wait_until("it ends", || r.stats().outstanding == 0);
+    }
+}
+
+fn feed(r: &Resource<u64>, stop: &Gate) {
+    let (again, until) = (r.clone(), stop.clone());
+    r.execute(move |n| {
+        *n += 1;
+        if !until.is_open() {
+            feed(&again, &until);
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn every_handoff_makes_progress_with_no_quantum_at_all() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder()
+            .workers(2)
+            .quantum(Duration::ZERO)
+            .capture_limit(1)
+            .capture_time(Duration::ZERO)
+            .build()
+            .unwrap();
+        let resources: Vec<_> = (0..3).map(|_| scheduler.resource(0_u64)).collect();
+        thread::scope(|s| {
+            for _ in 0..3 {
+                s.spawn(|| {
+                    for _ in 0..2_000 {
+                        for r in &resources {
+                            r.execute(|n| *n += 1).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        for r in &resources {
+            assert_eq!(r.with(|n| *n), Ok(6_000));
+        }
+    });
+}
+
+#[test]
+fn many_waiters_pass_the_role_among_themselves() {
+    within_deadline(|| {
+        let (scheduler, jobs) = keeping(1);
+        let r = scheduler.resource(0_u64);
+        thread::scope(|s| {
+            for _ in 0..8 {
+                s.spawn(|| {
+                    for _ in 0..500 {
+                        r.with(|n| *n += 1).unwrap();
+                    }
+                });
+            }
+        });
+        for job in jobs.try_iter() {
+            job.run();
+        }
+        assert_eq!(r.with(|n| *n), Ok(4_000));
+    });
+}

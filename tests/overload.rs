@@ -1,0 +1,125 @@
+//! Producers that submit faster than anybody can run: memory stays bounded,
+//! since submitters pace themselves, and every task runs.
+
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+#![allow(unsafe_code, reason = "a global allocator that counts")]
+
+mod common;
+
+use captor::{Dispatch, Resource, ResourceBuilder, Scheduler};
+use common::wait_until;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Barrier, Mutex};
+use std::thread;
+
+/// Counts the bytes that are allocated, by all threads.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to `System` as it came; counting touches no memory
+// but two atomics, and neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
+        if live > PEAK.load(Relaxed) {
+            PEAK.fetch_max(live, Relaxed);
+        }
+        // SAFETY: the caller's promise about the layout is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: it came from `alloc`, which is `System`'s, with this layout.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PRODUCERS: usize = 64;
+const LIMIT: usize = 64 << 20;
+
+#[cfg(debug_assertions)]
+const TASKS: usize = 640_000;
+#[cfg(not(debug_assertions))]
+const TASKS: usize = 10_000_000;
+
+/// The tests here share one allocator, so they run one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// 64 producers, `tasks` tasks in all, each doing `work`; how far memory grew
+/// at the worst.
+fn overload(builder: ResourceBuilder, tasks: usize, work: fn(&mut u64)) -> usize {
+    let r = builder.build(0_u64).unwrap();
+    let start = Barrier::new(PRODUCERS + 1);
+    let mut before = 0;
+    thread::scope(|scope| {
+        for _ in 0..PRODUCERS {
+            scope.spawn(|| {
+                start.wait();
+                for _ in 0..tasks / PRODUCERS {
+                    r.execute(work).unwrap();
+                }
+            });
+        }
+        before = LIVE.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        start.wait();
+    });
+    wait_until("all have run", || r.stats().outstanding == 0);
+    let growth = PEAK.load(Relaxed).saturating_sub(before);
+    let stats = r.stats();
+    println!(
+        "peak memory growth {} KiB, {} outstanding at most, {} hand-offs",
+        growth >> 10,
+        stats.max_outstanding,
+        stats.handoffs
+    );
+    assert_eq!(r.with(|n| *n), Ok(tasks as u64));
+    assert_eq!(stats.completed, tasks as u64);
+    growth
+}
+
+fn alone() -> impl Drop {
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[test]
+fn fire_and_forget_does_not_outgrow_memory() {
+    let _alone = alone();
+    let growth = overload(Resource::builder(), TASKS, |n| *n += 1);
+    assert!(growth < LIMIT, "{growth} bytes");
+}
+
+/// Long tasks, so that nearly all are queued.
+fn slow(n: &mut u64) {
+    for i in 0..500 {
+        std::hint::black_box(i);
+    }
+    *n += 1;
+}
+
+#[test]
+fn nor_with_tasks_that_take_longer_than_submitting() {
+    let _alone = alone();
+    let growth = overload(Resource::builder(), TASKS / 10, slow);
+    assert!(growth < LIMIT, "{growth} bytes");
+}
+
+#[test]
+fn nor_where_only_a_worker_runs_them() {
+    let _alone = alone();
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let builder = Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool);
+    let growth = overload(builder, TASKS / 10, slow);
+    assert!(growth < LIMIT, "{growth} bytes");
+}

@@ -1,0 +1,497 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Panics in tasks, drops and wakers wedge nothing (G9).
+
+mod common;
+
+use captor::{Completion, Dispatch, PanicPolicy, Resource, Scheduler, TaskError};
+use common::{
+    CountingWaker, Drops, hold, join, outcome, panic_message, wait_outstanding, wait_until,
+};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+
+/// Panics in its drop.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        // Without a word from the panic hook: there are many of these.
+        resume_unwind(Box::new("bomb"));
+    }
+}
+
+fn pooled<T: Send + 'static>(value: T) -> Resource<T> {
+    Resource::builder()
+        .dispatch(Dispatch::Pool)
+        .build(value)
+        .unwrap()
+}
+
+/// The resource still runs tasks: on the caller and from the queue.
+fn assert_alive(r: &Resource<u32>) {
+    let before = outcome(r.submit(|n| *n)).unwrap();
+    let held = hold(r);
+    let queued = r.submit(|n| {
+        *n += 1;
+        *n
+    });
+    held.release();
+    assert_eq!(outcome(queued), Ok(before + 1));
+    wait_until("it is idle", || r.stats().outstanding == 0);
+}
+
+#[test]
+fn inline_task_gives_the_payload_to_the_caller() {
+    let r = Resource::new(0);
+    let done = r.submit(|_| -> () { panic!("spilled {}", 3) });
+    assert!(done.is_finished());
+    assert_eq!(panic_message(done.wait()), "spilled 3");
+    let payload = r
+        .submit(|_| -> () { resume_unwind(Box::new(17_u64)) })
+        .wait()
+        .unwrap_err()
+        .try_into_panic()
+        .unwrap();
+    assert_eq!(payload.downcast_ref::<u64>(), Some(&17));
+    assert_alive(&r);
+}
+
+#[test]
+fn queued_task_gives_the_payload_to_the_waiter_and_the_queue_goes_on() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let first = r.submit(|n| *n += 1);
+    let second = r.submit(|_| -> () { panic!("second") });
+    let third = r.submit(|n| *n += 1);
+    held.release();
+    assert_eq!(outcome(first), Ok(()));
+    assert_eq!(panic_message(outcome(second)), "second");
+    assert_eq!(outcome(third), Ok(()));
+    assert_eq!(r.with(|n| *n), Ok(2));
+    assert_alive(&r);
+}
+
+#[test]
+fn every_task_of_a_long_queue_panics_on_whoever_drains() {
+    for r in [
+        Resource::new(0),
+        pooled(0),
+        Resource::builder().capture_limit(1).build(0).unwrap(),
+    ] {
+        let held = hold(&r);
+        let tasks: Vec<_> = (0..100)
+            .map(|n| r.submit(move |_| -> () { resume_unwind(Box::new(n.to_string())) }))
+            .collect();
+        held.release();
+        for (n, task) in tasks.into_iter().enumerate() {
+            assert_eq!(panic_message(outcome(task)), n.to_string());
+        }
+        assert_eq!(r.stats().panicked, 100);
+        assert_alive(&r);
+    }
+}
+
+#[test]
+fn a_worker_survives() {
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let r = Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(0)
+        .unwrap();
+    for _ in 0..20 {
+        let task = r.submit(|_| -> () { resume_unwind(Box::new("worker")) });
+        assert_eq!(panic_message(outcome(task)), "worker");
+        let fired: Completion<Bomb> = r.submit(|_| Bomb);
+        drop(fired);
+    }
+    assert_alive(&r);
+    assert_eq!(scheduler.stats().threads, 1, "no worker was replaced");
+}
+
+#[test]
+fn the_value_is_as_the_panic_left_it() {
+    let r = Resource::new(1);
+    let _ = r.with(|n| {
+        *n = 2;
+        resume_unwind(Box::new("half done"));
+    });
+    assert_eq!(r.with(|n| *n), Ok(2));
+    assert!(!r.is_poisoned());
+}
+
+#[test]
+fn what_the_closure_held_is_dropped() {
+    let drops = Drops::new();
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let (inline, queued) = (drops.counted(), drops.counted());
+    let task = r.submit(move |_| {
+        let _held = queued;
+        resume_unwind(Box::new("queued"));
+    });
+    held.release();
+    assert_eq!(panic_message::<()>(outcome(task)), "queued");
+    let task: Completion<()> = r.submit(move |_| {
+        let _held = inline;
+        resume_unwind(Box::new("inline"));
+    });
+    assert_eq!(panic_message(task.wait()), "inline");
+    assert_eq!(drops.count(), 2);
+}
+
+#[test]
+fn drop_of_what_the_closure_holds_after_it_returned() {
+    // It unwinds out of the closure, so the task panicked.
+    let r = Resource::new(0);
+    let bomb = Bomb;
+    let inline = r.submit(move |_| {
+        let _bomb = &bomb;
+    });
+    assert_eq!(panic_message(inline.wait()), "bomb");
+    let held = hold(&r);
+    let bomb = Bomb;
+    let queued = r.submit(move |_| {
+        let _bomb = &bomb;
+    });
+    held.release();
+    assert_eq!(panic_message(outcome(queued)), "bomb");
+    assert_alive(&r);
+}
+
+#[test]
+fn drop_of_a_cancelled_closure() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let bombs: Vec<_> = (0..4)
+        .map(|_| {
+            let bomb = Bomb;
+            r.submit(move |_| drop(bomb))
+        })
+        .collect();
+    // By its handle: the panic is the outcome, and does not reach the caller.
+    assert!(bombs[0].cancel());
+    assert!(bombs[0].is_finished());
+    // All: one bomb does not spare the others.
+    let bomb = Bomb;
+    r.execute(move |_| drop(bomb)).unwrap();
+    assert_eq!(r.cancel_pending(), 4);
+    for task in bombs {
+        assert_eq!(panic_message(outcome(task)), "bomb");
+    }
+    let bomb = Bomb;
+    drop(r.submit(move |_| drop(bomb)).cancel_on_drop());
+    held.release();
+    assert_alive(&r);
+}
+
+#[test]
+fn drop_of_a_refused_closure() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    r.close();
+    let bomb = || {
+        let bomb = Bomb;
+        move |_: &mut u32| drop(bomb)
+    };
+    assert_eq!(panic_message(r.submit(bomb()).wait()), "bomb");
+    assert_eq!(panic_message(r.with(bomb())), "bomb");
+    assert!(r.execute(bomb()).is_err());
+    let back = r.try_submit(bomb()).unwrap_err();
+    std::mem::forget(back.into_inner());
+    held.release();
+    assert!(r.wait_closed(common::DEADLINE));
+}
+
+#[test]
+fn drop_of_a_result_that_nobody_took() {
+    let r = Resource::new(0);
+    drop(r.submit(|_| Bomb));
+    // Dropped inside the task's own call, so this one counts as its panic.
+    r.execute(|_| Bomb).unwrap();
+    let held = hold(&r);
+    drop(r.submit(|_| Bomb));
+    r.execute(|_| Bomb).unwrap();
+    let after = r.submit(|n| *n += 1);
+    held.release();
+    assert_eq!(outcome(after), Ok(()));
+    assert_alive(&r);
+    // Complete, and dropped then.
+    let held = hold(&r);
+    let ready = r.submit(|_| Bomb);
+    held.release();
+    wait_until("it ran", || ready.is_finished());
+    drop(ready);
+    assert_alive(&r);
+}
+
+#[test]
+fn payload_that_panics_in_its_drop() {
+    let r = Resource::new(0);
+    let explode = |_: &mut u32| -> () { resume_unwind(Box::new(Bomb)) };
+    r.execute(explode).unwrap();
+    drop(r.submit(explode));
+    let held = hold(&r);
+    r.execute(explode).unwrap();
+    drop(r.submit(explode));
+    let kept = r.submit(explode);
+    held.release();
+    let payload = outcome(kept).unwrap_err().try_into_panic().unwrap();
+    assert!(payload.is::<Bomb>());
+    std::mem::forget(payload);
+    assert_alive(&r);
+    let poisons = Resource::builder()
+        .panic_policy(PanicPolicy::Poison)
+        .build(0)
+        .unwrap();
+    poisons.execute(explode).unwrap();
+    assert!(poisons.is_poisoned());
+}
+
+#[test]
+fn drop_of_the_value() {
+    struct Explosive(Arc<AtomicUsize>);
+    impl Drop for Explosive {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            resume_unwind(Box::new("value"));
+        }
+    }
+    let drops = Arc::new(AtomicUsize::new(0));
+    // Dropped by the last handle, by the last holder, by a worker.
+    drop(Resource::new(Explosive(drops.clone())));
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
+    let r = Resource::new(Explosive(drops.clone()));
+    let held = hold(&r);
+    let queued = r.submit(|_| ());
+    drop(r);
+    held.release();
+    assert_eq!(outcome(queued), Ok(()));
+    wait_until("the value is dropped", || drops.load(Ordering::SeqCst) == 2);
+    let r = pooled(Explosive(drops.clone()));
+    let last = r.submit(|_| ());
+    drop(r);
+    assert_eq!(outcome(last), Ok(()));
+    wait_until("the value is dropped", || drops.load(Ordering::SeqCst) == 3);
+    // While the caller unwinds already.
+    let r = Resource::new(Explosive(drops.clone()));
+    let caught = catch_unwind(AssertUnwindSafe(move || {
+        let _r = r;
+        resume_unwind(Box::new("outer"));
+    }));
+    assert_eq!(
+        caught.unwrap_err().downcast_ref::<&str>(),
+        Some(&"outer"),
+        "the first panic goes on"
+    );
+    assert_eq!(drops.load(Ordering::SeqCst), 4);
+}
+
+struct BadWaker;
+
+impl Wake for BadWaker {
+    fn wake(self: Arc<Self>) {
+        resume_unwind(Box::new("wake"));
+    }
+}
+
+impl Drop for BadWaker {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            resume_unwind(Box::new("drop of a waker"));
+        }
+    }
+}
+
+fn poll_with<R>(task: &mut Completion<R>, waker: &Waker) {
+    let polled = Pin::new(task).poll(&mut Context::from_waker(waker));
+    assert!(polled.is_pending());
+}
+
+/// A waker whose wake panics and, where the task's is the last reference,
+/// whose drop does.
+fn poll_with_bad_waker<R>(task: &mut Completion<R>) {
+    let waker = Waker::from(Arc::new(BadWaker));
+    poll_with(task, &waker);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
+}
+
+#[test]
+fn waker_that_panics_in_wake() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let mut first = r.submit(|n| *n += 1);
+    poll_with_bad_waker(&mut first);
+    let second = r.submit(|n| *n += 1);
+    let mut cancelled = r.submit(|n| *n += 1);
+    poll_with_bad_waker(&mut cancelled);
+    assert!(cancelled.cancel());
+    let mut swept = r.submit(|n| *n += 1);
+    poll_with_bad_waker(&mut swept);
+    let swept_all = {
+        let r = r.clone();
+        // Takes the first two with it, so ask for them again below.
+        thread::spawn(move || r.cancel_pending())
+    };
+    assert_eq!(join(swept_all).unwrap(), 3);
+    assert_eq!(outcome(first), Err(TaskError::Cancelled));
+    assert_eq!(outcome(second), Err(TaskError::Cancelled));
+    assert_eq!(outcome(swept), Err(TaskError::Cancelled));
+    let mut woken = r.submit(|n| *n += 1);
+    poll_with_bad_waker(&mut woken);
+    let after = r.submit(|n| *n += 1);
+    held.release();
+    assert_eq!(outcome(after), Ok(()));
+    assert_eq!(outcome(woken), Ok(()));
+    assert_eq!(r.with(|n| *n), Ok(2));
+    assert_alive(&r);
+}
+
+#[test]
+fn waker_that_panics_in_its_drop() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let mut replaced = r.submit(|n| *n += 1);
+    poll_with_bad_waker(&mut replaced);
+    let good = CountingWaker::new();
+    poll_with(&mut replaced, &good.waker());
+    let mut dropped = r.submit(|n| *n += 1);
+    poll_with_bad_waker(&mut dropped);
+    drop(dropped);
+    held.release();
+    wait_until("the other waker is woken", || good.wakes() == 1);
+    assert_eq!(outcome(replaced), Ok(()));
+    assert_eq!(r.with(|n| *n), Ok(2));
+    assert_alive(&r);
+}
+
+#[test]
+fn waker_of_one_who_awaits_the_end() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let waker = Waker::from(Arc::new(BadWaker));
+    let mut closed = r.closed();
+    assert!(
+        Pin::new(&mut closed)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
+    let other = {
+        let r = r.clone();
+        thread::spawn(move || r.wait_closed(common::DEADLINE))
+    };
+    r.close();
+    held.release();
+    assert!(join(other).unwrap());
+    futures::executor::block_on(closed);
+}
+
+#[test]
+fn waker_whose_clone_panics_leaves_the_task_as_it_was() {
+    use std::task::{RawWaker, RawWakerVTable};
+    fn clone(_: *const ()) -> RawWaker {
+        resume_unwind(Box::new("clone"));
+    }
+    fn nothing(_: *const ()) {}
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
+
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let mut task = r.submit(|n| *n);
+    #[allow(unsafe_code)]
+    // SAFETY: the functions hold to a waker's contract: none touches the data,
+    // and they may be called on any thread.
+    let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        Pin::new(&mut task)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    }));
+    assert!(polled.is_err(), "the poller's own panic is the poller's");
+    let good = CountingWaker::new();
+    poll_with(&mut task, &good.waker());
+    held.release();
+    wait_until("it is woken", || good.wakes() == 1);
+    assert_eq!(outcome(task), Ok(1));
+}
+
+#[test]
+fn nested_panic_stays_with_its_task() {
+    let (a, b) = (Resource::new(0), Resource::new(0));
+    let inner = b.clone();
+    let outer = a.with(move |n| {
+        let nested = inner.with(|_| -> () { resume_unwind(Box::new("inner")) });
+        *n += 1;
+        panic_message(nested)
+    });
+    assert_eq!(outer.as_deref(), Ok("inner"));
+    let inner = b.clone();
+    // And one that goes on through both.
+    let through = a.submit(move |_| match inner.with(|_| -> () { panic!("both") }) {
+        Err(TaskError::Panicked(panic)) => panic.resume(),
+        other => other,
+    });
+    assert_eq!(panic_message(through.wait()), "both");
+    assert_alive(&a);
+    assert_alive(&b);
+    assert!(!a.is_current() && !b.is_current());
+}
+
+#[test]
+fn in_a_task_that_a_waiter_runs_for_others() {
+    // The executor keeps its jobs, so that the waiter runs all of it.
+    let (send, jobs) = std::sync::mpsc::channel();
+    let scheduler = Scheduler::builder()
+        .capture_limit(1)
+        .executor(move |job| drop(send.send(job)))
+        .build()
+        .unwrap();
+    let r = scheduler.resource(0);
+    let held = hold(&r);
+    let panics: Vec<_> = (0..5)
+        .map(|_| r.submit(|_| -> () { resume_unwind(Box::new("other")) }))
+        .collect();
+    let waiter = {
+        let r = r.clone();
+        thread::spawn(move || r.with(|n| *n + 1))
+    };
+    wait_outstanding(&r, 7);
+    held.release();
+    assert_eq!(join(waiter).unwrap(), Ok(1));
+    for task in panics {
+        assert_eq!(panic_message(outcome(task)), "other");
+    }
+    drop(jobs);
+}
+
+#[test]
+fn two_panics_are_never_equal_and_other_errors_are() {
+    let r = Resource::new(());
+    let boom = || {
+        r.with(|_| -> () { resume_unwind(Box::new("x")) })
+            .unwrap_err()
+    };
+    assert_ne!(boom(), boom());
+    assert_eq!(TaskError::Closed, TaskError::Closed);
+    assert_ne!(TaskError::Closed, TaskError::Cancelled);
+    assert_eq!(
+        TaskError::Closed.try_into_panic().unwrap_err(),
+        TaskError::Closed
+    );
+    let text = boom().to_string();
+    assert!(text.contains('x'), "{text}");
+    let odd = r
+        .with(|_| -> () { resume_unwind(Box::new(1)) })
+        .unwrap_err();
+    assert!(odd.to_string().contains("not a string"), "{odd}");
+    assert!(format!("{odd:?}").contains("Panicked"));
+    // It goes where errors go.
+    let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(odd);
+    drop(boxed);
+}

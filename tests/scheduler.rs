@@ -1,0 +1,389 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Schedulers: settings and their errors, thread names, shutdown, the global
+//! one and its variable.
+
+mod common;
+
+use captor::{BuildError, Dispatch, Job, Resource, Scheduler};
+use common::{Gate, hold, join, outcome, wait_until, within_deadline};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+fn pooled<T: Send + 'static>(scheduler: &Scheduler, value: T) -> Resource<T> {
+    Resource::builder()
+        .scheduler(scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(value)
+        .unwrap()
+}
+
+#[test]
+fn settings_out_of_range() {
+    let workers = |n| Scheduler::builder().workers(n).build().unwrap_err();
+    for given in [0, 1025, usize::MAX] {
+        let error = workers(given);
+        assert_eq!(error, BuildError::Workers { given, max: 1024 });
+        assert!(error.to_string().contains(&given.to_string()), "{error}");
+    }
+    let name = Scheduler::builder().thread_name("a\0b").build();
+    assert_eq!(name.unwrap_err(), BuildError::ThreadName);
+    let limit = Scheduler::builder().capture_limit(0).build();
+    assert_eq!(limit.unwrap_err(), BuildError::ZeroCaptureLimit);
+}
+
+#[test]
+fn settings_in_range_start_no_thread() {
+    for n in [1, 1024] {
+        let stats = Scheduler::builder().workers(n).build().unwrap().stats();
+        assert_eq!((stats.workers, stats.threads), (n as u64, 0));
+    }
+}
+
+#[test]
+fn executor_goes_with_no_setting_for_threads() {
+    let run = |job: Job| job.run();
+    let both = Scheduler::builder().executor(run).workers(1).build();
+    let error = both.unwrap_err();
+    assert_eq!(error, BuildError::ExecutorHasThreads { setting: "workers" });
+    let both = Scheduler::builder().thread_name("x").executor(run).build();
+    let error = both.unwrap_err();
+    assert_eq!(
+        error,
+        BuildError::ExecutorHasThreads {
+            setting: "thread_name"
+        }
+    );
+    assert!(Scheduler::builder().executor(run).build().is_ok());
+}
+
+#[test]
+fn a_rejected_setting_comes_before_the_threads() {
+    // Both wrong: whichever is reported, it is an error.
+    let both = Scheduler::builder()
+        .workers(0)
+        .executor(|job: Job| job.run())
+        .build();
+    assert!(both.is_err());
+}
+
+#[test]
+fn thread_names() {
+    for (name, prefix) in [(None, "captor-"), (Some("index"), "index-")] {
+        let mut builder = Scheduler::builder().workers(2);
+        if let Some(name) = name {
+            builder = builder.thread_name(name);
+        }
+        let scheduler = builder.build().unwrap();
+        let r = pooled(&scheduler, ());
+        let thread = outcome(r.submit(|_| thread::current().name().map(str::to_owned)));
+        let thread = thread.unwrap().expect("workers have names");
+        assert!(thread.starts_with(prefix), "{thread}");
+    }
+}
+
+#[test]
+fn no_more_workers_than_asked_for() {
+    let scheduler = Scheduler::builder().workers(2).build().unwrap();
+    let resources: Vec<_> = (0..20).map(|_| pooled(&scheduler, 0)).collect();
+    for _ in 0..50 {
+        for r in &resources {
+            r.execute(|n| *n += 1).unwrap();
+        }
+    }
+    for r in &resources {
+        assert_eq!(outcome(r.submit(|n| *n)), Ok(50));
+    }
+    assert!(scheduler.stats().threads <= 2, "{:?}", scheduler.stats());
+}
+
+#[test]
+fn shutdown_of_one_never_used() {
+    let scheduler = Scheduler::builder().workers(2).build().unwrap();
+    assert!(scheduler.shutdown(Duration::ZERO));
+    assert!(scheduler.shutdown(Duration::ZERO), "again");
+}
+
+#[test]
+fn shutdown_waits_for_what_was_handed_off() {
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let resources: Vec<_> = (0..10).map(|_| pooled(&scheduler, 0)).collect();
+    let held = hold(&resources[0]);
+    let tasks: Vec<_> = resources
+        .iter()
+        .flat_map(|r| (0..10).map(|_| r.submit(|n| *n += 1)))
+        .collect();
+    assert!(!scheduler.shutdown(Duration::from_millis(5)), "it is held");
+    held.gate().open();
+    assert!(scheduler.shutdown(common::DEADLINE));
+    for task in tasks {
+        assert!(task.is_finished());
+        assert_eq!(task.wait(), Ok(()));
+    }
+    held.release();
+}
+
+#[test]
+fn shutdown_by_two_at_once() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(2).build().unwrap();
+        let r = pooled(&scheduler, 0);
+        outcome(r.submit(|n| *n += 1)).unwrap();
+        thread::scope(|s| {
+            for _ in 0..2 {
+                s.spawn(|| assert!(scheduler.shutdown(common::DEADLINE)));
+            }
+        });
+    });
+}
+
+#[test]
+fn shutdown_on_its_own_worker_does_not_wait() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        let r = pooled(&scheduler, 0);
+        let inside = scheduler.clone();
+        let queued = r.submit(move |_| inside.shutdown(Duration::MAX));
+        let behind = r.submit(|n| {
+            *n += 1;
+            *n
+        });
+        assert_eq!(outcome(queued), Ok(false));
+        assert_eq!(outcome(behind), Ok(1));
+        assert!(scheduler.shutdown(common::DEADLINE));
+    });
+}
+
+#[test]
+fn shutdown_on_a_worker_of_another() {
+    within_deadline(|| {
+        let [one, two] = [(), ()].map(|()| Scheduler::builder().workers(1).build().unwrap());
+        let r = pooled(&one, ());
+        outcome(pooled(&two, ()).submit(|_| ())).unwrap();
+        let other = two.clone();
+        let task = r.submit(move |_| other.shutdown(Duration::MAX));
+        assert_eq!(outcome(task), Ok(true));
+    });
+}
+
+#[test]
+fn resources_stay_usable_after_a_shutdown() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder()
+            .workers(2)
+            .capture_limit(1)
+            .build()
+            .unwrap();
+        let (inline, pool) = (scheduler.resource(0), pooled(&scheduler, 0));
+        outcome(pool.submit(|n| *n += 1)).unwrap();
+        assert!(scheduler.shutdown(common::DEADLINE));
+        let threads = scheduler.stats().threads;
+        // By the thread that would have handed it off: here, at once.
+        let here = pool.submit(|n| {
+            *n += 1;
+            (*n, thread::current().id())
+        });
+        assert!(here.is_finished());
+        assert_eq!(here.wait(), Ok((2, thread::current().id())));
+        assert_eq!(pool.with(|n| *n), Ok(2));
+        let held = hold(&inline);
+        let tasks: Vec<_> = (0..20).map(|_| inline.submit(|n| *n += 1)).collect();
+        held.release();
+        for task in tasks {
+            assert_eq!(outcome(task), Ok(()));
+        }
+        assert_eq!(inline.with(|n| *n), Ok(20));
+        assert_eq!(scheduler.stats().threads, threads, "no thread came back");
+    });
+}
+
+#[test]
+fn shutdown_against_submitters() {
+    within_deadline(|| {
+        for _ in 0..100 {
+            let scheduler = Scheduler::builder().workers(2).build().unwrap();
+            let resources: Vec<_> = (0..3).map(|_| pooled(&scheduler, 0)).collect();
+            thread::scope(|s| {
+                for r in &resources {
+                    s.spawn(move || {
+                        for _ in 0..100 {
+                            r.execute(|n| *n += 1).unwrap();
+                        }
+                    });
+                }
+                s.spawn(|| assert!(scheduler.shutdown(common::DEADLINE)));
+            });
+            for r in &resources {
+                assert_eq!(outcome(r.submit(|n| *n)), Ok(100));
+            }
+        }
+    });
+}
+
+#[test]
+fn threads_end_with_the_last_resource() {
+    let ended = Gate::new();
+    /// Dropped when its thread ends.
+    struct OnEnd(Gate);
+    impl Drop for OnEnd {
+        fn drop(&mut self) {
+            self.0.open();
+        }
+    }
+    thread_local! {
+        static ON_END: std::cell::RefCell<Option<OnEnd>> = const { std::cell::RefCell::new(None) };
+    }
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let r = pooled(&scheduler, ());
+    let on_end = OnEnd(ended.clone());
+    outcome(r.submit(move |_| ON_END.with(|e| *e.borrow_mut() = Some(on_end)))).unwrap();
+    drop(scheduler);
+    assert!(!ended.is_open(), "a resource is left");
+    drop(r);
+    ended.wait();
+}
+
+#[test]
+fn schedulers_do_not_share_workers() {
+    let [one, two] = ["one", "two"].map(|name| {
+        let builder = Scheduler::builder().workers(1).thread_name(name);
+        builder.build().unwrap()
+    });
+    let (a, b) = (pooled(&one, ()), pooled(&two, ()));
+    let held = hold(&a);
+    // The only worker of the first is busy.
+    let name = outcome(b.submit(|_| thread::current().name().map(str::to_owned)));
+    assert!(name.unwrap().unwrap().starts_with("two-"));
+    held.release();
+}
+
+#[test]
+fn global_is_one_and_debug_shows_it() {
+    assert!(std::ptr::eq(Scheduler::global(), Scheduler::global()));
+    let text = format!("{:?}", Scheduler::global());
+    assert!(text.contains("capture_limit: 10"), "{text}");
+    let text = format!("{:?}", Scheduler::builder().workers(3));
+    assert!(text.contains('3'), "{text}");
+}
+
+const VARIABLE: &str = "CAPTOR_WORKERS";
+const CHILD: &str = "CAPTOR_TEST_CHILD";
+
+/// Not a test of its own: what the children of the tests below run.
+#[test]
+fn child_reports_its_global_scheduler() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let r = Resource::builder()
+        .dispatch(Dispatch::Pool)
+        .build(1)
+        .unwrap();
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+    println!("workers={}", Scheduler::global().stats().workers);
+}
+
+/// How many workers the global scheduler has in a process where the variable
+/// is `value`, and what that process logged.
+fn workers_with(value: Option<&std::ffi::OsStr>) -> (u64, String) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args([
+            "--exact",
+            "child_reports_its_global_scheduler",
+            "--nocapture",
+        ])
+        .env(CHILD, "1")
+        .env_remove("RUST_LOG");
+    match value {
+        Some(value) => child.env(VARIABLE, value),
+        None => child.env_remove(VARIABLE),
+    };
+    let output = child.output().unwrap();
+    let (out, log) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{out}{log}");
+    let (_, rest) = out.split_once("workers=").expect("the child reports");
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    (digits.parse().unwrap(), log.into_owned())
+}
+
+#[test]
+fn variable_sets_the_size_of_the_global_pool() {
+    for (value, workers) in [("3", 3), ("1", 1), ("1024", 1024), (" 5 ", 5)] {
+        let (found, log) = workers_with(Some(value.as_ref()));
+        assert_eq!(found, workers, "{value:?}");
+        assert!(!log.contains("ERROR"), "{log}");
+    }
+}
+
+#[test]
+fn nonsense_in_the_variable_is_an_error_in_the_log_and_the_default() {
+    let (default, log) = workers_with(None);
+    assert!(default >= 1);
+    assert!(!log.contains(VARIABLE), "{log}");
+    for value in ["abc", "-1", "1000000000", "0", "1025", "", "2.5"] {
+        let (found, log) = workers_with(Some(value.as_ref()));
+        assert_eq!(found, default, "{value:?}");
+        let told = log.contains("ERROR") && log.contains(VARIABLE) && log.contains(value);
+        assert!(told, "{value:?}: {log}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_unicode() {
+    use std::os::unix::ffi::OsStrExt;
+    let (default, _) = workers_with(None);
+    let (found, log) = workers_with(Some(std::ffi::OsStr::from_bytes(b"\xff\xfe")));
+    assert_eq!(found, default);
+    assert!(log.contains("ERROR") && log.contains(VARIABLE), "{log}");
+}
+
+#[test]
+fn idle_workers_are_woken_for_every_hand_off() {
+    // Lost wake-ups show as a hang: one job at a time, to a pool at rest.
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(2).build().unwrap();
+        let r = pooled(&scheduler, 0);
+        for n in 1..=3_000 {
+            let task = r.submit(|n| {
+                *n += 1;
+                *n
+            });
+            assert_eq!(outcome(task), Ok(n));
+        }
+    });
+}
+
+#[test]
+fn hand_offs_from_many_threads_are_all_picked_up() {
+    let scheduler = Scheduler::builder().workers(2).build().unwrap();
+    let producers: Vec<_> = (0..4)
+        .map(|_| {
+            let scheduler = scheduler.clone();
+            thread::spawn(move || {
+                for _ in 0..500 {
+                    let r = pooled(&scheduler, 0);
+                    r.execute(|n| *n += 1).unwrap();
+                    let last = r.submit(|n| *n);
+                    drop(r);
+                    assert_eq!(outcome(last), Ok(1));
+                }
+            })
+        })
+        .collect();
+    for producer in producers {
+        join(producer).unwrap();
+    }
+    wait_until("all jobs are through", || {
+        let stats = scheduler.stats();
+        stats.finished == stats.dispatched
+    });
+}

@@ -1,0 +1,242 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Submitting: on an idle resource, on a busy one, from inside, refused.
+
+mod common;
+
+use captor::{Resource, SubmitError, TaskError, TrySubmitError, WeakResource};
+use common::{Drops, Gate, hold, outcome, within_deadline};
+use std::thread;
+
+#[test]
+fn idle_runs_on_the_caller_before_it_returns() {
+    let r = Resource::new(20);
+    let done = r.submit(|n| {
+        *n += 1;
+        (*n, thread::current().id())
+    });
+    assert!(done.is_finished());
+    assert_eq!(done.wait(), Ok((21, thread::current().id())));
+}
+
+#[test]
+fn busy_queues_and_returns_before_the_task_runs() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let done = r.submit(|n| {
+        *n += 1;
+        thread::current().id()
+    });
+    assert!(!done.is_finished());
+    held.release();
+    let ran_on = outcome(done).unwrap();
+    assert_ne!(ran_on, thread::current().id());
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn submission_while_a_lock_is_held_that_the_running_task_needs() {
+    // The submitter holds a lock that the running task waits for: waiting for
+    // that task would hang, so `submit`, `execute` and `try_submit` must not.
+    within_deadline(|| {
+        let lock = std::sync::Arc::new(std::sync::Mutex::new(()));
+        let r = Resource::new(0);
+        let guard = lock.lock().unwrap();
+        let started = Gate::new();
+        let (task_lock, task_started, task_r) = (lock.clone(), started.clone(), r.clone());
+        let holder = thread::spawn(move || {
+            task_r.with(move |_| {
+                task_started.open();
+                drop(task_lock.lock().unwrap());
+            })
+        });
+        started.wait();
+        let submitted = r.submit(|n| *n += 1);
+        r.execute(|n| *n += 1).unwrap();
+        let tried = r.try_submit(|n| *n += 1).unwrap();
+        drop(guard);
+        assert_eq!(outcome(submitted), Ok(()));
+        assert_eq!(outcome(tried), Ok(()));
+        assert_eq!(r.with(|n| *n), Ok(3));
+        assert_eq!(holder.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn inside_own_task_runs_after_it() {
+    let r = Resource::new(Vec::new());
+    let inner = r.clone();
+    let later = r
+        .submit(move |v| {
+            let later = inner.submit(|v| v.push("second"));
+            assert!(!later.is_finished());
+            v.push("first");
+            later
+        })
+        .wait()
+        .unwrap();
+    assert_eq!(outcome(later), Ok(()));
+    assert_eq!(
+        r.with(|v| v.clone()).as_deref(),
+        Ok(["first", "second"].as_slice())
+    );
+}
+
+#[test]
+fn inside_a_task_of_another_idle_resource_runs_at_once() {
+    let (a, b) = (Resource::new(1), Resource::new(2));
+    let nested = a.with(move |x| {
+        let nested = b.submit(|y| (*y, thread::current().id()));
+        assert!(nested.is_finished());
+        nested.wait().map(|(y, at)| (*x + y, at))
+    });
+    assert_eq!(nested, Ok(Ok((3, thread::current().id()))));
+}
+
+#[test]
+fn closure_of_a_queued_task_is_consumed_once() {
+    let drops = Drops::new();
+    let r = Resource::new(());
+    let held = hold(&r);
+    let tag = drops.counted();
+    let done = r.submit(move |_| drop(tag));
+    assert_eq!(drops.count(), 0);
+    held.release();
+    assert_eq!(outcome(done), Ok(()));
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn dropping_the_completion_leaves_the_task() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    drop(r.submit(|n| *n += 1));
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn refused_arrives_through_the_completion_and_drops_the_closure() {
+    let drops = Drops::new();
+    let r = Resource::new(());
+    r.close();
+    let tag = drops.counted();
+    let refused = r.submit(move |_| drop(tag));
+    assert!(refused.is_finished());
+    assert_eq!(drops.count(), 1);
+    assert_eq!(refused.wait(), Err(TaskError::Closed));
+}
+
+#[test]
+fn refused_while_busy_arrives_at_once() {
+    let r = Resource::new(());
+    let held = hold(&r);
+    r.close();
+    let refused = r.submit(|_| ());
+    assert!(refused.is_finished());
+    assert_eq!(refused.wait(), Err(TaskError::Closed));
+    held.release();
+}
+
+#[test]
+fn try_submit_hands_the_closure_back_unharmed() {
+    let drops = Drops::new();
+    let (closed, open) = (Resource::new(5), Resource::new(6));
+    let held = hold(&closed);
+    closed.close();
+    let tag = drops.counted();
+    // While the last task still runs, and after it.
+    let back = closed
+        .try_submit(move |n: &mut i32| {
+            drop(tag);
+            *n
+        })
+        .unwrap_err();
+    assert!(matches!(back, TrySubmitError::Closed(_)));
+    held.release();
+    let back = closed.try_submit(back.into_inner()).unwrap_err();
+    assert_eq!(drops.count(), 0);
+    assert_eq!(open.submit(back.into_inner()).wait(), Ok(6));
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn try_submit_on_idle_and_on_busy() {
+    let r = Resource::new(1);
+    assert_eq!(r.try_submit(|n| *n).unwrap().wait(), Ok(1));
+    let held = hold(&r);
+    let queued = r.try_submit(|n| *n + 1).unwrap();
+    assert!(!queued.is_finished());
+    held.release();
+    assert_eq!(outcome(queued), Ok(2));
+}
+
+#[test]
+fn named_tasks_run_like_others() {
+    let r = Resource::new(Vec::new());
+    r.task().name("inline").execute(|v| v.push(1)).unwrap();
+    let held = hold(&r);
+    let queued = r.task().name("queued").submit(|v| v.push(2));
+    r.task().name("detached").execute(|v| v.push(3)).unwrap();
+    held.release();
+    assert_eq!(outcome(queued), Ok(()));
+    assert_eq!(r.with(|v| v.clone()), Ok(vec![1, 2, 3]));
+    r.close();
+    assert_eq!(r.task().execute(|_| ()), Err(SubmitError::Closed));
+    assert_eq!(r.task().submit(|_| ()).wait(), Err(TaskError::Closed));
+}
+
+#[test]
+fn clones_name_the_same_value() {
+    let r = Resource::from(1);
+    let clone = r.clone();
+    clone.execute(|n| *n += 1).unwrap();
+    assert_eq!(r.with(|n| *n), Ok(2));
+    assert_eq!(Resource::<String>::default().with(|s| s.len()), Ok(0));
+}
+
+#[test]
+fn is_current_only_inside_and_on_that_thread() {
+    let r = Resource::new(());
+    let other = Resource::new(());
+    let (inside, elsewhere) = (r.clone(), r.clone());
+    let nested = other.clone();
+    let seen = r
+        .with(move |_| {
+            // Two captures of the handle: one asks here, one on another thread.
+            let here = inside.is_current();
+            let there = thread::scope(|s| s.spawn(|| elsewhere.is_current()).join().unwrap());
+            let within_other = nested.with(|_| (inside.is_current(), nested.is_current()));
+            (here, there, nested.is_current(), within_other)
+        })
+        .unwrap();
+    assert_eq!(seen, (true, false, false, Ok((true, true))));
+    assert!(!r.is_current() && !other.is_current());
+}
+
+#[test]
+fn is_current_of_a_queued_task() {
+    let r = Resource::new(());
+    let held = hold(&r);
+    let inside = r.clone();
+    let queued = r.submit(move |_| inside.is_current());
+    held.release();
+    assert_eq!(outcome(queued), Ok(true));
+}
+
+#[test]
+fn debug_shows_names_and_states_without_the_value() {
+    let r = Resource::builder().name("topics").build(1).unwrap();
+    assert_eq!(r.name(), Some("topics"));
+    let text = format!("{r:?}");
+    assert!(text.contains("topics") && text.contains("Idle"), "{text}");
+    let weak: WeakResource<i32> = r.downgrade();
+    assert!(format!("{weak:?}").contains("WeakResource"));
+    assert!(format!("{:?}", r.task().name("refill")).contains("refill"));
+    let held = hold(&r);
+    let queued = r.submit(|_| ());
+    assert!(format!("{queued:?}").contains("pending"), "{queued:?}");
+    held.release();
+    assert_eq!(outcome(queued), Ok(()));
+    let failed = r.submit(|_| std::panic::resume_unwind(Box::new("x")));
+    assert!(format!("{failed:?}").contains("failed"));
+}

@@ -1,0 +1,473 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Spans follow the task, not the thread; and the events that captor reports.
+
+mod common;
+
+use captor::{Dispatch, Job, PanicPolicy, Resource, ResourceBuilder, Scheduler};
+use common::{Gate, hold, join, outcome, wait_outstanding, wait_until};
+use std::fmt::Write as _;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, Once, mpsc};
+use std::thread;
+use std::time::Duration;
+use tracing::field::{Field, Visit};
+use tracing::{Level, Span, Subscriber, info, info_span};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+/// One event as text, where it came from, and the spans it was in, innermost first.
+#[derive(Clone, Debug)]
+struct Seen {
+    level: Level,
+    target: String,
+    fields: String,
+    scope: Vec<&'static str>,
+}
+
+static SEEN: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
+
+struct Record;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Record {
+    fn on_event(&self, event: &tracing::Event<'_>, ctx: Context<'_, S>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                let _ = write!(self.0, "{field}={value:?} ");
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let scope = ctx.event_scope(event).into_iter().flatten();
+        SEEN.lock().unwrap().push(Seen {
+            level: *event.metadata().level(),
+            target: event.metadata().target().to_owned(),
+            fields: text.0,
+            scope: scope.map(|span| span.name()).collect(),
+        });
+    }
+}
+
+/// Every thread reports to the one list; tests find their own events by names
+/// that only they use.
+fn record() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let subscriber = tracing_subscriber::registry().with(Record);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+}
+
+/// captor's events in whose fields `name` occurs.
+fn events(name: &str) -> Vec<Seen> {
+    let seen = SEEN.lock().unwrap();
+    let ours = |e: &&Seen| e.target == "captor" && e.fields.contains(name);
+    seen.iter().filter(ours).cloned().collect()
+}
+
+fn with_message(name: &str, message: &str) -> Vec<Seen> {
+    let mut events = events(name);
+    events.retain(|e| e.fields.contains(message));
+    events
+}
+
+/// The span that the caller is in.
+fn current() -> Option<&'static str> {
+    Span::current().metadata().map(|span| span.name())
+}
+
+fn named(name: &str) -> ResourceBuilder {
+    Resource::builder().name(name)
+}
+
+// Spans.
+
+#[test]
+fn task_on_its_submitter() {
+    record();
+    let r = Resource::new(());
+    let _span = info_span!("caller").entered();
+    assert_eq!(r.with(|_| current()), Ok(Some("caller")));
+    assert_eq!(r.submit(|_| current()).wait(), Ok(Some("caller")));
+    assert_eq!(current(), Some("caller"));
+}
+
+/// Tasks queued in a span, in none, and in another, run by whoever.
+fn assert_spans_follow(r: &Resource<()>) {
+    let held = hold(r);
+    let outer = info_span!("outer");
+    let in_span = outer.in_scope(|| info_span!("inner").in_scope(|| r.submit(|_| current())));
+    let in_none = r.submit(|_| current());
+    let in_other = info_span!("other").in_scope(|| r.submit(|_| current()));
+    held.release();
+    assert_eq!(outcome(in_span), Ok(Some("inner")));
+    assert_eq!(outcome(in_none), Ok(None));
+    assert_eq!(outcome(in_other), Ok(Some("other")));
+}
+
+#[test]
+fn tasks_run_by_a_captured_submitter() {
+    record();
+    let r = named("spans-captured")
+        .capture_limit(100)
+        .capture_time(Duration::from_secs(3600))
+        .build(())
+        .unwrap();
+    assert_spans_follow(&r);
+    assert_eq!(r.stats().handoffs, 0);
+}
+
+#[test]
+fn tasks_run_by_workers() {
+    record();
+    assert_spans_follow(&named("spans-limit").capture_limit(1).build(()).unwrap());
+    let pooled = named("spans-pool").dispatch(Dispatch::Pool);
+    assert_spans_follow(&pooled.build(()).unwrap());
+}
+
+#[test]
+fn tasks_run_by_a_waiter_in_a_span_of_its_own() {
+    record();
+    // The executor keeps its jobs, so the waiter runs all.
+    let (send, jobs) = mpsc::channel::<Job>();
+    let scheduler = Scheduler::builder()
+        .capture_limit(1)
+        .executor(move |job| drop(send.send(job)))
+        .build()
+        .unwrap();
+    let r = scheduler.resource(());
+    let held = hold(&r);
+    let in_span = info_span!("submitter").in_scope(|| r.submit(|_| current()));
+    let in_none = r.submit(|_| current());
+    let waiter = {
+        let r = r.clone();
+        thread::spawn(move || {
+            let _span = info_span!("waiter").entered();
+            let own = r.with(|_| current());
+            (own, current())
+        })
+    };
+    wait_outstanding(&r, 4);
+    held.release();
+    assert_eq!(join(waiter).unwrap(), (Ok(Some("waiter")), Some("waiter")));
+    assert_eq!(outcome(in_span), Ok(Some("submitter")));
+    assert_eq!(outcome(in_none), Ok(None));
+    drop(jobs);
+}
+
+/// Runs `queue` while a thread in the spans "first" and "second" is inside its
+/// own task, which then captures that thread. Returns the thread's spans after.
+fn captured_in_spans(
+    r: &Resource<()>,
+    panics: bool,
+    queue: impl FnOnce(),
+) -> [Option<&'static str>; 3] {
+    let (running, go) = (Gate::new(), Gate::new());
+    let capturer = {
+        let (r, running, go) = (r.clone(), running.clone(), go.clone());
+        thread::spawn(move || {
+            let first = info_span!("first").entered();
+            let second = info_span!("second").entered();
+            let own = r.submit(move |_| {
+                assert_eq!(current(), Some("second"));
+                running.open();
+                go.wait();
+                if panics {
+                    resume_unwind(Box::new("own"));
+                }
+            });
+            assert_eq!(own.wait().is_err(), panics);
+            let within_both = current();
+            drop(second);
+            let within_first = current();
+            drop(first);
+            [within_both, within_first, current()]
+        })
+    };
+    running.wait();
+    queue();
+    go.open();
+    join(capturer).unwrap()
+}
+
+#[test]
+fn the_capturers_spans_do_not_leak_into_others_tasks() {
+    record();
+    for panics in [false, true] {
+        let r = named("leak")
+            .capture_limit(100)
+            .capture_time(Duration::from_secs(3600))
+            .build(())
+            .unwrap();
+        let mut tasks = Vec::new();
+        let after = captured_in_spans(&r, panics, || {
+            let submitter = info_span!("submitter");
+            submitter.in_scope(|| {
+                tasks.push(r.submit(|_| {
+                    info!(marker = "leak-in-span");
+                    current()
+                }));
+            });
+            tasks.push(r.submit(|_| {
+                info!(marker = "leak-in-none");
+                // Spans made inside have the right parent, too.
+                info_span!("made").in_scope(|| info!(marker = "leak-made"));
+                current()
+            }));
+        });
+        assert_eq!(after, [Some("second"), Some("first"), None]);
+        let seen: Vec<_> = tasks.into_iter().map(outcome).collect();
+        assert_eq!(seen, [Ok(Some("submitter")), Ok(None)]);
+    }
+    let scopes = |marker: &str| -> Vec<Vec<&str>> {
+        let seen = SEEN.lock().unwrap();
+        let with = |e: &&Seen| e.fields.contains(marker);
+        seen.iter().filter(with).map(|e| e.scope.clone()).collect()
+    };
+    assert_eq!(scopes("leak-in-span"), [["submitter"], ["submitter"]]);
+    assert_eq!(scopes("leak-in-none"), [[""; 0], [""; 0]]);
+    assert_eq!(scopes("leak-made"), [["made"], ["made"]]);
+}
+
+#[test]
+fn a_span_entered_twice_is_restored_twice() {
+    record();
+    let r = named("twice")
+        .capture_time(Duration::from_secs(3600))
+        .build(())
+        .unwrap();
+    let (running, go) = (Gate::new(), Gate::new());
+    let capturer = {
+        let (r, running, go) = (r.clone(), running.clone(), go.clone());
+        thread::spawn(move || {
+            let (a, b) = (info_span!("a"), info_span!("b"));
+            let in_a = a.enter();
+            let in_b = b.enter();
+            let in_a_again = a.enter();
+            r.execute(move |_| {
+                running.open();
+                go.wait();
+            })
+            .unwrap();
+            let mut seen = vec![current()];
+            drop(in_a_again);
+            seen.push(current());
+            drop(in_b);
+            seen.push(current());
+            drop(in_a);
+            seen.push(current());
+            seen
+        })
+    };
+    running.wait();
+    let task = r.submit(|_| current());
+    go.open();
+    let seen = join(capturer).unwrap();
+    assert_eq!(outcome(task), Ok(None));
+    assert_eq!(seen[1..], [Some("b"), Some("a"), None]);
+}
+
+#[test]
+fn the_whole_scope_of_the_submitter() {
+    record();
+    let r = Resource::new(());
+    let held = hold(&r);
+    let task = info_span!("outermost")
+        .in_scope(|| info_span!("middle").in_scope(|| r.submit(|_| info!(marker = "whole-scope"))));
+    held.release();
+    outcome(task).unwrap();
+    let seen = SEEN.lock().unwrap();
+    let event = seen.iter().find(|e| e.fields.contains("whole-scope"));
+    assert_eq!(event.unwrap().scope, ["middle", "outermost"]);
+}
+
+#[test]
+fn workers_are_in_no_span_between_tasks() {
+    record();
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let r = Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(())
+        .unwrap();
+    for _ in 0..10 {
+        let inside = info_span!("short").in_scope(|| r.submit(|_| current()));
+        assert_eq!(outcome(inside), Ok(Some("short")));
+        assert_eq!(outcome(r.submit(|_| current())), Ok(None));
+    }
+}
+
+// Events.
+
+#[test]
+fn handoff_to_the_pool_and_to_a_waiter() {
+    record();
+    let r = named("handoff-pool").capture_limit(1).build(()).unwrap();
+    let held = hold(&r);
+    r.execute(|_| ()).unwrap();
+    held.release();
+    let seen = with_message("handoff-pool", "hand-off");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].level, Level::TRACE);
+    assert!(seen[0].fields.contains("to=\"pool\""), "{seen:?}");
+
+    let r = named("handoff-waiter").capture_limit(1).build(()).unwrap();
+    wait_until("a waiter sleeps when the holder hands off", || {
+        let held = hold(&r);
+        let waiter = {
+            let r = r.clone();
+            thread::spawn(move || r.with(|_| ()))
+        };
+        wait_outstanding(&r, 2);
+        for _ in 0..100 {
+            thread::yield_now();
+        }
+        held.release();
+        join(waiter).unwrap().unwrap();
+        !with_message("handoff-waiter", "to=\"waiter\"").is_empty()
+    });
+}
+
+#[test]
+fn no_handoff_where_the_limit_was_not_reached() {
+    record();
+    let r = named("handoff-none")
+        .capture_time(Duration::from_secs(3600))
+        .build(())
+        .unwrap();
+    let held = hold(&r);
+    r.execute(|_| ()).unwrap();
+    held.release();
+    r.with(|_| ()).unwrap();
+    assert!(events("handoff-none").is_empty());
+}
+
+#[test]
+fn panics_that_nobody_asks_for_are_errors() {
+    record();
+    let boom = |text: &'static str| move |_: &mut ()| -> () { resume_unwind(Box::new(text)) };
+    let r = Resource::new(());
+    r.execute(boom("unobserved-1")).unwrap();
+    drop(r.submit(boom("unobserved-2")));
+    let held = hold(&r);
+    r.execute(boom("unobserved-3")).unwrap();
+    drop(r.submit(boom("unobserved-4")));
+    let kept = r.submit(boom("unobserved-5"));
+    held.release();
+    r.with(|_| ()).unwrap();
+    wait_until("it ran", || kept.is_finished());
+    drop(kept);
+    for n in 1..=5 {
+        let seen = with_message(&format!("unobserved-{n}"), "nobody took");
+        assert_eq!(seen.len(), 1, "{n}: {seen:?}");
+        assert_eq!(seen[0].level, Level::ERROR);
+    }
+}
+
+#[test]
+fn panics_that_somebody_sees_are_not() {
+    record();
+    let r = named("noticed").build(()).unwrap();
+    let boom = |_: &mut ()| -> () { resume_unwind(Box::new("noticed-panic")) };
+    r.with(boom).unwrap_err();
+    r.submit(boom).wait().unwrap_err();
+    let held = hold(&r);
+    let queued = r.task().name("noticed-task").submit(boom);
+    held.release();
+    outcome(queued).unwrap_err();
+    assert!(with_message("noticed-panic", "nobody took").is_empty());
+    // They are in the log all the same, for who looks that far.
+    let seen = with_message("noticed", "task panicked");
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert!(seen.iter().all(|e| e.level == Level::DEBUG));
+    assert!(seen[2].fields.contains("noticed-task"), "{seen:?}");
+}
+
+#[test]
+fn panics_in_drops_and_wakers_are_errors() {
+    record();
+    struct Bomb(&'static str);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            resume_unwind(Box::new(self.0));
+        }
+    }
+    let r = Resource::new(());
+    drop(r.submit(|_| Bomb("contained-result")));
+    let closed = Resource::new(());
+    closed.close();
+    let bomb = Bomb("contained-closure");
+    closed.execute(move |_| drop(bomb)).unwrap_err();
+    drop(Resource::new(Bomb("contained-value")));
+    for what in ["contained-result", "contained-closure", "contained-value"] {
+        let seen = with_message(what, "panic contained");
+        assert_eq!(seen.len(), 1, "{what}: {seen:?}");
+        assert_eq!(seen[0].level, Level::ERROR);
+    }
+}
+
+#[test]
+fn refusals_say_why() {
+    record();
+    let r = named("refuses").build(()).unwrap();
+    r.close();
+    r.execute(|_| ()).unwrap_err();
+    r.try_submit(|_| ()).unwrap_err();
+    let seen = with_message("refuses", "task refused");
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen.iter().all(|e| e.level == Level::DEBUG));
+    assert!(seen.iter().all(|e| e.fields.contains("closed")));
+
+    let r = named("poison-refuses")
+        .panic_policy(PanicPolicy::Poison)
+        .build(())
+        .unwrap();
+    r.with(|_| -> () { resume_unwind(Box::new("x")) })
+        .unwrap_err();
+    r.execute(|_| ()).unwrap_err();
+    let seen = with_message("poison-refuses", "task refused");
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].fields.contains("poisoned"), "{seen:?}");
+}
+
+#[test]
+fn closing_is_told_once() {
+    record();
+    let r = named("closes").build(()).unwrap();
+    r.close();
+    r.close();
+    let seen = with_message("closes", "resource closed");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].level, Level::DEBUG);
+}
+
+#[test]
+fn a_job_that_an_executor_drops_is_a_warning() {
+    record();
+    let scheduler = Scheduler::builder().executor(drop::<Job>).build().unwrap();
+    let r = named("dropped-job")
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(1)
+        .unwrap();
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+    let seen = with_message("dropped-job", "dropped a hand-off");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].level, Level::WARN);
+}
+
+#[test]
+fn a_hand_off_after_the_shutdown_is_a_warning() {
+    record();
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    assert!(scheduler.shutdown(common::DEADLINE));
+    let r = named("no-worker")
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(1)
+        .unwrap();
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+    let seen = with_message("no-worker", "no worker");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].level, Level::WARN);
+}

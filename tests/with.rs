@@ -1,0 +1,189 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! The blocking call: it borrows, waits in the queue, helps, and is refused.
+
+mod common;
+
+use captor::{Resource, Scheduler, TaskError};
+use common::{Drops, Gate, hold, join, panic_message, wait_outstanding, within_deadline};
+use std::sync::mpsc;
+use std::thread;
+
+#[test]
+fn closure_borrows_from_the_caller() {
+    let r = Resource::new(vec![1, 2, 3]);
+    let mut seen = 0;
+    let limit = String::from("2");
+    let above = r.with(|v| {
+        seen = v.len();
+        let limit: i32 = limit.parse().unwrap();
+        v.iter().filter(|n| **n > limit).count()
+    });
+    assert_eq!((above, seen), (Ok(1), 3));
+}
+
+#[test]
+fn busy_waits_its_turn_and_borrows_all_the_same() {
+    let r = Resource::new(Vec::new());
+    let held = hold(&r);
+    r.execute(|v| v.push(1)).unwrap();
+    let word = String::from("borrowed");
+    let length = thread::scope(|s| {
+        let waiter = s.spawn(|| {
+            r.with(|v| {
+                v.push(2);
+                word.len()
+            })
+        });
+        // Holder, the queued task, the waiter's.
+        wait_outstanding(&r, 3);
+        r.execute(|v| v.push(3)).unwrap();
+        held.gate().open();
+        waiter.join().unwrap()
+    });
+    assert_eq!(length, Ok(8));
+    held.release();
+    assert_eq!(r.with(|v| v.clone()), Ok(vec![1, 2, 3]));
+}
+
+#[test]
+fn many_threads_exclude_each_other() {
+    within_deadline(|| {
+        let r = Resource::new((0_u64, false));
+        thread::scope(|s| {
+            for _ in 0..8 {
+                s.spawn(|| {
+                    for _ in 0..5_000 {
+                        r.with(|(n, inside)| {
+                            assert!(!std::mem::replace(inside, true), "two at once");
+                            *n += 1;
+                            *inside = false;
+                        })
+                        .unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(r.with(|(n, _)| *n), Ok(40_000));
+    });
+}
+
+#[test]
+fn the_waiter_runs_what_stands_before_it_where_nobody_else_would() {
+    // The executor keeps its jobs: if the waiter did not take the queue over,
+    // nobody would. (A holder looks for waiters among the oldest 16 only.)
+    within_deadline(|| {
+        let (send, _jobs) = mpsc::channel();
+        let scheduler = Scheduler::builder()
+            .capture_limit(1)
+            .executor(move |job| drop(send.send(job)))
+            .build()
+            .unwrap();
+        let r = scheduler.resource(Vec::new());
+        let held = hold(&r);
+        for _ in 0..12 {
+            r.execute(|v: &mut Vec<_>| v.push(thread::current().id()))
+                .unwrap();
+        }
+        let waiter = {
+            let r = r.clone();
+            thread::spawn(move || r.with(|v| (v.clone(), thread::current().id())))
+        };
+        wait_outstanding(&r, 14);
+        held.release();
+        let (ran_on, own) = join(waiter).unwrap().unwrap();
+        assert_eq!(ran_on, [own].repeat(12));
+    });
+}
+
+#[test]
+fn inside_a_task_of_another_resource() {
+    let (a, b) = (Resource::new(1), Resource::new(2));
+    let held = hold(&b);
+    thread::scope(|s| {
+        let nested = s.spawn(|| a.with(|x| b.with(|y| *x + *y)));
+        wait_outstanding(&b, 2);
+        held.gate().open();
+        assert_eq!(nested.join().unwrap(), Ok(Ok(3)));
+    });
+}
+
+#[test]
+fn panic_is_the_callers_error_and_nobody_elses() {
+    let r = Resource::new(1);
+    let error = r.with(|_| -> () { panic!("spilled {}", 3) });
+    assert_eq!(panic_message(error), "spilled 3");
+    let held = hold(&r);
+    thread::scope(|s| {
+        let waiter = s.spawn(|| r.with(|_| -> () { panic!("queued") }));
+        wait_outstanding(&r, 2);
+        held.gate().open();
+        assert_eq!(panic_message(waiter.join().unwrap()), "queued");
+    });
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn refused_drops_the_closure() {
+    let drops = Drops::new();
+    let r = Resource::new(());
+    let held = hold(&r);
+    r.close();
+    let tag = drops.counted();
+    assert_eq!(r.with(move |_| drop(tag)), Err(TaskError::Closed));
+    assert_eq!(drops.count(), 1);
+    held.release();
+    let tag = drops.counted();
+    assert_eq!(r.with(move |_| drop(tag)), Err(TaskError::Closed));
+    assert_eq!(drops.count(), 2);
+}
+
+#[test]
+fn accepted_before_a_close_still_runs() {
+    let r = Resource::new(7);
+    let held = hold(&r);
+    thread::scope(|s| {
+        let waiter = s.spawn(|| r.with(|n| *n));
+        wait_outstanding(&r, 2);
+        r.close();
+        held.gate().open();
+        assert_eq!(waiter.join().unwrap(), Ok(7));
+    });
+}
+
+#[test]
+fn waiters_on_many_resources_at_once() {
+    // Each thread waits for the next one's resource, in a line, not a ring.
+    within_deadline(|| {
+        let resources: Vec<_> = (0..6).map(Resource::new).collect();
+        let last = hold(&resources[5]);
+        let all_wait = Gate::new();
+        thread::scope(|s| {
+            let threads: Vec<_> = resources
+                .windows(2)
+                .map(|pair| {
+                    let all_wait = all_wait.clone();
+                    s.spawn(move || {
+                        pair[0].with(|n| {
+                            all_wait.wait();
+                            pair[1].with(|m| *n + *m)
+                        })
+                    })
+                })
+                .collect();
+            for r in &resources {
+                wait_outstanding(r, 1);
+            }
+            all_wait.open();
+            // Each is held by its own task, and the one before waits for it.
+            for r in &resources[1..] {
+                wait_outstanding(r, 2);
+            }
+            last.gate().open();
+            for (n, thread) in threads.into_iter().enumerate() {
+                assert_eq!(thread.join().unwrap(), Ok(Ok(2 * n + 1)));
+            }
+        });
+        last.release();
+    });
+}

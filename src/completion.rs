@@ -99,12 +99,13 @@ impl<R> Completion<R> {
     /// ```
     #[inline]
     pub fn wait(mut self) -> Result<R, TaskError> {
+        if let State::Queued(task, core) = &*self.state {
+            // On an error the completion is dropped, as by its caller.
+            block(task, core, None)?;
+        }
         match self.take() {
             State::Ready(outcome) => outcome,
-            State::Queued(task, core) => {
-                block(&task, &core, None)?;
-                task.take()
-            }
+            State::Queued(task, _) => task.take(),
             State::Taken => taken(),
         }
     }
@@ -221,10 +222,11 @@ fn block<R>(
         // A resource goes only once all its tasks are through.
         return Ok(true);
     };
-    match deadlock::Wait::begin(core.id()) {
-        Ok(_wait) => Ok(wait::wait(&core, task.waiting(), deadline)),
-        Err(deadlock::WouldDeadlock) if task.is_complete() => Ok(true),
-        Err(deadlock::WouldDeadlock) => Err(TaskError::WouldDeadlock),
+    let task = task.waiting();
+    match deadlock::Wait::begin(core.id(), task.event()) {
+        Ok(_wait) => Ok(wait::wait(&core, task, deadline)),
+        Err(_) if task.is_complete() => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -4,7 +4,6 @@ use crate::builder::{ResourceBuilder, TaskBuilder};
 use crate::completion::Completion;
 use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
 use crate::raw::context::{self, MAX_DEPTH};
-use crate::raw::deadlock;
 use crate::raw::inner::{Core, TaskName, Value};
 use crate::raw::panics;
 use crate::raw::submit::{Lingered, Patience, Refused};
@@ -300,17 +299,12 @@ impl<T: Send + 'static> Resource<T> {
         R: Send,
     {
         if context::holds(self.core.id()) {
-            drop_closure(f)?;
-            return Err(TaskError::WouldDeadlock);
+            return Err(refused(TaskError::WouldDeadlock, f));
         }
         let f = match self.core.linger(f, None, Patience::Blocks) {
             Ok(outcome) => return outcome,
             Err(Lingered::Refused((error, f))) => return Err(refused(error, f)),
             Err(Lingered::Queue(f)) => f,
-        };
-        let Ok(_wait) = deadlock::Wait::begin(self.core.id()) else {
-            drop_closure(f)?;
-            return Err(TaskError::WouldDeadlock);
         };
         match self.core.queue_and_wait(f, Meta::current(None)) {
             Ok(outcome) => outcome,
@@ -359,7 +353,8 @@ impl<T: Send + 'static> Resource<T> {
 
     /// Blocks until the resource is closed and nothing is queued or running,
     /// for `timeout` at most. `false` if it was not so by then, and at once
-    /// inside a task of this resource, which would wait for itself.
+    /// where it would wait for itself: inside a task of this resource, or of
+    /// one that a task of it waits for.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -371,7 +366,7 @@ impl<T: Send + 'static> Resource<T> {
     #[must_use = "whether it was closed in time is the answer"]
     pub fn wait_closed(&self, timeout: Duration) -> bool {
         let core = Arc::clone(&self.core) as Arc<Core<dyn Value>>;
-        termination::wait(core, timeout)
+        termination::wait(&core, timeout)
     }
 
     /// Cancels what is queued and has not started; returns how many tasks that
@@ -531,15 +526,11 @@ fn goes_on() -> Patience {
 
 /// Drops a closure that will not run, and says why; a panic in its drop is
 /// what its caller gets then.
-fn refused<F>(error: SubmitError, f: F) -> TaskError {
-    match drop_closure(f) {
+fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
+    match panics::catch(|| drop(f)) {
         Ok(()) => error.into(),
-        Err(panicked) => panicked,
+        Err(panic) => TaskError::Panicked(panic),
     }
-}
-
-fn drop_closure<F>(f: F) -> Result<(), TaskError> {
-    panics::catch(|| drop(f)).map_err(TaskError::Panicked)
 }
 
 // A panic in a task is contained, and says so in its outcome; who goes on with

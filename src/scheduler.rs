@@ -234,6 +234,11 @@ impl Dispatch for ByPool {
     fn others_wait(&self) -> bool {
         self.0.others_wait()
     }
+
+    fn may_be_blocked(&self) -> bool {
+        // It has stand-ins.
+        false
+    }
 }
 
 /// Hand-offs go to the user's executor.
@@ -251,6 +256,10 @@ impl<E: Executor> Dispatch for ByExecutor<E> {
 
     fn others_wait(&self) -> bool {
         // It cannot be asked, so it is given its turn after each quantum.
+        true
+    }
+
+    fn may_be_blocked(&self) -> bool {
         true
     }
 }
@@ -298,7 +307,7 @@ impl SchedulerBuilder {
     /// machine has CPUs for this process.
     ///
     /// A worker whose task blocks in a wait of captor's does not count; others
-    /// (256 more at most) stand in for such.
+    /// (1,024 more at most) stand in for such.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().workers(2).build()?;

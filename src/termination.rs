@@ -1,6 +1,6 @@
 //! Awaiting the end of a closed resource.
 
-use crate::raw::context;
+use crate::raw::deadlock::{Event, Wait};
 use crate::raw::inner::{Core, Value};
 use crate::raw::wait::{park_until, thread_waker};
 use crate::sync::Arc;
@@ -73,14 +73,25 @@ impl fmt::Debug for Closed {
     }
 }
 
-/// Blocks until the end, for `timeout` at most.
-pub(crate) fn wait(core: Arc<Core<dyn Value>>, timeout: Duration) -> bool {
-    if context::holds(core.id()) {
-        return core.has_ended();
+/// The end of a resource, for those who look for deadlocks.
+struct End<'a>(&'a Core<dyn Value>);
+
+impl Event for End<'_> {
+    fn has_come(&self) -> bool {
+        self.0.has_ended()
     }
+}
+
+/// Blocks until the end, for `timeout` at most; not at all where it could not
+/// come before this returns.
+pub(crate) fn wait(core: &Arc<Core<dyn Value>>, timeout: Duration) -> bool {
+    let end = End(core);
+    let Ok(_wait) = Wait::begin(core.id(), &end) else {
+        return core.has_ended();
+    };
     // A deadline past the end of time is none.
     let deadline = Instant::now().checked_add(timeout);
-    let mut closed = pin!(Closed::new(core));
+    let mut closed = pin!(Closed::new(Arc::clone(core)));
     let waker = thread_waker();
     let mut cx = Context::from_waker(&waker);
     loop {

@@ -5,7 +5,7 @@ mod common;
 
 use captor::{Dispatch, Resource, TaskError};
 use common::{
-    CountingWaker, Drops, Gate, hold, join, outcome, wait_outstanding, wait_until, within_deadline,
+    CountingWaker, Drops, Gate, Sleepers, hold, join, outcome, wait_until, within_deadline,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -275,11 +275,19 @@ fn pending_from_inside_spares_the_caller() {
 
 #[test]
 fn pending_resolves_threads_blocked_in_with() {
+    let asleep = Sleepers::new();
     let r = Resource::new(0);
     let held = hold(&r);
     thread::scope(|s| {
-        let waiters: Vec<_> = (0..4).map(|_| s.spawn(|| r.with(|n| *n += 1))).collect();
-        wait_outstanding(&r, 5);
+        let waiters: Vec<_> = (0..4)
+            .map(|_| {
+                s.spawn(|| {
+                    asleep.here();
+                    r.with(|n| *n += 1)
+                })
+            })
+            .collect();
+        asleep.wait(&r, 5);
         assert_eq!(r.cancel_pending(), 4);
         // They return while the resource is still held.
         for waiter in waiters {

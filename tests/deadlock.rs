@@ -5,7 +5,7 @@ mod common;
 
 use captor::{Completion, Dispatch, Resource, Scheduler, TaskError};
 use common::{
-    Drops, Gate, hold, join, outcome, panic_message, wait_outstanding, wait_until, within_deadline,
+    Drops, Gate, Sleepers, hold, join, outcome, panic_message, wait_until, within_deadline,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -394,18 +394,25 @@ fn not_the_same_order_on_many_threads() {
 #[test]
 fn not_waiting_for_a_resource_that_waits_for_a_third() {
     within_deadline(|| {
+        let asleep = Sleepers::new();
         let [a, b, c] = resources(Dispatch::Inline);
         let held = hold(&c);
         let second = {
-            let (b, c) = (b.clone(), c.clone());
-            thread::spawn(move || b.with(|_| c.with(|n| *n)))
+            let (b, c, asleep) = (b.clone(), c.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                b.with(|_| c.with(|n| *n))
+            })
         };
-        wait_outstanding(&c, 2);
+        asleep.wait(&c, 2);
         let first = {
-            let b = b.clone();
-            thread::spawn(move || a.with(|_| b.with(|n| *n)))
+            let (b, asleep) = (b.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                a.with(|_| b.with(|n| *n))
+            })
         };
-        wait_outstanding(&b, 2);
+        asleep.wait(&b, 2);
         held.release();
         assert_eq!(join(second).unwrap(), Ok(Ok(2)));
         assert_eq!(join(first).unwrap(), Ok(Ok(1)));
@@ -473,13 +480,17 @@ fn not_a_wait_that_has_just_come_to_its_end() {
     // wait for B.
     within_deadline(|| {
         for _ in 0..200 {
+            let asleep = Sleepers::new();
             let [a, b, _] = resources(Dispatch::Inline);
             let held = hold(&a);
             let first = {
-                let (a, b) = (a.clone(), b.clone());
-                thread::spawn(move || b.with(|_| a.with(|n| *n)))
+                let (a, b, asleep) = (a.clone(), b.clone(), asleep.clone());
+                thread::spawn(move || {
+                    asleep.here();
+                    b.with(|_| a.with(|n| *n))
+                })
             };
-            wait_outstanding(&a, 2);
+            asleep.wait(&a, 2);
             let b2 = b.clone();
             let next = a.submit(move |_| b2.with(|n| *n));
             held.release();

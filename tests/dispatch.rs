@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Dispatch, Resource, Scheduler};
-use common::{Gate, hold, join, outcome, wait_outstanding, within_deadline};
+use common::{Gate, Sleepers, hold, join, outcome, within_deadline};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -209,6 +209,7 @@ fn inline_and_pool_wait_for_each_other() {
 
 #[test]
 fn queue_of_a_pooled_resource_while_it_is_held() {
+    let asleep = Sleepers::new();
     let scheduler = one_worker();
     let r = pooled(&scheduler, 0);
     let held = hold(&r);
@@ -221,10 +222,13 @@ fn queue_of_a_pooled_resource_while_it_is_held() {
         })
         .collect();
     let waiter = {
-        let r = r.clone();
-        thread::spawn(move || r.with(|n| (*n, on_worker())))
+        let (r, asleep) = (r.clone(), asleep.clone());
+        thread::spawn(move || {
+            asleep.here();
+            r.with(|n| (*n, on_worker()))
+        })
     };
-    wait_outstanding(&r, 22);
+    asleep.wait(&r, 22);
     held.release();
     for (n, task) in tasks.into_iter().enumerate() {
         assert_eq!(outcome(task), Ok((n + 1, true)));

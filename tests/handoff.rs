@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler};
-use common::{Gate, hold, join, outcome, wait_outstanding, wait_until, within_deadline};
+use common::{Gate, Sleepers, hold, join, outcome, wait_until, within_deadline};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -29,17 +29,18 @@ fn goes_to_a_parked_waiter_without_the_pool() {
     // The waiter may not have gone to sleep yet when the holder hands off, and
     // then finds the role by itself; sooner or later it sleeps in time.
     wait_until("a hand-off reaches a sleeping waiter", || {
+        let asleep = Sleepers::new();
         let r = scheduler.resource(Vec::<ThreadId>::new());
         let held = hold(&r);
         r.execute(|v| v.push(thread::current().id())).unwrap();
         let waiter = {
-            let r = r.clone();
-            thread::spawn(move || r.with(|v| (v.clone(), thread::current().id())))
+            let (r, asleep) = (r.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                r.with(|v| (v.clone(), thread::current().id()))
+            })
         };
-        wait_outstanding(&r, 3);
-        for _ in 0..100 {
-            thread::yield_now();
-        }
+        asleep.wait(&r, 3);
         held.release();
         let (ran_on, own) = join(waiter).unwrap().unwrap();
         assert_eq!(ran_on, [own]);
@@ -50,6 +51,7 @@ fn goes_to_a_parked_waiter_without_the_pool() {
 
 #[test]
 fn a_waiter_whose_task_is_through_hands_the_rest_on() {
+    let asleep = Sleepers::new();
     let (scheduler, jobs) = keeping(3);
     let r = scheduler.resource(Vec::<ThreadId>::new());
     let held = hold(&r);
@@ -59,11 +61,14 @@ fn a_waiter_whose_task_is_through_hands_the_rest_on() {
         r.execute(|v| v.push(thread::current().id())).unwrap();
     }
     let waiter = {
-        let r = r.clone();
-        thread::spawn(move || r.with(|v| v.push(thread::current().id())))
+        let (r, asleep) = (r.clone(), asleep.clone());
+        thread::spawn(move || {
+            asleep.here();
+            r.with(|v| v.push(thread::current().id()))
+        })
     };
     let waits = waiter.thread().id();
-    wait_outstanding(&r, 6);
+    asleep.wait(&r, 6);
     for _ in 0..4 {
         r.execute(|v| v.push(thread::current().id())).unwrap();
     }
@@ -112,14 +117,18 @@ fn a_waiter_that_gives_up_leaves_no_offer_behind() {
     // first, the tasks that remain are run by somebody.
     let r = Resource::builder().capture_limit(1).build(0).unwrap();
     for _ in 0..300 {
+        let asleep = Sleepers::new();
         let held = hold(&r);
         let cancelled = r.submit(|n| *n += 1);
         let done = r.submit(|n| *n += 1);
         let waiter = {
-            let r = r.clone();
-            thread::spawn(move || r.with(|n| *n += 1))
+            let (r, asleep) = (r.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                r.with(|n| *n += 1)
+            })
         };
-        wait_outstanding(&r, 4);
+        asleep.wait(&r, 4);
         let gate = held.gate();
         let both = Arc::new(Barrier::new(2));
         let canceller = {

@@ -5,7 +5,7 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler};
-use common::{Gate, hold, join, outcome, wait_until, within_deadline};
+use common::{Gate, Sleepers, hold, join, outcome, wait_until, within_deadline};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -244,6 +244,7 @@ fn a_nested_submitter_does_not_take_over_what_was_handed_off() {
 
 #[test]
 fn a_nested_with_helps_up_to_its_own_task_only() {
+    let asleep = Sleepers::new();
     // It blocks for its own task anyway, so it runs what stands before it;
     // after it, it returns to the task it is inside of.
     let (send, jobs) = mpsc::channel::<Job>();
@@ -258,13 +259,14 @@ fn a_nested_with_helps_up_to_its_own_task_only() {
         b.execute(|v| v.push(thread::current().id())).unwrap();
     }
     let outer = {
-        let b = b.clone();
+        let (b, asleep) = (b.clone(), asleep.clone());
         thread::spawn(move || {
+            asleep.here();
             Resource::new(()).with(|_| b.with(|v| v.push(thread::current().id())))
         })
     };
     let id = outer.thread().id();
-    common::wait_outstanding(&b, 5);
+    asleep.wait(&b, 5);
     for _ in 0..3 {
         b.execute(|v| v.push(thread::current().id())).unwrap();
     }

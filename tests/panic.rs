@@ -4,9 +4,7 @@
 mod common;
 
 use captor::{Completion, Dispatch, PanicPolicy, Resource, Scheduler, TaskError};
-use common::{
-    CountingWaker, Drops, hold, join, outcome, panic_message, wait_outstanding, wait_until,
-};
+use common::{CountingWaker, Drops, Sleepers, hold, join, outcome, panic_message, wait_until};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -445,6 +443,7 @@ fn nested_panic_stays_with_its_task() {
 
 #[test]
 fn in_a_task_that_a_waiter_runs_for_others() {
+    let asleep = Sleepers::new();
     // The executor keeps its jobs, so that the waiter runs all of it.
     let (send, jobs) = std::sync::mpsc::channel();
     let scheduler = Scheduler::builder()
@@ -458,10 +457,13 @@ fn in_a_task_that_a_waiter_runs_for_others() {
         .map(|_| r.submit(|_| -> () { resume_unwind(Box::new("other")) }))
         .collect();
     let waiter = {
-        let r = r.clone();
-        thread::spawn(move || r.with(|n| *n + 1))
+        let (r, asleep) = (r.clone(), asleep.clone());
+        thread::spawn(move || {
+            asleep.here();
+            r.with(|n| *n + 1)
+        })
     };
-    wait_outstanding(&r, 7);
+    asleep.wait(&r, 7);
     held.release();
     assert_eq!(join(waiter).unwrap(), Ok(1));
     for task in panics {

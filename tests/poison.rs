@@ -5,7 +5,7 @@ mod common;
 
 use captor::{Dispatch, HealError, PanicPolicy, Resource, SubmitError, TaskError, TrySubmitError};
 use common::{
-    CountingWaker, Drops, Gate, hold, join, outcome, panic_message, wait_outstanding, wait_until,
+    CountingWaker, Drops, Gate, Sleepers, hold, join, outcome, panic_message, wait_until,
     within_deadline,
 };
 use std::future::Future;
@@ -55,6 +55,7 @@ fn refuses_every_kind_of_submission() {
 
 #[test]
 fn refuses_what_is_queued_already() {
+    let asleep = Sleepers::new();
     let drops = Drops::new();
     let r = poisonable(Dispatch::Inline);
     let held = hold(&r);
@@ -75,8 +76,11 @@ fn refuses_what_is_queued_already() {
     let tag = drops.counted();
     r.execute(move |_| drop(tag)).unwrap();
     thread::scope(|s| {
-        let waiter = s.spawn(|| r.with(|n| *n));
-        wait_outstanding(&r, 6);
+        let waiter = s.spawn(|| {
+            asleep.here();
+            r.with(|n| *n)
+        });
+        asleep.wait(&r, 6);
         held.gate().open();
         assert_eq!(waiter.join().unwrap(), Err(TaskError::Poisoned));
     });

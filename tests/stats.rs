@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Dispatch, Job, PanicPolicy, Resource, ResourceStats, Scheduler, SchedulerStats};
-use common::{hold, join, outcome, wait_outstanding, wait_until, within_deadline};
+use common::{Sleepers, hold, join, outcome, wait_until, within_deadline};
 use std::panic::resume_unwind;
 use std::sync::mpsc;
 use std::thread;
@@ -288,6 +288,7 @@ fn lent_leaves_out_the_own_task_of_a_submitter_that_took_over() {
 
 #[test]
 fn lent_counts_what_a_blocked_thread_runs_before_its_own_task() {
+    let asleep = Sleepers::new();
     // The executor keeps its jobs, so the waiter has to run it.
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
@@ -300,10 +301,13 @@ fn lent_counts_what_a_blocked_thread_runs_before_its_own_task() {
     let held = hold(&r);
     r.execute(move |_| spend(time)).unwrap();
     let waiter = {
-        let r = r.clone();
-        thread::spawn(move || r.with(|_| ()))
+        let (r, asleep) = (r.clone(), asleep.clone());
+        thread::spawn(move || {
+            asleep.here();
+            r.with(|_| ())
+        })
     };
-    wait_outstanding(&r, 3);
+    asleep.wait(&r, 3);
     held.release();
     join(waiter).unwrap().unwrap();
     let lent = r.stats().lent;

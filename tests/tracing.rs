@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Dispatch, Job, PanicPolicy, Resource, ResourceBuilder, Scheduler};
-use common::{Gate, hold, join, outcome, wait_outstanding, wait_until};
+use common::{Gate, Sleepers, hold, join, outcome, wait_until};
 use std::fmt::Write as _;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, Once, mpsc};
@@ -127,6 +127,7 @@ fn tasks_run_by_workers() {
 
 #[test]
 fn tasks_run_by_a_waiter_in_a_span_of_its_own() {
+    let asleep = Sleepers::new();
     record();
     // The executor keeps its jobs, so the waiter runs all.
     let (send, jobs) = mpsc::channel::<Job>();
@@ -140,14 +141,15 @@ fn tasks_run_by_a_waiter_in_a_span_of_its_own() {
     let in_span = info_span!("submitter").in_scope(|| r.submit(|_| current()));
     let in_none = r.submit(|_| current());
     let waiter = {
-        let r = r.clone();
+        let (r, asleep) = (r.clone(), asleep.clone());
         thread::spawn(move || {
+            asleep.here();
             let _span = info_span!("waiter").entered();
             let own = r.with(|_| current());
             (own, current())
         })
     };
-    wait_outstanding(&r, 4);
+    asleep.wait(&r, 4);
     held.release();
     assert_eq!(join(waiter).unwrap(), (Ok(Some("waiter")), Some("waiter")));
     assert_eq!(outcome(in_span), Ok(Some("submitter")));
@@ -313,15 +315,16 @@ fn handoff_to_the_pool_and_to_a_waiter() {
 
     let r = named("handoff-waiter").capture_limit(1).build(()).unwrap();
     wait_until("a waiter sleeps when the holder hands off", || {
+        let asleep = Sleepers::new();
         let held = hold(&r);
         let waiter = {
-            let r = r.clone();
-            thread::spawn(move || r.with(|_| ()))
+            let (r, asleep) = (r.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                r.with(|_| ())
+            })
         };
-        wait_outstanding(&r, 2);
-        for _ in 0..100 {
-            thread::yield_now();
-        }
+        asleep.wait(&r, 2);
         held.release();
         join(waiter).unwrap().unwrap();
         !with_message("handoff-waiter", "to=\"waiter\"").is_empty()

@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Resource, Scheduler, TaskError};
-use common::{Drops, Gate, hold, join, panic_message, wait_outstanding, within_deadline};
+use common::{Drops, Gate, Sleepers, hold, join, panic_message, wait_outstanding, within_deadline};
 use std::sync::mpsc;
 use std::thread;
 
@@ -23,19 +23,21 @@ fn closure_borrows_from_the_caller() {
 
 #[test]
 fn busy_waits_its_turn_and_borrows_all_the_same() {
+    let asleep = Sleepers::new();
     let r = Resource::new(Vec::new());
     let held = hold(&r);
     r.execute(|v| v.push(1)).unwrap();
     let word = String::from("borrowed");
     let length = thread::scope(|s| {
         let waiter = s.spawn(|| {
+            asleep.here();
             r.with(|v| {
                 v.push(2);
                 word.len()
             })
         });
         // Holder, the queued task, the waiter's.
-        wait_outstanding(&r, 3);
+        asleep.wait(&r, 3);
         r.execute(|v| v.push(3)).unwrap();
         held.gate().open();
         waiter.join().unwrap()
@@ -72,6 +74,7 @@ fn the_waiter_runs_what_stands_before_it_where_nobody_else_would() {
     // The executor keeps its jobs: if the waiter did not take the queue over,
     // nobody would. (A holder looks for waiters among the oldest 16 only.)
     within_deadline(|| {
+        let asleep = Sleepers::new();
         let (send, _jobs) = mpsc::channel();
         let scheduler = Scheduler::builder()
             .capture_limit(1)
@@ -85,10 +88,13 @@ fn the_waiter_runs_what_stands_before_it_where_nobody_else_would() {
                 .unwrap();
         }
         let waiter = {
-            let r = r.clone();
-            thread::spawn(move || r.with(|v| (v.clone(), thread::current().id())))
+            let (r, asleep) = (r.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                r.with(|v| (v.clone(), thread::current().id()))
+            })
         };
-        wait_outstanding(&r, 14);
+        asleep.wait(&r, 14);
         held.release();
         let (ran_on, own) = join(waiter).unwrap().unwrap();
         assert_eq!(ran_on, [own].repeat(12));
@@ -97,11 +103,15 @@ fn the_waiter_runs_what_stands_before_it_where_nobody_else_would() {
 
 #[test]
 fn inside_a_task_of_another_resource() {
+    let asleep = Sleepers::new();
     let (a, b) = (Resource::new(1), Resource::new(2));
     let held = hold(&b);
     thread::scope(|s| {
-        let nested = s.spawn(|| a.with(|x| b.with(|y| *x + *y)));
-        wait_outstanding(&b, 2);
+        let nested = s.spawn(|| {
+            asleep.here();
+            a.with(|x| b.with(|y| *x + *y))
+        });
+        asleep.wait(&b, 2);
         held.gate().open();
         assert_eq!(nested.join().unwrap(), Ok(Ok(3)));
     });
@@ -109,13 +119,17 @@ fn inside_a_task_of_another_resource() {
 
 #[test]
 fn panic_is_the_callers_error_and_nobody_elses() {
+    let asleep = Sleepers::new();
     let r = Resource::new(1);
     let error = r.with(|_| -> () { panic!("spilled {}", 3) });
     assert_eq!(panic_message(error), "spilled 3");
     let held = hold(&r);
     thread::scope(|s| {
-        let waiter = s.spawn(|| r.with(|_| -> () { panic!("queued") }));
-        wait_outstanding(&r, 2);
+        let waiter = s.spawn(|| {
+            asleep.here();
+            r.with(|_| -> () { panic!("queued") })
+        });
+        asleep.wait(&r, 2);
         held.gate().open();
         assert_eq!(panic_message(waiter.join().unwrap()), "queued");
     });
@@ -140,11 +154,15 @@ fn refused_drops_the_closure() {
 
 #[test]
 fn accepted_before_a_close_still_runs() {
+    let asleep = Sleepers::new();
     let r = Resource::new(7);
     let held = hold(&r);
     thread::scope(|s| {
-        let waiter = s.spawn(|| r.with(|n| *n));
-        wait_outstanding(&r, 2);
+        let waiter = s.spawn(|| {
+            asleep.here();
+            r.with(|n| *n)
+        });
+        asleep.wait(&r, 2);
         r.close();
         held.gate().open();
         assert_eq!(waiter.join().unwrap(), Ok(7));

@@ -66,7 +66,7 @@ fn three_claims_exclude_each_other() {
         let w = World::calm();
         let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.entry(n)).unwrap()));
         w.r.execute(w.entry(3)).unwrap();
-        others.map(super::Spawned::join);
+        others.into_iter().for_each(super::Spawned::join);
         ran_all(&w.finish(), &[1, 2, 3]);
     });
 }

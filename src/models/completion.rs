@@ -9,12 +9,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-/// What happened to a waker. Relaxed, so that it brings no edges.
+/// How often a waker was woken. Who sees that sees what came before it, which
+/// is what a runtime brings about.
 struct Woken(AtomicUsize);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -25,7 +26,7 @@ impl Woken {
     }
 
     fn wait(&self) {
-        while self.0.load(Ordering::Relaxed) == 0 {
+        while self.0.load(Ordering::Acquire) == 0 {
             yield_now();
         }
     }
@@ -112,14 +113,19 @@ fn a_completion_is_dropped_while_the_task_completes() {
     });
 }
 
+// The thread that waits is one that nobody joins with a wake-up still on its
+// way: loom takes an unpark for the end of a join.
+
 #[test]
 fn a_thread_waits_for_a_task_that_completes() {
     model(3, || {
         let w = pooled_world();
-        let worker = w.spawn(|w| w.work_until_gone(4));
-        drop(w.r.with(w.entry(1)).unwrap());
-        drop(w.r.submit(w.entry(2)).wait().unwrap());
-        worker.join();
+        let waiter = w.spawn(|w| {
+            drop(w.r.with(w.entry(1)).unwrap());
+            drop(w.r.submit(w.entry(2)).wait().unwrap());
+        });
+        w.work_until_gone(4);
+        waiter.join();
         assert_eq!(w.finish(), [1, 2]);
     });
 }
@@ -129,12 +135,14 @@ fn a_thread_waits_for_a_task_that_completes() {
 fn a_thread_gives_up_while_the_task_completes() {
     model(3, || {
         let w = pooled_world();
-        let worker = w.spawn(|w| w.work_until_gone(2));
-        match w.r.submit(w.entry(1)).wait_timeout(Duration::ZERO) {
-            Ok(outcome) => drop(outcome.unwrap()),
-            Err(c) => drop(c.wait().unwrap()),
-        }
-        worker.join();
+        let waiter = w.spawn(
+            |w| match w.r.submit(w.entry(1)).wait_timeout(Duration::ZERO) {
+                Ok(outcome) => drop(outcome.unwrap()),
+                Err(c) => drop(c.wait().unwrap()),
+            },
+        );
+        w.work_until_gone(2);
+        waiter.join();
         assert_eq!(w.finish(), [1]);
     });
 }

@@ -35,7 +35,7 @@ fn two_submitters_and_a_worker() {
         let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.slow_entry(n)).unwrap()));
         w.queue(3);
         w.work_until_gone(6);
-        others.map(Spawned::join);
+        others.into_iter().for_each(Spawned::join);
         ran_all(&w.finish(), &[1, 2, 3]);
     });
 }
@@ -91,10 +91,10 @@ fn jobs_that_an_executor_drops_are_not_lost() {
         w.queue(3);
         let mut dropped = 0;
         while w.gone() < 6 {
-            match w.jobs.take() {
-                Some(job) => {
+            match w.calls.take() {
+                Some(call) => {
                     dropped += 1;
-                    drop(job);
+                    drop(call);
                 }
                 None => crate::sync::yield_now(),
             }
@@ -111,16 +111,24 @@ fn jobs_that_an_executor_drops_are_not_lost() {
 #[test]
 fn threads_that_wait_are_given_the_role() {
     model(2, || {
-        let w = World::restless();
-        let others = [1, 2].map(|n| {
-            w.spawn(move |w| {
-                drop(w.r.with(w.entry(n)).unwrap());
-            })
-        });
+        let w = World::served(named());
+        let others = [1, 2].map(|n| w.spawn(move |w| drop(w.r.with(w.entry(n)).unwrap())));
         w.r.execute(w.slow_entry(3)).unwrap();
-        w.work_until_gone(6);
-        others.map(Spawned::join);
+        w.serve(2);
+        others.into_iter().for_each(Spawned::join);
         ran_all(&w.finish(), &[1, 2, 3]);
+    });
+}
+
+#[test]
+fn one_thread_that_waits_is_given_the_role() {
+    model(3, || {
+        let w = World::restless();
+        let other = w.spawn(|w| drop(w.r.with(w.entry(1)).unwrap()));
+        w.r.execute(w.slow_entry(2)).unwrap();
+        w.work_until_gone(4);
+        other.join();
+        ran_all(&w.finish(), &[1, 2]);
     });
 }
 
@@ -145,8 +153,8 @@ fn a_thread_that_waits_helps_itself() {
 /// and must not leave the offer behind.
 #[test]
 fn a_waiter_that_is_cancelled_passes_the_offer_on() {
-    model(3, || {
-        let w = World::restless();
+    model(2, || {
+        let w = World::served(named());
         let waiter = w.spawn(|w| {
             let _ = w.r.with(w.entry(1));
         });
@@ -155,7 +163,7 @@ fn a_waiter_that_is_cancelled_passes_the_offer_on() {
             w.queue(2);
         });
         w.r.execute(w.slow_entry(3)).unwrap();
-        w.work_until_gone(6);
+        w.serve(2);
         waiter.join();
         canceller.join();
         let ran = w.finish();

@@ -26,8 +26,8 @@
 //!
 //! What hides bugs, and is therefore avoided: a channel or lock that the
 //! checker knows adds edges between threads that the protocol should have
-//! made. So jobs and resumers travel through [`Mailbox`], which the checker
-//! sees as a relaxed counter only; waiting threads spin on it.
+//! made. So jobs travel through a [`Mailbox`] that the checker sees as a
+//! relaxed counter only, and threads that wait for work spin on it.
 
 #[cfg(captor_loom)]
 mod cancel;
@@ -56,40 +56,72 @@ use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Limits};
 use crate::resource::Resource;
 use crate::sync::{
-    Arc, AtomicUsize, Counter, Ordering, StaticMutex, UnsafeCell, thread, yield_now,
+    Arc, AtomicUsize, Condvar, Counter, Mutex, Ordering, StaticMutex, UnsafeCell, lock, thread,
+    yield_now,
 };
 use crate::{Job, TaskError};
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// Longer than any model runs: the clock must not decide anything.
 pub(crate) const FOREVER: Duration = Duration::MAX;
 
-/// A queue between model threads that adds no happens-before edge: what the
-/// checker sees of it is a relaxed counter, which makes it a point to switch
-/// threads at.
+/// A queue between model threads. What the checker sees of it is a counter,
+/// which makes it a point to switch threads at.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T> {
     items: StaticMutex<VecDeque<T>>,
     posted: AtomicUsize,
+    post: Ordering,
+    take: Ordering,
+    /// Who blocks for an item, where somebody does.
+    news: Option<(Mutex<()>, Condvar)>,
 }
 
 impl<T> Mailbox<T> {
+    /// What was done before an item was posted is seen by who takes it, as
+    /// with any channel.
     pub(crate) fn new() -> Arc<Self> {
+        Self::with_orderings(Ordering::Release, Ordering::Acquire)
+    }
+
+    /// Brings no such edge.
+    pub(crate) fn edgeless() -> Arc<Self> {
+        Self::with_orderings(Ordering::Relaxed, Ordering::Relaxed)
+    }
+
+    /// Its reader blocks. With three threads that is needed: loom follows two
+    /// threads that spin, each while the other does, for ever.
+    pub(crate) fn blocking() -> Arc<Self> {
+        let mut mailbox = Self::new();
+        Arc::get_mut(&mut mailbox).expect("just made").news =
+            Some((Mutex::new(()), Condvar::new()));
+        mailbox
+    }
+
+    fn with_orderings(post: Ordering, take: Ordering) -> Arc<Self> {
         Arc::new(Mailbox {
             items: StaticMutex::new(VecDeque::new()),
             posted: AtomicUsize::new(0),
+            post,
+            take,
+            news: None,
         })
     }
 
     pub(crate) fn post(&self, item: T) {
         self.items.lock().unwrap().push_back(item);
-        self.posted.fetch_add(1, Ordering::Relaxed);
+        self.posted.fetch_add(1, self.post);
+        if let Some((gate, news)) = &self.news {
+            drop(lock(gate));
+            news.notify_one();
+        }
     }
 
     pub(crate) fn take(&self) -> Option<T> {
-        if self.posted.load(Ordering::Relaxed) == 0 {
+        if self.posted.load(self.take) == 0 {
             return None;
         }
         let item = self.items.lock().unwrap().pop_front()?;
@@ -99,6 +131,15 @@ impl<T> Mailbox<T> {
 
     /// Waits for an item.
     pub(crate) fn wait(&self) -> T {
+        if let Some((gate, news)) = &self.news {
+            let mut closed = lock(gate);
+            loop {
+                if let Some(item) = self.take() {
+                    return item;
+                }
+                closed = news.wait(closed).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
         loop {
             match self.take() {
                 Some(item) => return item,
@@ -108,16 +149,24 @@ impl<T> Mailbox<T> {
     }
 }
 
+/// What comes to the model thread that stands for the pool.
+#[derive(Debug)]
+pub(crate) enum Call {
+    Job(Job),
+    /// A thread of the model has ended.
+    Ended,
+}
+
 /// Jobs wait here until a model thread runs them.
-struct Jobs(Arc<Mailbox<Job>>);
+struct Jobs(Arc<Mailbox<Call>>);
 
 impl Dispatch for Jobs {
     fn dispatch(&self, job: Job) {
-        self.0.post(job);
+        self.0.post(Call::Job(job));
     }
 
     fn rescue(&self, job: Job) {
-        self.0.post(job);
+        self.0.post(Call::Job(job));
     }
 
     fn others_wait(&self) -> bool {
@@ -184,7 +233,7 @@ pub(crate) struct World {
 /// What is left of a [`World`] without its resource.
 #[derive(Clone)]
 pub(crate) struct Tally {
-    pub(crate) jobs: Arc<Mailbox<Job>>,
+    pub(crate) calls: Arc<Mailbox<Call>>,
     counts: Arc<Counts>,
     last: Arc<StaticMutex<Option<Vec<u8>>>>,
 }
@@ -199,14 +248,28 @@ impl std::ops::Deref for World {
 impl World {
     /// Jobs do one task at a time where `quantum` is zero.
     pub(crate) fn new(capture_limit: usize, quantum: Duration, settings: Settings) -> Self {
-        let jobs = Mailbox::new();
+        Self::with_mailbox(Mailbox::edgeless(), capture_limit, quantum, settings)
+    }
+
+    /// [`World::restless`], for [`World::serve`].
+    #[cfg(captor_loom)]
+    pub(crate) fn served(settings: Settings) -> Self {
+        Self::with_mailbox(Mailbox::blocking(), 1, Duration::ZERO, settings)
+    }
+
+    fn with_mailbox(
+        calls: Arc<Mailbox<Call>>,
+        capture_limit: usize,
+        quantum: Duration,
+        settings: Settings,
+    ) -> Self {
         let host = Arc::new(Host {
             limits: Limits {
                 capture_limit,
                 capture_time: FOREVER,
                 quantum,
             },
-            dispatch: Box::new(Jobs(Arc::clone(&jobs))),
+            dispatch: Box::new(Jobs(Arc::clone(&calls))),
             dispatched: Counter::default(),
             finished: Counter::default(),
         });
@@ -221,7 +284,11 @@ impl World {
         };
         World {
             r: Resource::from_core(Core::new(log, host, settings)),
-            tally: Tally { jobs, counts, last },
+            tally: Tally {
+                calls,
+                counts,
+                last,
+            },
         }
     }
 
@@ -277,11 +344,32 @@ impl World {
         f: impl FnOnce(World) -> R + Send + 'static,
     ) -> Spawned<R> {
         let world = self.clone();
-        Spawned(thread::spawn(move || f(world)))
+        Spawned(thread::spawn(move || {
+            let tally = world.tally.clone();
+            let result = f(world);
+            if tally.calls.news.is_some() {
+                tally.calls.post(Call::Ended);
+            }
+            result
+        }))
+    }
+
+    /// Works as a pool would, until `threads` have ended.
+    #[cfg(captor_loom)]
+    pub(crate) fn serve(&self, threads: usize) {
+        let mut ended = 0;
+        while ended < threads {
+            match self.calls.wait() {
+                Call::Job(job) => job.run(),
+                Call::Ended => ended += 1,
+            }
+        }
     }
 
     /// Lets go of the resource.
     pub(crate) fn part(self) -> Tally {
+        // The checker does not see handles go: let it switch threads here.
+        self.calls.posted.load(Ordering::Relaxed);
         self.tally
     }
 
@@ -290,7 +378,9 @@ impl World {
     pub(crate) fn finish(self) -> Vec<u8> {
         // Stale ones at most.
         self.run_jobs();
-        match self.r.with(|log| drop(log.entries())) {
+        let end = self.r.submit(|log| drop(log.entries()));
+        self.work_until(|| end.is_finished());
+        match end.wait() {
             Ok(()) | Err(TaskError::Closed) => {}
             Err(error) => panic!("the resource should be idle and open: {error}"),
         }
@@ -319,7 +409,7 @@ impl Tally {
 
     /// Runs the jobs that are there.
     pub(crate) fn run_jobs(&self) {
-        while let Some(job) = self.jobs.take() {
+        while let Some(Call::Job(job)) = self.calls.take() {
             job.run();
         }
     }

@@ -50,7 +50,7 @@ fn a_heal_races_with_submissions() {
         let others = [1, 2].map(|n| w.spawn(move |w| submit(&w, n)));
         let _ = w.r.submit(w.panicking_entry(3)).wait();
         heal(&w);
-        others.map(Spawned::join);
+        others.into_iter().for_each(Spawned::join);
         let ran = w.finish();
         assert!(ran.contains(&3) && ran.contains(&9));
     });

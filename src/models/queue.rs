@@ -27,7 +27,7 @@ fn two_push_while_one_drains() {
         let others = [1, 2].map(|n| w.spawn(move |w| w.queue(n)));
         w.queue(3);
         w.queue(4);
-        others.map(Spawned::join);
+        others.into_iter().for_each(Spawned::join);
         let ran = w.finish();
         ran_all(&ran, &[1, 2, 3, 4]);
         assert!(in_order(&ran, 3, 4), "{ran:?}");
@@ -42,7 +42,7 @@ fn the_role_carries_what_earlier_holders_wrote() {
         let others = [1, 2].map(|n| w.spawn(move |w| w.queue(n)));
         w.queue(3);
         w.work_until_gone(6);
-        others.map(Spawned::join);
+        others.into_iter().for_each(Spawned::join);
         ran_all(&w.finish(), &[1, 2, 3]);
     });
 }

@@ -5,7 +5,7 @@ use crate::raw::extra::Settings;
 use crate::raw::handle::Handle;
 use crate::raw::suspend::{Resumer, Step, suspend};
 use crate::raw::task::Steps;
-use crate::sync::{Arc, AtomicUsize, Counter, Ordering, yield_now};
+use crate::sync::{Arc, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Queues a task that notes `n`, waits `waits` times, and notes `n + 1`. Its
@@ -142,7 +142,7 @@ fn a_task_waits_again() {
 #[test]
 fn a_waiter_behind_a_suspended_task_is_served() {
     model(2, || {
-        let w = World::restless();
+        let w = World::served(named());
         let to = Mailbox::<Resumer>::new();
         let resumer = w.spawn({
             let to = Arc::clone(&to);
@@ -150,7 +150,7 @@ fn a_waiter_behind_a_suspended_task_is_served() {
         });
         let waiter = w.spawn(|w| drop(w.r.with(w.entry(5)).unwrap()));
         drop(queue_waiting(&w, 1, 1, &to));
-        w.work_until_gone(4);
+        w.serve(2);
         resumer.join();
         waiter.join();
         let ran = w.finish();
@@ -170,26 +170,18 @@ fn a_sweep_races_with_resuming() {
         };
         let w = World::new(1, Duration::ZERO, settings);
         let to = Mailbox::<Resumer>::new();
-        let done = Arc::new(Counter::default());
+        let handle = queue_waiting(&w, 1, 1, &to);
+        // It has begun, so that there is something to resume.
+        w.run_jobs();
         let resumer = w.spawn({
-            let (to, done) = (Arc::clone(&to), Arc::clone(&done));
-            move |_| {
-                // Swept before it began, the task leaves nothing to resume.
-                while done.get() == 0 {
-                    match to.take() {
-                        Some(resumer) => resumer.resume(),
-                        None => yield_now(),
-                    }
-                }
-            }
+            let to = Arc::clone(&to);
+            move |_| to.wait().resume()
         });
         let sweeper = w.spawn(|w| {
             w.r.execute(w.entry(5)).unwrap();
             w.r.cancel_pending();
         });
-        let handle = queue_waiting(&w, 1, 1, &to);
         w.work_until(|| handle.is_complete());
-        done.bump();
         resumer.join();
         sweeper.join();
         drop(handle);

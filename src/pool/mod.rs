@@ -8,7 +8,7 @@
 //!
 //! The pool sees jobs; never resources or values.
 
-mod roster;
+pub(crate) mod roster;
 
 use crate::raw::context::{self, Blocking, MAX_DEPTH};
 use crate::raw::inner::Job;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 pub(crate) const MAX_WORKERS: usize = 1024;
 
 /// Threads beyond that, to stand in for workers whose tasks block in a wait.
-const STAND_INS: usize = 256;
+const STAND_INS: usize = 1024;
 
 /// How threads are started; a test's own may fail.
 pub(crate) type Spawn = dyn Fn(String, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync;

@@ -17,13 +17,23 @@ pub(crate) type Id = *const ();
 /// hundred bytes of ours.
 pub(crate) const MAX_DEPTH: usize = 8;
 
+/// How a thread came to run something for a resource.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Its own task: called, if anything, by the tasks further out.
+    Own,
+    /// Somebody else's task, to which it only lends itself.
+    Lent,
+    /// No task but what comes with one, under the role all the same: wakers,
+    /// drops of outcomes and of closures.
+    Aside,
+}
+
 struct Frame {
     resource: Id,
     outer: *const Frame,
     depth: usize,
-    /// The tasks further out are not this task's callers: this thread only
-    /// lends itself to it.
-    lent: bool,
+    kind: Kind,
     /// The thread waits for another resource on behalf of this task.
     waiting: Cell<bool>,
 }
@@ -76,9 +86,9 @@ pub(crate) fn depth() -> usize {
     unsafe { (*frame).depth }
 }
 
-/// Runs `f` as a task of `resource`.
+/// Runs `f` for `resource`, whose role this thread has.
 #[inline(always)]
-pub(crate) fn enter<R>(resource: Id, lent: bool, f: impl FnOnce() -> R) -> R {
+pub(crate) fn enter<R>(resource: Id, kind: Kind, f: impl FnOnce() -> R) -> R {
     /// Leaves the frame, also when `f` unwinds.
     struct Leave(*const Frame);
     impl Drop for Leave {
@@ -92,7 +102,7 @@ pub(crate) fn enter<R>(resource: Id, lent: bool, f: impl FnOnce() -> R) -> R {
         resource,
         outer: INNERMOST.with(Cell::get),
         depth: depth() + 1,
-        lent,
+        kind,
         waiting: Cell::new(false),
     };
     INNERMOST.with(|i| i.set(&raw const frame));
@@ -103,17 +113,18 @@ pub(crate) fn enter<R>(resource: Id, lent: bool, f: impl FnOnce() -> R) -> R {
 /// Is the running task one of `resource`, or called by one?
 pub(crate) fn is_current(resource: Id) -> bool {
     for frame in frames() {
-        if frame.resource == resource {
-            return true;
-        }
-        if frame.lent {
-            return false;
+        match frame.kind {
+            Kind::Aside => return false,
+            _ if frame.resource == resource => return true,
+            Kind::Lent => return false,
+            Kind::Own => {}
         }
     }
     false
 }
 
-/// Can a task of `resource` not end before this thread goes on?
+/// Does this thread have the role of `resource`, so that no task of it can
+/// run before this thread goes on?
 pub(crate) fn holds(resource: Id) -> bool {
     frames().any(|frame| frame.resource == resource)
 }

@@ -23,6 +23,15 @@ pub(crate) struct Counters {
     handoffs: Counter,
 }
 
+/// How much a task finds before it, itself included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Depth {
+    /// What takes up memory: cancelled tasks too, until the queue gets to them.
+    pub(crate) queued: u64,
+    /// What is yet to run, or running.
+    outstanding: u64,
+}
+
 impl Counters {
     /// An inline task starts, or ends. Holder only.
     #[inline(always)]
@@ -30,13 +39,20 @@ impl Counters {
         self.inline.bump();
     }
 
-    /// Counts a task that is about to be queued; returns how many are queued.
-    pub(crate) fn push(&self, extra: Option<&Extra>) -> u64 {
-        let pushed = self.pushed.add(1);
+    /// Counts a task that is about to be queued.
+    pub(crate) fn push(&self, extra: Option<&Extra>) -> Depth {
         let swept = extra.map_or(0, |e| e.swept.get());
-        let depth = pushed.saturating_sub(self.finished.get() + swept);
-        self.peak.raise(depth + self.inline.get() % 2);
-        depth
+        let remains = extra.map_or(0, |e| e.remains.get());
+        let queued = (self.pushed.add(1)).saturating_sub(self.finished.get() + swept);
+        Depth {
+            queued,
+            outstanding: queued.saturating_sub(remains) + self.inline.get() % 2,
+        }
+    }
+
+    /// The push was accepted.
+    pub(crate) fn pushed(&self, depth: &Depth) {
+        self.peak.raise(depth.outstanding);
     }
 
     /// The push was refused.
@@ -75,11 +91,11 @@ impl Counters {
         let pushed = self.pushed.get();
         // Of the finished, those that were cancelled did not run.
         let ran = finished.saturating_sub(cancelled.saturating_sub(remains)) + inline / 2;
-        let submitted = pushed + inline.div_ceil(2);
+        let inline_started = inline.div_ceil(2);
         ResourceStats {
             outstanding: (pushed + inline % 2).saturating_sub(finished + swept + remains),
-            max_outstanding: self.peak.get().max(u64::from(submitted > 0)),
-            submitted,
+            max_outstanding: self.peak.get().max(inline_started.min(1)),
+            submitted: pushed + inline_started,
             completed: ran.saturating_sub(panicked),
             panicked,
             cancelled: cancelled + swept,

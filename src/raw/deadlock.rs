@@ -5,37 +5,71 @@
 //! records from there leads back to a resource it holds, nothing will ever
 //! release either, and the wait is refused. Each held resource waits for at
 //! most one other, so the records form chains, and one mutex around them is
-//! enough: whoever closes a circle sees the rest of it. (Wait-for graphs:
+//! enough: whoever closes a circle sees the rest of it. A record counts only
+//! while what it waits for has not come. (Wait-for graphs:
 //! R. C. Holt, "Some Deadlock Properties of Computer Systems", 1972.)
 //!
 //! Threads outside of any task never come here, and a call that does not block
 //! does not either.
 
+use crate::error::TaskError;
 use crate::raw::context::{self, Id};
 use crate::sync::StaticMutex;
+use core::ptr::NonNull;
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
-/// Resource held by a blocked task → resource it waits for, as addresses.
-static WAITS: StaticMutex<Option<HashMap<usize, usize>>> = StaticMutex::new(None);
+/// Resource held by a blocked task → what it waits for; by address.
+static WAITS: StaticMutex<Option<HashMap<usize, Edge>>> = StaticMutex::new(None);
+
+/// What a thread waits for.
+pub(crate) trait Event {
+    /// It has come: the thread will go on, though it may not know yet.
+    fn has_come(&self) -> bool;
+}
+
+#[derive(Clone, Copy)]
+struct Edge {
+    /// The resource that has to move for it to come.
+    target: usize,
+    /// Live while the edge is recorded: its [`Wait`] borrows it.
+    event: NonNull<dyn Event>,
+}
+
+// SAFETY: only `has_come` is called through it, under the mutex, on types
+// that are asked from any thread (a life word, a resource's state).
+unsafe impl Send for Edge {}
 
 /// The wait would never end.
 #[derive(Debug)]
 pub(crate) struct WouldDeadlock;
 
-/// This thread's wait, recorded until dropped.
-#[derive(Debug)]
-pub(crate) struct Wait {
-    waiting: Vec<Id>,
+impl From<WouldDeadlock> for TaskError {
+    fn from(WouldDeadlock: WouldDeadlock) -> Self {
+        TaskError::WouldDeadlock
+    }
 }
 
-impl Wait {
-    /// Records that this thread is about to block until a task of `target` is through.
-    pub(crate) fn begin(target: Id) -> Result<Wait, WouldDeadlock> {
+/// This thread's wait, recorded until dropped.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    waiting: Vec<Id>,
+    _event: core::marker::PhantomData<&'a ()>,
+}
+
+impl<'a> Wait<'a> {
+    /// Records that this thread is about to block until `event` has come,
+    /// for which a task of `target` has to run.
+    pub(crate) fn begin(
+        target: Id,
+        event: &'a (dyn Event + 'a),
+    ) -> Result<Wait<'a>, WouldDeadlock> {
+        let mut wait = Wait {
+            waiting: Vec::new(),
+            _event: core::marker::PhantomData,
+        };
         if context::depth() == 0 {
-            return Ok(Wait {
-                waiting: Vec::new(),
-            });
+            return Ok(wait);
         }
         let mut waits = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = waits.get_or_insert_with(HashMap::new);
@@ -45,20 +79,29 @@ impl Wait {
                 return Err(WouldDeadlock);
             }
             match waits.get(&at) {
-                Some(next) => at = *next,
-                None => break,
+                // SAFETY: recorded, so live; see `Edge`.
+                Some(edge) if !unsafe { edge.event.as_ref() }.has_come() => at = edge.target,
+                _ => break,
             }
         }
-        let mut waiting = Vec::new();
+        // SAFETY: only the lifetime is forgotten. The edge goes when `wait` is
+        // dropped, which is before `'a` ends: `Wait` is private to `raw`, and
+        // nobody there leaks one.
+        let event = unsafe {
+            core::mem::transmute::<NonNull<dyn Event + 'a>, NonNull<dyn Event + 'static>>(
+                NonNull::from(event),
+            )
+        };
+        let target = target.addr();
         context::start_waiting(|id| {
-            waits.insert(id.addr(), target.addr());
-            waiting.push(id);
+            waits.insert(id.addr(), Edge { target, event });
+            wait.waiting.push(id);
         });
-        Ok(Wait { waiting })
+        Ok(wait)
     }
 }
 
-impl Drop for Wait {
+impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if self.waiting.is_empty() {
             return;

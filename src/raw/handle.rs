@@ -4,6 +4,7 @@
 //! The bits named here are described at [`task`](crate::raw::task).
 
 use crate::error::TaskError;
+use crate::raw::deadlock::Event;
 use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::task::{
@@ -107,7 +108,9 @@ impl<R> Drop for Handle<R> {
 }
 
 /// What the waiting core needs of a task, whatever it returns.
-pub(crate) trait Awaited {
+pub(crate) trait Awaited: Event {
+    /// The outcome's coming.
+    fn event(&self) -> &dyn Event;
     /// The address it is queued under.
     fn link(&self) -> *const Link;
     /// The outcome is in place.
@@ -126,7 +129,17 @@ pub(crate) trait Awaited {
     fn settle(&self);
 }
 
+impl Event for Header {
+    fn has_come(&self) -> bool {
+        self.is_complete()
+    }
+}
+
 impl Awaited for Header {
+    fn event(&self) -> &dyn Event {
+        self
+    }
+
     fn link(&self) -> *const Link {
         &raw const self.link
     }
@@ -210,16 +223,14 @@ impl Header {
     }
 }
 
-/// Runs `wait` with a task on this stack frame that is queued by `push`, and
-/// returns its outcome.
+/// Makes a task on this stack frame and returns its outcome.
 ///
-/// `push` gets the queue's reference: it queues it or refuses it. `wait` has
-/// to return only once the task is complete.
+/// `run` gets the queue's reference. It returns once the task is complete, or
+/// with an error if it did not come to be queued; the closure then comes back.
 pub(crate) fn on_stack<T, R, F, E>(
     closure: F,
     meta: Option<Box<Meta>>,
-    push: impl FnOnce(Queued) -> Result<(), E>,
-    wait: impl FnOnce(&dyn Awaited),
+    run: impl FnOnce(&dyn Awaited, Queued) -> Result<(), E>,
 ) -> Result<Result<R, TaskError>, (E, F)>
 where
     F: FnOnce(&mut T) -> R + Send,
@@ -237,9 +248,8 @@ where
     let task = Task::<Once<F>, R>::new::<T>(body, true, meta, FreeFn::Borrowed);
     let this = NonNull::from(&task).cast::<Header>();
     let frame = Frame;
-    let result = match push(Queued::from_header(this)) {
+    let result = match run(&task.header, Queued::from_header(this)) {
         Ok(()) => {
-            wait(&task.header);
             task.header.settle();
             // The completer's last touch comes just after it showed the outcome.
             while !task.header.is_released() {

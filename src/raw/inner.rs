@@ -5,8 +5,8 @@
 //! forgotten, so that it is compiled once.
 
 use crate::error::{SubmitError, TaskError};
-use crate::raw::context::{self, Id};
-use crate::raw::counters::Counters;
+use crate::raw::context::{self, Id, Kind};
+use crate::raw::counters::{Counters, Depth};
 use crate::raw::drain::Strand;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
@@ -45,6 +45,8 @@ pub(crate) trait Dispatch: Send + Sync {
     fn rescue(&self, job: Job);
     /// Do other jobs wait for a thread?
     fn others_wait(&self) -> bool;
+    /// Could all threads that run jobs be blocked in waits of ours?
+    fn may_be_blocked(&self) -> bool;
 }
 
 /// The inside of a scheduler, as its resources see it.
@@ -261,7 +263,9 @@ impl<T: ?Sized> Core<T> {
                 refusal.poisoned = true;
                 self.strand.refuse();
             }
-            self.sweep(|| TaskError::Poisoned);
+            context::enter(self.id(), Kind::Aside, || {
+                self.sweep(|| TaskError::Poisoned);
+            });
         }
     }
 
@@ -269,8 +273,8 @@ impl<T: ?Sized> Core<T> {
         self.counters.stats(self.extra.get())
     }
 
-    /// Counts a task that is about to be queued; returns how many are queued.
-    pub(crate) fn count_push(&self) -> u64 {
+    /// Counts a task that is about to be queued.
+    pub(crate) fn count_push(&self) -> Depth {
         self.counters.push(self.extra.get())
     }
 }
@@ -380,7 +384,7 @@ impl<T> Core<T> {
         &self,
         f: impl FnOnce(&mut T) -> R,
     ) -> Result<R, Box<dyn Any + Send>> {
-        context::enter(self.id(), false, || {
+        context::enter(self.id(), Kind::Own, || {
             catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: the holder's alone, by the contract.
                 self.value.with_mut(|value| f(unsafe { &mut **value }))

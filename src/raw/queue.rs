@@ -96,17 +96,31 @@ impl Backlog {
 
     /// Takes the list in hand. No user code runs while it is.
     pub(crate) fn take(&self) -> InHand<'_> {
+        let mut first = self.first.load(Ordering::Relaxed);
         loop {
-            // Acquire: partners with the Release in `InHand::drop`, so that
-            // the links are seen as the one before us left them.
-            let first = self.first.swap(TAKEN, Ordering::Acquire);
-            if first != TAKEN {
-                return InHand {
-                    backlog: self,
-                    first,
-                };
+            if first == TAKEN {
+                yield_now();
+                first = self.first.load(Ordering::Relaxed);
+                continue;
             }
-            yield_now();
+            // Acquire: partners with the Release in `InHand::drop`, so that
+            // the links are seen as the one before us left them. A swap would
+            // do as well, but those of a waiter that spins and the store that
+            // it waits for are in no order that a model checker could use.
+            match self.first.compare_exchange_weak(
+                first,
+                TAKEN,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    return InHand {
+                        backlog: self,
+                        first,
+                    };
+                }
+                Err(now) => first = now,
+            }
         }
     }
 

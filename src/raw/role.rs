@@ -30,19 +30,21 @@ pub(crate) fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError,
     };
     let link = task.into_link();
     // SAFETY: a live task in no queue; it stays live until it is finished.
-    match unsafe { core.strand().push(link, terms, pooled) } {
-        Pushed::Refused => {
-            core.counters.undo_push();
-            // SAFETY: it was made from a task just above, and not pushed.
-            return Err((core.why_refused(), unsafe { Queued::from_link(link) }));
-        }
-        Pushed::Queued => pace(core, depth),
+    let pushed = unsafe { core.strand().push(link, terms, pooled) };
+    if pushed == Pushed::Refused {
+        core.counters.undo_push();
+        // SAFETY: it was made from a task just above, and not pushed.
+        return Err((core.why_refused(), unsafe { Queued::from_link(link) }));
+    }
+    core.counters.pushed(&depth);
+    match pushed {
+        Pushed::Queued | Pushed::Refused => pace(core, depth.queued),
         Pushed::Captured => drain(owner, Shift::submitter(owner, Some(link))),
         Pushed::Offered { dispatch } => {
             if dispatch {
                 dispatch_job(owner);
             }
-            pace(core, depth);
+            pace(core, depth.queued);
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! One thread's turn at draining a resource: what it runs, how, and for how long.
 
-use crate::raw::context;
+use crate::raw::context::{self, Kind};
 use crate::raw::drain::{Crew, Flow};
 use crate::raw::handle::Awaited;
 use crate::raw::inner::{Core, Owner, Value, bring_back};
@@ -120,7 +120,10 @@ impl Crew for Shift<'_> {
     fn admits(&mut self) -> bool {
         let admitted = match self.budget {
             Budget::Captured { left } => self.admits_captured(left),
-            Budget::Waiter { task, .. } if !task.is_complete() => true,
+            Budget::Waiter { task, .. } if !task.is_complete() => {
+                self.now.get_or_insert_with(Instant::now);
+                true
+            }
             Budget::Waiter { left, .. } => self.admits_captured(left),
             Budget::Worker { since } => {
                 let host = self.core.host();
@@ -144,12 +147,13 @@ impl Crew for Shift<'_> {
         let task = unsafe { Queued::from_link(link) };
         if !task.claim() {
             self.core.note_remains();
-            task.leave();
+            context::enter(self.core.id(), Kind::Aside, || task.leave());
             return Flow::Done;
         }
         let is_own = ptr::eq(link.as_ptr(), self.own);
         let panicked = loop {
-            let ran = context::enter(self.core.id(), !is_own, || {
+            let kind = if is_own { Kind::Own } else { Kind::Lent };
+            let ran = context::enter(self.core.id(), kind, || {
                 let _span = task.meta().map(|meta| meta.span.enter());
                 // SAFETY: the role makes the value ours, and the task came
                 // from the queue of the resource that it was made for.
@@ -188,7 +192,8 @@ impl Crew for Shift<'_> {
             self.own = ptr::null();
         }
         self.core.counters.finish();
-        task.complete();
+        // Wakers and drops of outcomes are user code, and run under the role.
+        context::enter(self.core.id(), Kind::Aside, || task.complete());
         Flow::Done
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{HealError, Panic, SubmitError, TaskError};
 use crate::raw::context;
+use crate::raw::deadlock;
 use crate::raw::drain::Look;
 use crate::raw::handle::{Handle, on_stack};
 use crate::raw::inner::{Core, TaskName};
@@ -145,24 +146,25 @@ impl<T: Send + 'static> Core<T> {
     }
 
     /// Queues `f` from this stack frame and waits until it is through.
+    ///
+    /// # Errors
+    /// It was not queued: refused, or the wait would never end.
     pub(crate) fn queue_and_wait<R, F>(
         self: &Arc<Self>,
         f: F,
         meta: Option<Box<Meta>>,
-    ) -> Result<Result<R, TaskError>, Refused<F>>
+    ) -> Result<Result<R, TaskError>, (TaskError, F)>
     where
         F: FnOnce(&mut T) -> R + Send,
         R: Send,
     {
-        on_stack::<T, R, F, _>(
-            f,
-            meta,
+        on_stack::<T, R, F, _>(f, meta, |task, queued| {
+            let _wait = deadlock::Wait::begin(self.id(), task.event())?;
             // A refused one lives on the stack, and goes with it.
-            |task| queue(self, task).map_err(|(error, _)| error),
-            |task| {
-                wait::wait(self, task, None);
-            },
-        )
+            queue(self, queued).map_err(|(error, _)| error)?;
+            wait::wait(self, task, None);
+            Ok(())
+        })
     }
 
     /// Takes the poison off, with the value in hand. The resource stays as it

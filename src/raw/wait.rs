@@ -13,7 +13,17 @@ use crate::raw::shift::Shift;
 use crate::sync::{Arc, thread, thread_local};
 use core::task::Waker;
 use std::task::Wake;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How deep inside tasks a waiting thread still takes over another resource.
+/// Deeper down it leaves that to the pool, which has stand-ins for blocked
+/// workers.
+const MAX_HELP_DEPTH: usize = 64;
+
+/// How often a waiter looks for an offer where there may be nobody else to
+/// take it: an executor's only thread, say, that waits for what was handed off
+/// to that executor.
+const PATROL: Duration = Duration::from_millis(5);
 
 struct Unpark(thread::Thread);
 
@@ -62,8 +72,12 @@ pub(crate) fn park_until(deadline: Option<Instant>) -> bool {
 /// comes first.
 pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Instant>) -> bool {
     let core = owner.core();
-    // One that has to be back in time does not take on work of unknown length.
-    let helps = deadline.is_none() && !core.settings().pooled;
+    // One that has to be back in time does not take on work of unknown length,
+    // and a chain of waits that help each other must not use up the stack.
+    let helps = deadline.is_none() && !core.settings().pooled && context::depth() < MAX_HELP_DEPTH;
+    // Where the thread that a hand-off waits for may be this one, it looks
+    // again from time to time.
+    let patrols = helps && (context::depth() > 0 || core.host().dispatch.may_be_blocked());
     let mut turns = Turns::new(true);
     let mut asked = false;
     let complete = loop {
@@ -77,8 +91,12 @@ pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Insta
         if turns.take() {
             continue;
         }
-        if task.register_thread(&thread_waker(), helps) && !park_until(deadline) {
-            break task.is_complete();
+        if task.register_thread(&thread_waker(), helps) {
+            if patrols {
+                park_until(Instant::now().checked_add(PATROL));
+            } else if !park_until(deadline) {
+                break task.is_complete();
+            }
         }
         asked |= task.was_asked();
     };

@@ -259,3 +259,47 @@ pub(crate) fn panic_message<R: std::fmt::Debug>(outcome: Result<R, TaskError>) -
         other => panic!("not a panic: {other:?}"),
     }
 }
+
+/// Threads that are about to block, and whether they have.
+///
+/// A blocked thread cannot say that it is blocked, and a task is counted
+/// shortly before it is queued. So its thread announces itself first, and is
+/// watched from outside until it sleeps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sleepers(Arc<Mutex<Vec<std::path::PathBuf>>>);
+
+impl Sleepers {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The calling thread will block in a call on a resource, next.
+    pub(crate) fn here(&self) {
+        // Where the system does not say who sleeps, this stays empty.
+        let thread = std::fs::read_link("/proc/thread-self");
+        let stat = thread.map(|at| std::path::Path::new("/proc").join(at).join("stat"));
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push(stat.unwrap_or_default());
+    }
+
+    /// Waits until `outstanding` tasks of `resource` are queued or running and
+    /// all who announced themselves sleep: their tasks are queued.
+    #[track_caller]
+    pub(crate) fn wait<T: Send + 'static>(&self, resource: &Resource<T>, outstanding: u64) {
+        wait_outstanding(resource, outstanding);
+        let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(!list.is_empty(), "nobody announced itself");
+        for stat in list.iter() {
+            if stat.as_os_str().is_empty() {
+                // Next to nothing is left for that thread to do.
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            wait_until("a thread sleeps", || {
+                let text = std::fs::read_to_string(stat).unwrap_or_default();
+                // "<id> (<name>) <state> ..."
+                text.rsplit(") ").next().is_some_and(|s| s.starts_with('S'))
+            });
+        }
+    }
+}

@@ -1,0 +1,91 @@
+# Shared by the checks in this folder, which source it: each is a script of its
+# own, `ci/NAME.sh`, and ends with 0 (passed), 77 (skipped: it says why) or
+# anything else (failed).
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+target=${CARGO_TARGET_DIR:-target}
+[[ $target == /* ]] || target=$root/$target
+
+# A toolchain that is not there is a reason to skip, not to download one.
+export RUSTUP_AUTO_INSTALL=0
+export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
+
+# Says what comes next.
+say() { printf '\n-- %s\n' "$*"; }
+
+# Shows a command, then runs it.
+run() {
+    printf '+ %s\n' "$*"
+    "$@"
+}
+
+# Ends the check: what it needs is not here. `.ci/run` repeats the reason.
+skip() {
+    printf 'SKIPPED: %s\n' "$*"
+    exit 77
+}
+
+# Leaves out one part of a check; the rest goes on.
+skip_part() { printf 'SKIPPED IN PART: %s\n' "$*"; }
+
+fail() {
+    printf 'FAILED: %s\n' "$*"
+    exit 1
+}
+
+host() { rustc -vV | sed -n 's/^host: //p'; }
+
+has_nightly() { cargo +nightly --version >/dev/null 2>&1; }
+
+# The oldest Rust that the package promises to build with.
+rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml; }
+
+# Whether version $1 is at least $2.
+at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
+
+# Runs the models of src/models/ with one of the model checkers: `loom` or `shuttle`.
+run_models() {
+    local checker=$1
+    [[ -d src/models || -f src/models.rs ]] || skip "there are no models (src/models)"
+    export RUSTFLAGS="--cfg captor_$checker" CARGO_TARGET_DIR=$target/$checker
+    local models
+    run cargo test --release --lib --no-run
+    models=$(cargo test --quiet --release --lib models:: -- --list | grep -c ': test$' || true)
+    ((models > 0)) || fail "no model is compiled under --cfg captor_$checker"
+    say "$models models"
+    run cargo test --release --lib models::
+}
+
+# The versions of a Debian package that apt could download, newest first.
+debian_versions() {
+    apt-cache madison "$1" 2>/dev/null | awk -F'|' '{ gsub(/ /, "", $2); print $2 }' | sort -ruV
+}
+
+# Makes sure that apt knows package $1: fresh systems come without lists.
+debian_knows() {
+    command -v apt-get dpkg >/dev/null || return 1
+    [[ -n $(debian_versions "$1") ]] && return
+    ((EUID == 0)) && run apt-get -qq update && [[ -n $(debian_versions "$1") ]]
+}
+
+# debian_unpack FOLDER PACKAGE=VERSION...: unpacks packages, and whatever they
+# depend on and this system lacks, below FOLDER. Installs nothing.
+debian_unpack() {
+    local folder=$1 wanted package
+    shift
+    [[ $(cat "$folder/.packages" 2>/dev/null) == "$*" ]] && return
+    rm -rf "$folder"
+    mkdir -p "$folder/debs"
+    wanted=$(apt-get --simulate --allow-downgrades --no-install-recommends install "$@" |
+        sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p') || return 1
+    # With another C library below, nothing of it would run.
+    grep -q '^libc6' <<<"$wanted" && return 1
+    # shellcheck disable=SC2086 # one word each
+    (cd "$folder/debs" && run apt-get -q -o APT::Sandbox::User=root download $wanted) || return 1
+    for package in "$folder"/debs/*.deb; do
+        dpkg -x "$package" "$folder"
+    done
+    rm -r "$folder/debs"
+    echo "$*" >"$folder/.packages"
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Every example builds, and runs to its end on a small input.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
+
+shopt -s nullglob
+examples=(examples/*.rs examples/*/main.rs)
+((${#examples[@]})) || skip "there are no examples"
+run cargo build --release --examples
+
+for example in "${examples[@]}"; do
+    name=${example#examples/}
+    name=${name%/main.rs}
+    name=${name%.rs}
+    case $name in
+        quickstart) args=(src) ;;
+        ledger) args=(10 1000) ;;
+        *) args=() ;;
+    esac
+    say "$name"
+    run cargo run --quiet --release --example "$name" -- ${args[@]+"${args[@]}"}
+done

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# No module names what it is not to know of: the model checkers see only what
+# goes through src/sync.rs, and the core is to be read without what is around it.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
+
+# names PATTERN FILE...: the lines of code (no comments, no unit tests) that match.
+names() {
+    local pattern=$1
+    shift
+    perl -e '
+        my $pattern = shift;
+        for my $file (@ARGV) {
+            open my $lines, "<", $file or die "$file: $!";
+            while (<$lines>) {
+                last if /^mod tests\b/;
+                my $line = $_;
+                s{//.*}{};
+                print "$file:$.: $line" if /$pattern/;
+            }
+        }' "$pattern" "$@"
+}
+
+# Synchronization that the model checkers do not see, and why it may be.
+exceptions="
+    src/error.rs        # a payload that makes a panic Sync; no other thread waits for it
+"
+
+bad=0
+complain() {
+    printf 'FAILED: %s\n%s\n' "$1" "$2"
+    bad=1
+}
+forbid() {
+    local message=$1 found
+    shift
+    found=$(names "$@")
+    [[ -z $found ]] || complain "$message" "$found"
+}
+
+say "std::sync, std::thread and the model checkers are named in src/sync.rs"
+# PoisonError is a plain type, the same to all.
+door='(?<!crate::)(?<!super::)\b(sync|loom|shuttle)::(?!PoisonError)|\b(std|core)::thread(_local)?\b'
+while read -r file; do
+    found=$(names "$door" "$file")
+    [[ -n $found ]] || continue
+    if grep -qE "^ *$file( |$)" <<<"$exceptions"; then
+        printf 'by exception:\n%s\n' "$found"
+    else
+        complain "$file goes around src/sync.rs" "$found"
+    fi
+done < <(find src -name '*.rs' ! -path src/sync.rs ! -path 'src/models*' | sort)
+
+say "the state word imports nothing"
+forbid "src/raw/state.rs names others" '^\s*(pub )?use (?!core::)|\b(crate|super|std)::' src/raw/state.rs
+
+((bad == 0)) || exit 1

@@ -32,7 +32,7 @@ find_rustc() {
 #!/bin/sh
 LD_LIBRARY_PATH=$usr/lib/$(uname -m)-linux-gnu\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
-exec $usr/bin/rustc "\$@"
+exec $usr/bin/rustc --sysroot $usr "\$@"
 END
         chmod +x "$work/rustc"
         is_msrv "$work/rustc" || continue

@@ -80,6 +80,16 @@ impl<T: ?Sized> UnsafeCell<T> {
 #[cfg(captor_loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
+/// An atomic all of whose accesses are sequentially consistent. (loom does not
+/// count the value it is made with among those, and would let it be read again
+/// after any store.)
+pub(crate) fn sequential(value: usize) -> AtomicUsize {
+    let atomic = AtomicUsize::new(value);
+    #[cfg(captor_loom)]
+    atomic.store(value, Ordering::SeqCst);
+    atomic
+}
+
 /// Locks, and goes on where another thread panicked while it held the lock:
 /// what our locks guard is valid at every step.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

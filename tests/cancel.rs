@@ -351,7 +351,7 @@ fn cancelling_against_the_drainer() {
     // Each task runs or is cancelled, never both, and both sides agree.
     within_deadline(|| {
         let r = Resource::new(());
-        for _ in 0..300 {
+        for _ in 0..100 {
             let held = hold(&r);
             let ran = Arc::new(AtomicUsize::new(0));
             let tasks: Vec<_> = (0..20)
@@ -421,7 +421,7 @@ fn cancelling_all_against_the_drainer_and_submitters() {
 #[test]
 fn one_completion_cancelled_from_two_threads() {
     let r = Resource::new(());
-    for _ in 0..200 {
+    for _ in 0..100 {
         let held = hold(&r);
         let task = r.submit(|_| ());
         let both = Barrier::new(2);

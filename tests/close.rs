@@ -215,7 +215,7 @@ fn closed_keeps_the_value_until_it_is_dropped() {
 #[test]
 fn closed_sees_what_the_last_task_wrote() {
     let r = Resource::new(());
-    for _ in 0..200 {
+    for _ in 0..80 {
         let (r2, written) = (Resource::new(()), Arc::new(AtomicU64::new(0)));
         let held = hold(&r2);
         for _ in 0..3 {
@@ -251,7 +251,7 @@ fn cancelled_rest_is_an_end_too() {
 #[test]
 fn closing_twice_at_once() {
     within_deadline(|| {
-        for _ in 0..200 {
+        for _ in 0..80 {
             let r = Resource::new(());
             let held = hold(&r);
             let both = Barrier::new(3);
@@ -276,7 +276,7 @@ fn closing_twice_at_once() {
 fn against_submitters_every_task_ran_or_was_refused() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
-            for round in 0..60_u64 {
+            for round in 0..30_u64 {
                 let r = Resource::builder()
                     .dispatch(dispatch)
                     .capture_limit(2)

@@ -132,7 +132,7 @@ fn a_waker_replaced_while_the_task_completes() {
     // Whichever waker is in place, the poller hears of it.
     within_deadline(|| {
         let r = Resource::new(0_u64);
-        for round in 0..500_u64 {
+        for round in 0..150_u64 {
             let held = hold(&r);
             let mut task = r.submit(|n| {
                 *n += 1;
@@ -228,7 +228,7 @@ fn wait_timeout_beyond_the_end_of_time() {
 fn wait_timeout_against_completion() {
     within_deadline(|| {
         let r = Resource::new(0_u64);
-        for round in 0..500_u64 {
+        for round in 0..150_u64 {
             let held = hold(&r);
             let mut task = r.submit(|n| {
                 *n += 1;
@@ -358,7 +358,7 @@ fn dropped_after_completion_drops_the_result() {
 fn dropped_against_completion() {
     within_deadline(|| {
         let r = Resource::new(());
-        for round in 1..=500 {
+        for round in 1..=150 {
             let drops = Drops::new();
             let held = hold(&r);
             let count = CountingWaker::new();

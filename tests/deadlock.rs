@@ -165,7 +165,7 @@ fn ring(resources: &[Resource<u32>], wait: fn(&Resource<u32>) -> Result<u32, Tas
 fn across_threads_by_with() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
-            for _ in 0..100 {
+            for _ in 0..30 {
                 let all = resources(dispatch);
                 ring(&all[..2], |next| next.with(|n| *n));
                 ring(&all, |next| next.with(|n| *n));
@@ -178,7 +178,7 @@ fn across_threads_by_with() {
 fn across_threads_by_wait() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
-            for _ in 0..100 {
+            for _ in 0..30 {
                 let all = resources(dispatch);
                 ring(&all[..2], |next| next.submit(|n| *n).wait());
                 ring(&all, |next| next.submit(|n| *n).wait());
@@ -479,7 +479,7 @@ fn not_a_wait_that_has_just_come_to_its_end() {
     // any more, though its thread has still to notice. The next task of A may
     // wait for B.
     within_deadline(|| {
-        for _ in 0..200 {
+        for _ in 0..60 {
             let asleep = Sleepers::new();
             let [a, b, _] = resources(Dispatch::Inline);
             let held = hold(&a);
@@ -504,7 +504,7 @@ fn not_a_wait_that_has_just_come_to_its_end() {
 fn not_a_completion_that_has_just_come_to_its_end() {
     // The same with a completion.
     within_deadline(|| {
-        for _ in 0..200 {
+        for _ in 0..60 {
             let [a, b, _] = resources(Dispatch::Inline);
             let held = hold(&a);
             let task = a.submit(|n| *n);

@@ -227,7 +227,7 @@ fn weak_handles_upgrade_while_a_handle_or_a_task_is_left() {
 #[test]
 fn upgrading_against_the_last_drop() {
     within_deadline(|| {
-        for _ in 0..500 {
+        for _ in 0..150 {
             let drops = Drops::new();
             let r = Resource::new((0, drops.counted()));
             let weak = r.downgrade();
@@ -252,7 +252,7 @@ fn the_last_drop_against_a_hand_off() {
             .capture_limit(1)
             .build()
             .unwrap();
-        for _ in 0..300 {
+        for _ in 0..100 {
             let (witness, seen, drops) = Witness::new();
             let r = scheduler.resource(witness);
             let clone = r.clone();

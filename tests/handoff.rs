@@ -116,7 +116,7 @@ fn a_waiter_that_gives_up_leaves_no_offer_behind() {
     // It is offered the role at about the time its wait ends. Whatever comes
     // first, the tasks that remain are run by somebody.
     let r = Resource::builder().capture_limit(1).build(0).unwrap();
-    for _ in 0..300 {
+    for _ in 0..100 {
         let asleep = Sleepers::new();
         let held = hold(&r);
         let cancelled = r.submit(|n| *n += 1);

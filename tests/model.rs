@@ -455,7 +455,7 @@ fn config() -> ProptestConfig {
     ProptestConfig {
         cases: match std::env::var_os("PROPTEST_CASES") {
             Some(_) => ProptestConfig::default().cases,
-            None => 256,
+            None => 96,
         },
         // What fails depends on the interleaving: a seed alone says little.
         failure_persistence: None,

@@ -189,7 +189,7 @@ fn healing_from_inside_a_task_of_its_own_is_busy() {
 fn healing_by_two_at_once_happens_once() {
     within_deadline(|| {
         let r = poisonable(Dispatch::Inline);
-        for _ in 0..100 {
+        for _ in 0..50 {
             poison(&r);
             let healed = thread::scope(|s| {
                 let heal = || r.clear_poison(|n| *n += 2).is_ok();
@@ -257,7 +257,7 @@ fn poison_against_submitters() {
     // Each submission ran before the panic or was refused; none is lost.
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
-            for _ in 0..50 {
+            for _ in 0..20 {
                 let r = poisonable(dispatch);
                 let (ran, refused) = thread::scope(|s| {
                     let submitters: Vec<_> = (0..3)

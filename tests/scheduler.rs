@@ -200,7 +200,7 @@ fn resources_stay_usable_after_a_shutdown() {
 #[test]
 fn shutdown_against_submitters() {
     within_deadline(|| {
-        for _ in 0..100 {
+        for _ in 0..40 {
             let scheduler = Scheduler::builder().workers(2).build().unwrap();
             let resources: Vec<_> = (0..3).map(|_| pooled(&scheduler, 0)).collect();
             thread::scope(|s| {

@@ -110,7 +110,7 @@ fn jobs_that_an_executor_drops_are_not_lost() {
 /// leave.
 #[test]
 fn threads_that_wait_are_given_the_role() {
-    model(2, || {
+    model(1, || {
         let w = World::served(named());
         let others = [1, 2].map(|n| w.spawn(move |w| drop(w.r.with(w.entry(n)).unwrap())));
         w.r.execute(w.slow_entry(3)).unwrap();
@@ -153,19 +153,17 @@ fn a_thread_that_waits_helps_itself() {
 /// and must not leave the offer behind.
 #[test]
 fn a_waiter_that_is_cancelled_passes_the_offer_on() {
-    model(2, || {
-        let w = World::served(named());
+    model(3, || {
+        let w = World::restless();
         let waiter = w.spawn(|w| {
             let _ = w.r.with(w.entry(1));
         });
-        let canceller = w.spawn(|w| {
-            w.r.cancel_pending();
-            w.queue(2);
-        });
-        w.r.execute(w.slow_entry(3)).unwrap();
-        w.serve(2);
+        w.r.execute(w.slow_entry(2)).unwrap();
+        w.r.cancel_pending();
+        // Behind an offer that stands.
+        w.queue(3);
+        w.work_until_gone(6);
         waiter.join();
-        canceller.join();
         let ran = w.finish();
         assert!(ran.contains(&2) && ran.contains(&3));
     });

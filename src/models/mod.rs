@@ -172,6 +172,10 @@ impl Dispatch for Jobs {
     fn others_wait(&self) -> bool {
         true
     }
+
+    fn may_be_blocked(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug, Default)]
@@ -339,7 +343,7 @@ impl World {
     }
 
     /// Runs `f` on a thread of its own.
-    pub(crate) fn spawn<R: 'static>(
+    pub(crate) fn spawn<R: Send + 'static>(
         &self,
         f: impl FnOnce(World) -> R + Send + 'static,
     ) -> Spawned<R> {

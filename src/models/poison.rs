@@ -45,7 +45,7 @@ fn heal(w: &World) {
 
 #[test]
 fn a_heal_races_with_submissions() {
-    model(2, || {
+    model(1, || {
         let w = poisonable(10, FOREVER);
         let others = [1, 2].map(|n| w.spawn(move |w| submit(&w, n)));
         let _ = w.r.submit(w.panicking_entry(3)).wait();

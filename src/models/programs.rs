@@ -1,1 +1,338 @@
-//! Placeholder.
+//! Larger programs under shuttle: three to five threads, several resources,
+//! the pool with its real workers. Shuttle finds lost wake-ups and hangs (it
+//! reports a deadlock) and wrong counts; orderings are loom's business.
+
+use super::{FOREVER, World};
+use crate::raw::extra::Settings;
+use crate::raw::suspend::{Step, suspend};
+use crate::raw::task::Steps;
+use crate::sync::{Arc, thread, yield_now};
+use crate::{Dispatch, Resource, Scheduler, TaskError};
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler as Draws};
+use shuttle::{Config, Runner};
+use std::time::Duration;
+
+/// Draws interleavings: at random, and with few but well-placed switches (the
+/// probabilistic concurrency testing of Burckhardt et al., 2010). `SCHEDULES`
+/// sets how many.
+fn draw(program: impl Fn() + Copy + Send + Sync + 'static) {
+    let schedules = std::env::var("SCHEDULES").map_or(400, |n| n.parse().expect("a number"));
+    run(RandomScheduler::new(schedules), program);
+    for depth in [2, 4] {
+        run(PctScheduler::new(depth, schedules), program);
+    }
+}
+
+fn run(scheduler: impl Draws + 'static, program: impl Fn() + Send + Sync + 'static) {
+    let mut config = Config::new();
+    config.stack_size = 1 << 18;
+    Runner::new(scheduler, config).run(program);
+}
+
+fn scheduler(workers: usize, capture_limit: usize) -> Scheduler {
+    Scheduler::builder()
+        .workers(workers)
+        .capture_limit(capture_limit)
+        .capture_time(FOREVER)
+        .quantum(Duration::ZERO)
+        .build()
+        .unwrap()
+}
+
+fn spawn_all<R: Send + 'static>(
+    n: usize,
+    f: impl Fn(usize) -> R + Send + Sync + 'static,
+) -> Vec<R> {
+    let f = Arc::new(f);
+    let threads: Vec<_> = (0..n)
+        .map(|i| {
+            let f = Arc::clone(&f);
+            thread::spawn(move || f(i))
+        })
+        .collect();
+    threads.into_iter().map(|t| t.join().unwrap()).collect()
+}
+
+/// Ends the pool and looks at the books.
+fn end(scheduler: &Scheduler, resources: &[Resource<u64>], expected: u64) {
+    assert!(scheduler.shutdown(FOREVER));
+    let mut sum = 0;
+    for r in resources {
+        sum += r.with(|n| *n).unwrap();
+        let stats = r.stats();
+        assert_eq!((stats.outstanding, stats.panicked), (0, 0), "{stats:?}");
+    }
+    assert_eq!(sum, expected);
+    let stats = scheduler.stats();
+    assert_eq!(stats.dispatched, stats.finished, "{stats:?}");
+}
+
+#[test]
+fn every_way_to_submit_at_once() {
+    draw(|| {
+        let s = scheduler(1, 2);
+        let r = s.resource(0);
+        let shared = r.clone();
+        spawn_all(4, move |i| match i {
+            0 => drop(shared.submit(|n| *n += 1).wait().unwrap()),
+            1 => drop(shared.with(|n| *n += 1).unwrap()),
+            2 => shared.execute(|n| *n += 1).unwrap(),
+            _ => shuttle::future::block_on(shared.submit(|n| *n += 1)).unwrap(),
+        });
+        end(&s, &[r], 4);
+    });
+}
+
+/// Capture limit one: each hand-off looks for a thread that waits.
+#[test]
+fn five_threads_wait_for_each_other() {
+    draw(|| {
+        let s = scheduler(1, 1);
+        let r = s.resource(0);
+        let shared = r.clone();
+        spawn_all(5, move |_| {
+            for _ in 0..2 {
+                shared
+                    .with(|n| {
+                        yield_now();
+                        *n += 1;
+                    })
+                    .unwrap();
+            }
+        });
+        end(&s, &[r], 10);
+    });
+}
+
+#[test]
+fn three_pooled_resources_share_a_worker() {
+    draw(|| {
+        let s = scheduler(1, 1);
+        let resources: Vec<Resource<u64>> = (0..3)
+            .map(|_| {
+                let pooled = Resource::builder().dispatch(Dispatch::Pool);
+                pooled.scheduler(&s).build(0).unwrap()
+            })
+            .collect();
+        let shared = resources.clone();
+        spawn_all(3, move |i| {
+            for r in &shared[i..] {
+                r.execute(|n| *n += 1).unwrap();
+            }
+            shared[i].with(|n| *n += 1).unwrap();
+        });
+        end(&s, &resources, 9);
+    });
+}
+
+#[test]
+fn two_workers_and_many_hand_offs() {
+    draw(|| {
+        let s = scheduler(2, 1);
+        let resources: Vec<Resource<u64>> = (0..2).map(|_| s.resource(0)).collect();
+        let shared = resources.clone();
+        spawn_all(4, move |i| {
+            for r in &shared {
+                r.execute(|n| {
+                    yield_now();
+                    *n += 1;
+                })
+                .unwrap();
+            }
+            shared[i % 2].submit(|n| *n += 1).wait().unwrap();
+        });
+        end(&s, &resources, 12);
+    });
+}
+
+/// Workers block in a wait of captor's: others stand in for them.
+#[test]
+fn tasks_wait_for_other_resources() {
+    draw(|| {
+        let s = scheduler(1, 1);
+        let pooled = || Resource::builder().dispatch(Dispatch::Pool).scheduler(&s);
+        let (outer, inner) = (pooled().build(0).unwrap(), pooled().build(0).unwrap());
+        let (a, b) = (outer.clone(), inner.clone());
+        spawn_all(3, move |_| {
+            let b = b.clone();
+            a.with(move |n| {
+                b.with(|m| *m += 1).unwrap();
+                *n += 1;
+            })
+            .unwrap();
+        });
+        end(&s, &[outer, inner], 6);
+    });
+}
+
+/// Whoever comes too late is told so; the end comes after the others.
+#[test]
+fn a_close_in_the_midst() {
+    draw(|| {
+        let s = scheduler(1, 1);
+        let r = s.resource(0);
+        let shared = r.clone();
+        let accepted: u64 = spawn_all(4, move |i| {
+            if i == 0 {
+                shared.close();
+                assert!(shared.wait_closed(FOREVER));
+                return 0;
+            }
+            match shared.submit(|n| *n += 1).wait() {
+                Ok(()) => 1,
+                Err(TaskError::Closed) => 0,
+                Err(other) => panic!("{other}"),
+            }
+        })
+        .into_iter()
+        .sum();
+        assert!(s.shutdown(FOREVER));
+        let stats = r.stats();
+        assert_eq!(
+            (stats.completed, stats.outstanding),
+            (accepted, 0),
+            "{stats:?}"
+        );
+    });
+}
+
+#[test]
+fn cancelling_in_the_midst() {
+    draw(|| {
+        let s = scheduler(1, 1);
+        let r = s.resource(0);
+        let shared = r.clone();
+        let ran: u64 = spawn_all(4, move |i| {
+            if i == 0 {
+                shared.cancel_pending();
+                return 0;
+            }
+            let c = shared.submit(|n| {
+                yield_now();
+                *n += 1;
+            });
+            if i == 1 {
+                c.cancel();
+            }
+            match c.wait() {
+                Ok(()) => 1,
+                Err(TaskError::Cancelled) => 0,
+                Err(other) => panic!("{other}"),
+            }
+        })
+        .into_iter()
+        .sum();
+        end(&s, &[r], ran);
+    });
+}
+
+/// The pool goes while work comes: who would hand off works instead.
+#[test]
+fn a_shutdown_in_the_midst() {
+    draw(|| {
+        let s = scheduler(2, 1);
+        let r = s.resource(0);
+        let (shared, stopped) = (r.clone(), s.clone());
+        spawn_all(4, move |i| {
+            if i == 0 {
+                assert!(stopped.shutdown(FOREVER));
+            } else {
+                shared.execute(|n| *n += 1).unwrap();
+                shared.with(|n| *n += 1).unwrap();
+            }
+        });
+        end(&s, &[r], 6);
+    });
+}
+
+/// The scheduler's last handle is a resource, and the resource's is a task.
+#[test]
+fn everything_is_dropped_in_the_midst() {
+    draw(|| {
+        let s = scheduler(1, 1);
+        let r = s.resource(0_u64);
+        drop(s);
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let r = r.clone();
+                thread::spawn(move || {
+                    let inside = r.clone();
+                    r.execute(move |n| {
+                        yield_now();
+                        *n += 1;
+                        drop(inside);
+                    })
+                    .unwrap();
+                })
+            })
+            .collect();
+        drop(r);
+        threads.into_iter().for_each(|t| t.join().unwrap());
+    });
+}
+
+/// Tasks that wait, of two resources, resumed by another thread each, while
+/// others submit.
+#[test]
+fn tasks_suspend_and_resume() {
+    draw(|| {
+        let w = World::restless();
+        let others: Vec<_> = (0..2)
+            .map(|i| {
+                w.spawn(move |w| {
+                    let mut waited = false;
+                    let mut token = Some(w.token());
+                    let body = move |log: &mut super::Log| {
+                        if !std::mem::replace(&mut waited, true) {
+                            log.push(10 * i);
+                            let (suspension, resumer) = suspend();
+                            thread::spawn(move || resumer.resume());
+                            return Step::Wait(suspension);
+                        }
+                        log.push(10 * i + 1);
+                        drop(token.take());
+                        Step::Done(())
+                    };
+                    assert!(w.r.core().queue_body(Steps(body), None).is_ok());
+                    w.queue(10 * i + 2);
+                })
+            })
+            .collect();
+        w.work_until_gone(6);
+        others.into_iter().for_each(super::Spawned::join);
+        let ran = w.finish();
+        super::ran_all(&ran, &[0, 1, 2, 10, 11, 12]);
+        for first in [0, 10] {
+            let at = ran.iter().position(|n| *n == first).unwrap();
+            assert_eq!(ran[at + 1], first + 1, "{ran:?}");
+            assert!(super::in_order(&ran, first + 1, first + 2));
+        }
+    });
+}
+
+/// A panic poisons; healing lets all go on.
+#[test]
+fn a_poisoned_resource_is_healed() {
+    draw(|| {
+        let settings = Settings {
+            poison: true,
+            ..Settings::default()
+        };
+        let w = World::new(1, Duration::ZERO, settings);
+        let others: Vec<_> = (1..4)
+            .map(|i| {
+                w.spawn(move |w| {
+                    let outcome = if i == 1 {
+                        w.r.submit(w.panicking_entry(i))
+                    } else {
+                        w.r.submit(w.entry(i))
+                    };
+                    w.work_until(|| outcome.is_finished());
+                })
+            })
+            .collect();
+        others.into_iter().for_each(super::Spawned::join);
+        assert!(w.r.clear_poison(|log| log.push(0)).is_ok());
+        assert!(w.finish().contains(&1));
+    });
+}

@@ -18,7 +18,7 @@
 //! for jobs before it sleeps. (Dekker's argument; the shape is that of an
 //! eventcount.)
 
-use crate::sync::{AtomicUsize, OnceLock, Ordering, thread::Thread};
+use crate::sync::{AtomicUsize, OnceLock, Ordering, sequential, thread::Thread};
 
 const BITS: usize = usize::BITS as usize;
 
@@ -52,13 +52,13 @@ impl Roster {
     pub(crate) fn new(workers: usize, seats: usize) -> Self {
         Roster {
             workers,
-            pending: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
-            threads: AtomicUsize::new(0),
-            seated: AtomicUsize::new(0),
-            closed: AtomicUsize::new(0),
+            pending: sequential(0),
+            running: sequential(0),
+            threads: sequential(0),
+            seated: sequential(0),
+            closed: sequential(0),
             idle: (0..seats.div_ceil(BITS))
-                .map(|_| AtomicUsize::new(0))
+                .map(|_| sequential(0))
                 .collect(),
             seats: (0..seats).map(|_| OnceLock::new()).collect(),
         }

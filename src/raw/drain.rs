@@ -122,6 +122,13 @@ impl Strand {
         State::from_raw(self.word.load(Ordering::Acquire))
     }
 
+    /// Makes all that holders did visible, which `Arc` does before it drops
+    /// what it holds. loom knows nothing of that `Arc`.
+    #[cfg(captor_loom)]
+    pub(crate) fn see_all(&self) {
+        let _ = self.update(Some);
+    }
+
     /// Applies `f` in one step, or nothing where it returns `None`; returns
     /// the state before.
     fn update(&self, mut f: impl FnMut(State) -> Option<State>) -> Result<State, State> {

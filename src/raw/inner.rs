@@ -405,6 +405,8 @@ impl<T: ?Sized> Drop for Core<T> {
         // Whoever has the role, or will be given it, keeps a reference; so
         // nothing is queued any more.
         debug_assert_eq!(self.strand.state().mode(), Mode::Idle);
+        #[cfg(captor_loom)]
+        self.strand.see_all();
         panics::contain("drop of a resource's value", || {
             // SAFETY: the last reference; not used again.
             self.value

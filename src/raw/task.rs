@@ -74,6 +74,16 @@ pub(crate) struct Header {
     meta: Option<Box<Meta>>,
 }
 
+/// A task's memory goes back after all use of it. loom sees no memory, so the
+/// end of a task is a write to what both sides use.
+#[cfg(captor_loom)]
+impl Drop for Header {
+    fn drop(&mut self) {
+        self.life.with_mut(|_| ());
+        self.waker.with_mut(|_| ());
+    }
+}
+
 /// What to do with a closure whose type was forgotten.
 ///
 /// Every function takes a live task of the type that the table was made for.

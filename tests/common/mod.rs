@@ -163,15 +163,15 @@ pub(crate) fn outcome<R>(completion: Completion<R>) -> Result<R, TaskError> {
     }
 }
 
-/// Runs `f` on a thread of its own and returns what it returns; a hang there
-/// is a failure here.
+/// Runs `f`, all of a test or most of it, on a thread of its own and returns
+/// what it returns; a hang there is a failure here.
 #[track_caller]
 pub(crate) fn within_deadline<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
     let (send, receive) = mpsc::channel();
     let thread = thread::spawn(move || {
         let _ = send.send(f());
     });
-    match receive.recv_timeout(DEADLINE) {
+    match receive.recv_timeout(4 * DEADLINE) {
         Ok(result) => {
             let _ = thread.join();
             result

@@ -6,7 +6,7 @@ use crate::raw::handle::Handle;
 use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
 use crate::raw::wait;
-use crate::sync::Weak;
+use crate::sync::{Weak, yield_now};
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -219,7 +219,11 @@ fn block<R>(
         return Ok(true);
     }
     let Some(core) = core.upgrade() else {
-        // A resource goes only once all its tasks are through.
+        // A resource goes only once all its tasks are through. That this one
+        // is may reach us a moment after the news that the resource is gone.
+        while !task.is_complete() {
+            yield_now();
+        }
         return Ok(true);
     };
     let task = task.waiting();

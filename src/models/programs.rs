@@ -16,7 +16,7 @@ use std::time::Duration;
 /// probabilistic concurrency testing of Burckhardt et al., 2010). `SCHEDULES`
 /// sets how many.
 fn draw(program: impl Fn() + Copy + Send + Sync + 'static) {
-    let schedules = std::env::var("SCHEDULES").map_or(400, |n| n.parse().expect("a number"));
+    let schedules = std::env::var("SCHEDULES").map_or(1500, |n| n.parse().expect("a number"));
     run(RandomScheduler::new(schedules), program);
     for depth in [2, 4] {
         run(PctScheduler::new(depth, schedules), program);

@@ -57,9 +57,7 @@ impl Roster {
             threads: sequential(0),
             seated: sequential(0),
             closed: sequential(0),
-            idle: (0..seats.div_ceil(BITS))
-                .map(|_| sequential(0))
-                .collect(),
+            idle: (0..seats.div_ceil(BITS)).map(|_| sequential(0)).collect(),
             seats: (0..seats).map(|_| OnceLock::new()).collect(),
         }
     }

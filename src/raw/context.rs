@@ -34,8 +34,6 @@ struct Frame {
     outer: *const Frame,
     depth: usize,
     kind: Kind,
-    /// The thread waits for another resource on behalf of this task.
-    waiting: Cell<bool>,
 }
 
 thread_local_const! {
@@ -103,7 +101,6 @@ pub(crate) fn enter<R>(resource: Id, kind: Kind, f: impl FnOnce() -> R) -> R {
         outer: INNERMOST.with(Cell::get),
         depth: depth() + 1,
         kind,
-        waiting: Cell::new(false),
     };
     INNERMOST.with(|i| i.set(&raw const frame));
     let _leave = Leave(frame.outer);
@@ -129,20 +126,9 @@ pub(crate) fn holds(resource: Id) -> bool {
     frames().any(|frame| frame.resource == resource)
 }
 
-/// Marks the resources whose tasks come to wait now, and names each. Those
-/// further out wait already.
-pub(crate) fn start_waiting(mut each: impl FnMut(Id)) {
-    for frame in frames().take_while(|f| !f.waiting.get()) {
-        frame.waiting.set(true);
-        each(frame.resource);
-    }
-}
-
-/// Undoes [`start_waiting`] for one resource, innermost frame first.
-pub(crate) fn stop_waiting(resource: Id) {
-    if let Some(frame) = frames().find(|f| f.resource == resource) {
-        frame.waiting.set(false);
-    }
+/// Names each resource whose role this thread has.
+pub(crate) fn each_held(mut each: impl FnMut(Id)) {
+    frames().for_each(|frame| each(frame.resource));
 }
 
 fn frames<'a>() -> impl Iterator<Item = &'a Frame> {

@@ -51,9 +51,10 @@ impl From<WouldDeadlock> for TaskError {
 }
 
 /// This thread's wait, recorded until dropped.
-#[derive(Debug)]
 pub(crate) struct Wait<'a> {
-    waiting: Vec<Id>,
+    /// What was recorded, and the records of waits further out on this stack
+    /// that it took the place of.
+    recorded: Vec<(usize, Option<Edge>)>,
     _event: core::marker::PhantomData<&'a ()>,
 }
 
@@ -65,7 +66,7 @@ impl<'a> Wait<'a> {
         event: &'a (dyn Event + 'a),
     ) -> Result<Wait<'a>, WouldDeadlock> {
         let mut wait = Wait {
-            waiting: Vec::new(),
+            recorded: Vec::new(),
             _event: core::marker::PhantomData,
         };
         if context::depth() == 0 {
@@ -93,9 +94,11 @@ impl<'a> Wait<'a> {
             )
         };
         let target = target.addr();
-        context::start_waiting(|id| {
-            waits.insert(id.addr(), Edge { target, event });
-            wait.waiting.push(id);
+        // Those further out may wait already, and help meanwhile: until this
+        // wait is over, it is what their thread waits for.
+        context::each_held(|id| {
+            let outer = waits.insert(id.addr(), Edge { target, event });
+            wait.recorded.push((id.addr(), outer));
         });
         Ok(wait)
     }
@@ -103,15 +106,16 @@ impl<'a> Wait<'a> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if self.waiting.is_empty() {
+        if self.recorded.is_empty() {
             return;
         }
         let mut waits = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in self.waiting.drain(..) {
-            context::stop_waiting(id);
-            if let Some(waits) = waits.as_mut() {
-                waits.remove(&id.addr());
-            }
+        let waits = waits.get_or_insert_with(HashMap::new);
+        while let Some((id, outer)) = self.recorded.pop() {
+            match outer {
+                Some(edge) => waits.insert(id, edge),
+                None => waits.remove(&id),
+            };
         }
     }
 }

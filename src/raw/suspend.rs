@@ -116,3 +116,106 @@ impl fmt::Debug for Resumer {
         f.debug_struct("Resumer").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::raw::task::Steps;
+    use crate::{Completion, Resource, TaskError};
+    use std::sync::mpsc;
+
+    /// Submits a task that waits once, and then returns what it finds.
+    fn waits_once(r: &Resource<Vec<u32>>, resumers: mpsc::Sender<Resumer>) -> Completion<Vec<u32>> {
+        let mut first = true;
+        let steps = move |log: &mut Vec<u32>| {
+            log.push(u32::from(first));
+            if std::mem::take(&mut first) {
+                let (suspension, resumer) = suspend();
+                resumers.send(resumer).unwrap();
+                return Step::Wait(suspension);
+            }
+            Step::Done(log.clone())
+        };
+        let task = r.core().queue_body(Steps(steps), None);
+        let task = task.unwrap_or_else(|_| panic!("refused"));
+        Completion::queued(task, Arc::downgrade(r.core()) as _)
+    }
+
+    #[test]
+    fn a_suspended_task_keeps_its_resource_and_no_thread() {
+        let r = Resource::new(Vec::new());
+        let (send, receive) = mpsc::channel();
+        // Runs here, up to where it waits.
+        let task = waits_once(&r, send);
+        let resumer = receive.try_recv().unwrap();
+        let later = r.submit(|log| log.push(7));
+        assert!(!task.is_finished() && !later.is_finished());
+        assert_eq!(r.stats().outstanding, 2);
+        resumer.resume();
+        assert_eq!(task.wait(), Ok(vec![1, 0]));
+        assert_eq!(later.wait(), Ok(()));
+        assert_eq!(r.with(|log| log.clone()), Ok(vec![1, 0, 7]));
+    }
+
+    #[test]
+    fn dropping_the_resumer_resumes() {
+        let r = Resource::new(Vec::new());
+        let (send, receive) = mpsc::channel();
+        let task = waits_once(&r, send);
+        drop(receive);
+        assert_eq!(task.wait(), Ok(vec![1, 0]));
+    }
+
+    #[test]
+    fn resumed_before_it_waits() {
+        let r = Resource::new(0);
+        let mut steps = 0;
+        let body = move |n: &mut i32| {
+            steps += 1;
+            if steps < 3 {
+                let (suspension, resumer) = suspend();
+                resumer.resume();
+                return Step::Wait(suspension);
+            }
+            *n = steps;
+            Step::Done(())
+        };
+        let task = r.core().queue_body(Steps(body), None);
+        assert!(task.is_ok_and(|task| task.is_complete()));
+        assert_eq!(r.with(|n| *n), Ok(3));
+    }
+
+    #[test]
+    fn a_suspended_task_cannot_be_cancelled_and_outlives_a_close() {
+        let r = Resource::new(Vec::new());
+        let (send, receive) = mpsc::channel();
+        let task = waits_once(&r, send);
+        let later = r.submit(|log| log.push(7));
+        assert!(!task.cancel());
+        assert_eq!(r.cancel_pending(), 1);
+        r.close();
+        receive.recv().unwrap().resume();
+        assert_eq!(task.wait(), Ok(vec![1, 0]));
+        assert_eq!(later.wait(), Err(TaskError::Cancelled));
+        assert!(r.wait_closed(std::time::Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_panic_after_a_wait_is_the_outcome() {
+        let r = Resource::new(0);
+        let mut first = true;
+        let (send, receive) = mpsc::channel();
+        let body = move |_: &mut i32| -> Step<()> {
+            assert!(std::mem::take(&mut first), "second step");
+            let (suspension, resumer) = suspend();
+            send.send(resumer).unwrap();
+            Step::Wait(suspension)
+        };
+        let task = r.core().queue_body(Steps(body), None);
+        let task = task.unwrap_or_else(|_| panic!("refused"));
+        let task = Completion::queued(task, Arc::downgrade(r.core()) as _);
+        receive.recv().unwrap().resume();
+        assert!(matches!(task.wait(), Err(TaskError::Panicked(p)) if p.message() == "second step"));
+        assert_eq!(r.with(|n| *n), Ok(0));
+    }
+}

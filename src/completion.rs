@@ -99,13 +99,9 @@ impl<R> Completion<R> {
     /// ```
     #[inline]
     pub fn wait(mut self) -> Result<R, TaskError> {
-        if let State::Queued(task, core) = &*self.state {
-            // On an error the completion is dropped, as by its caller.
-            block(task, core, None)?;
-        }
         match self.take() {
             State::Ready(outcome) => outcome,
-            State::Queued(task, _) => task.take(),
+            State::Queued(task, core) => wait_queued(task, &core, self.cancel_on_drop),
             State::Taken => taken(),
         }
     }
@@ -206,6 +202,23 @@ impl<R> Completion<R> {
         self.cancel_on_drop = true;
         self
     }
+}
+
+/// Waits for the task, and cancels it where that would never end, if it is to
+/// be cancelled with its completion.
+#[cold]
+fn wait_queued<R>(
+    task: Handle<R>,
+    core: &Weak<Core<dyn Value>>,
+    cancel: bool,
+) -> Result<R, TaskError> {
+    if let Err(error) = block(&task, core, None) {
+        if let Some(core) = core.upgrade().filter(|_| cancel) {
+            core.cancel(&task);
+        }
+        return Err(error);
+    }
+    task.take()
 }
 
 /// Waits for the task; `false` if the deadline came first.

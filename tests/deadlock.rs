@@ -3,13 +3,13 @@
 
 mod common;
 
-use captor::{Completion, Dispatch, Resource, Scheduler, TaskError};
+use captor::{Completion, Dispatch, Job, Resource, Scheduler, TaskError};
 use common::{
     Drops, Gate, Sleepers, hold, join, outcome, panic_message, wait_until, within_deadline,
 };
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -251,6 +251,55 @@ fn by_waiting_for_the_end_of_a_resource_whose_task_waits_for_ours() {
         let first = join(first).unwrap().unwrap();
         let second = join(second).unwrap().unwrap();
         assert!(!first || second == Err(DEADLOCK));
+    });
+}
+
+#[test]
+fn through_a_task_run_for_others_by_a_waiter_whose_own_was_cancelled() {
+    // B's task waits for A and runs A's queue meanwhile; the task it runs waits
+    // for C. Then its own is cancelled: what B waited for has come, but its
+    // thread is not free. So C's task must not wait for B.
+    within_deadline(|| {
+        let (send, jobs) = mpsc::channel::<Job>();
+        let scheduler = Scheduler::builder()
+            .capture_limit(1)
+            .executor(move |job| drop(send.send(job)))
+            .build()
+            .unwrap();
+        let [a, b, c] = on(&scheduler, Dispatch::Inline);
+        let (inside, go) = (Gate::new(), Gate::new());
+        let in_c = {
+            let (b, c, inside, go) = (b.clone(), c.clone(), inside.clone(), go.clone());
+            thread::spawn(move || {
+                c.with(move |_| {
+                    inside.open();
+                    go.wait();
+                    b.with(|n| *n)
+                })
+            })
+        };
+        inside.wait();
+        let held = hold(&a);
+        let c2 = c.clone();
+        let run_for_others = a.submit(move |_| c2.with(|n| *n));
+        let asleep = Sleepers::new();
+        let in_b = {
+            let (a, b, asleep) = (a.clone(), b.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                b.with(|_| a.with(|n| *n))
+            })
+        };
+        asleep.wait(&a, 3);
+        held.release();
+        // The thread in B's task now runs A's first, and sleeps there.
+        asleep.wait(&c, 2);
+        assert_eq!(a.cancel_pending(), 1);
+        go.open();
+        assert_eq!(join(in_c).unwrap(), Ok(Err(DEADLOCK)));
+        assert_eq!(outcome(run_for_others), Ok(Ok(2)));
+        assert_eq!(join(in_b).unwrap(), Ok(Err(TaskError::Cancelled)));
+        drop(jobs);
     });
 }
 

@@ -103,7 +103,7 @@ fn crowd(g: &Arc<impl Guarded>, threads: usize, time: Duration, detached: bool) 
     let before = g.touch();
     let (start, stop) = (Barrier::new(threads + 1), AtomicBool::new(false));
     let mut calls = 0;
-    let lap = std::thread::scope(|s| {
+    std::thread::scope(|s| {
         let each: Vec<_> = (0..threads)
             .map(|_| {
                 s.spawn(|| {
@@ -138,8 +138,7 @@ fn crowd(g: &Arc<impl Guarded>, threads: usize, time: Duration, detached: bool) 
             assert_eq!(ran, calls, "every call ran exactly once");
             (calls, worst)
         })
-    });
-    lap
+    })
 }
 
 fn contestant<G: Guarded>(

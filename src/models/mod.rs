@@ -29,6 +29,9 @@
 //! made. So jobs travel through a [`Mailbox`] that the checker sees as a
 //! relaxed counter only, and threads that wait for work spin on it.
 
+// Each checker uses its own part of what is here.
+#![allow(dead_code)]
+
 #[cfg(captor_loom)]
 mod cancel;
 #[cfg(captor_loom)]

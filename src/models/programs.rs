@@ -74,8 +74,8 @@ fn every_way_to_submit_at_once() {
         let r = s.resource(0);
         let shared = r.clone();
         spawn_all(4, move |i| match i {
-            0 => drop(shared.submit(|n| *n += 1).wait().unwrap()),
-            1 => drop(shared.with(|n| *n += 1).unwrap()),
+            0 => shared.submit(|n| *n += 1).wait().unwrap(),
+            1 => shared.with(|n| *n += 1).unwrap(),
             2 => shared.execute(|n| *n += 1).unwrap(),
             _ => shuttle::future::block_on(shared.submit(|n| *n += 1)).unwrap(),
         });

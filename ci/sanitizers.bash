@@ -6,7 +6,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 # Stack traces need lines and no more; the less there is to write, the sooner.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 # Instrumented code runs at a tenth of the speed.
-export CAPTOR_TEST_SCALE=${CAPTOR_TEST_SCALE:-0.1}
 export PROPTEST_CASES=${PROPTEST_CASES:-16}
 
 # canary MESSAGE CODE: a program that does CODE is reported with MESSAGE. A

@@ -438,3 +438,32 @@ fn one_completion_cancelled_from_two_threads() {
         held.release();
     }
 }
+
+/// What the holder has taken and not started is pending as well: it is
+/// cancelled at once, while the task before it blocks.
+#[test]
+fn cancel_pending_reaches_what_the_holder_has_taken() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let (running, gate) = (common::Gate::new(), common::Gate::new());
+    let (started, exit) = (running.clone(), gate.clone());
+    let blocks = r.submit(move |_| {
+        started.open();
+        exit.wait();
+    });
+    let taken = [r.submit(|n| *n += 1), r.submit(|n| *n += 1)];
+    held.gate().open();
+    // The holder took all three in one step.
+    running.wait();
+    let pushed = r.submit(|n| *n += 1);
+    assert_eq!(r.cancel_pending(), 3);
+    for task in taken {
+        assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    }
+    assert_eq!(outcome(pushed), Err(TaskError::Cancelled));
+    assert!(!blocks.is_finished());
+    gate.open();
+    held.release();
+    assert_eq!(outcome(blocks), Ok(()));
+    assert_eq!(r.with(|n| *n), Ok(0));
+}

@@ -117,6 +117,10 @@ fn a_queued_submit_is_one_allocation_waiting_included() {
     };
     let mut completions = Vec::with_capacity(2 * QUEUED as usize);
     let held = hold(&r);
+    // A thread makes its waker at the first wait that parks, once for all.
+    let warm = r.submit(|_| [0; 16]);
+    let warm = warm.wait_timeout(std::time::Duration::from_millis(1));
+    drop(warm.unwrap_err());
     queue(&mut completions);
     let info = measure(|| queue(&mut completions));
     assert_allocations(info, QUEUED);

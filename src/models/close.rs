@@ -60,6 +60,20 @@ fn the_end_comes_after_all_that_was_accepted() {
     });
 }
 
+/// It comes from a close of what is idle, or from the last task, before the
+/// other looks, or while it does, or after.
+#[test]
+fn the_end_reaches_who_waits_for_it() {
+    model(3, || {
+        let w = World::new(10, FOREVER, named());
+        let waiter = w.spawn(|w| assert!(w.r.wait_closed(FOREVER)));
+        w.queue(1);
+        w.r.close();
+        waiter.join();
+        assert_eq!(w.finish(), [1]);
+    });
+}
+
 #[test]
 fn closing_does_not_lose_what_is_handed_off() {
     model(2, || {

@@ -7,7 +7,7 @@ use crate::raw::inner::{Core, Dispatch, Host, Job, Limits};
 use crate::raw::panics;
 use crate::resource::Resource;
 use crate::stats::SchedulerStats;
-use crate::sync::{Arc, Counter, OnceLock};
+use crate::sync::{Arc, Counter, OnceLock, pause};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -193,7 +193,7 @@ impl Scheduler {
                     if deadline.is_some_and(|d| Instant::now() >= d) {
                         return false;
                     }
-                    std::thread::sleep(Duration::from_millis(1));
+                    pause(Duration::from_millis(1));
                 }
                 true
             }

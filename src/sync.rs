@@ -104,6 +104,17 @@ pub(crate) fn yield_now() {
     thread::yield_now();
 }
 
+/// Sleeps. The model checkers have no clock: there it only lets others run.
+pub(crate) fn pause(time: core::time::Duration) {
+    #[cfg(not(any(captor_loom, captor_shuttle)))]
+    thread::sleep(time);
+    #[cfg(any(captor_loom, captor_shuttle))]
+    {
+        let _ = time;
+        yield_now();
+    }
+}
+
 /// A statistics counter, relaxed throughout: it orders nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(std::sync::atomic::AtomicU64);

@@ -1,13 +1,13 @@
 //! Awaiting the end of a closed resource.
 
 use crate::raw::deadlock::{Event, Wait};
+use crate::raw::extra::Key;
 use crate::raw::inner::{Core, Value};
 use crate::raw::wait::{park_until, thread_waker};
 use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub struct Closed {
     core: Arc<Core<dyn Value>>,
     /// Under which its waker is registered, if it is.
-    key: Option<usize>,
+    key: Option<Key>,
 }
 
 impl Closed {
@@ -41,16 +41,13 @@ impl Future for Closed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        static NEXT_KEY: AtomicUsize = AtomicUsize::new(0);
-        if self.core.has_ended() {
+        let this = &mut *self;
+        if this.core.has_ended() {
             return Poll::Ready(());
         }
-        let key = *self
-            .key
-            .get_or_insert_with(|| NEXT_KEY.fetch_add(1, Ordering::Relaxed));
-        self.core.extra().ended.listen(key, cx.waker());
+        this.core.extra().ended.listen(&mut this.key, cx.waker());
         // The end may have come before we were on the list.
-        if self.core.has_ended() {
+        if this.core.has_ended() {
             return Poll::Ready(());
         }
         Poll::Pending

@@ -58,18 +58,32 @@ pub(crate) struct Extra {
 
 /// Wakers of those who await an event that happens once.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners(Mutex<Vec<(usize, Waker)>>);
+pub(crate) struct Listeners(Mutex<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    wakers: Vec<(Key, Waker)>,
+    last: Key,
+}
+
+/// What a listener's waker is kept under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Key(u64);
 
 impl Listeners {
-    /// Sets the waker that is kept under `key`.
-    pub(crate) fn listen(&self, key: usize, waker: &Waker) {
+    /// Sets the waker that is kept under `key`, which a new listener is given.
+    pub(crate) fn listen(&self, key: &mut Option<Key>, waker: &Waker) {
         let waker = waker.clone();
         let old = {
-            let mut list = lock(&self.0);
-            match list.iter_mut().find(|(k, _)| *k == key) {
+            let List { wakers, last } = &mut *lock(&self.0);
+            let key = *key.get_or_insert_with(|| {
+                last.0 += 1;
+                *last
+            });
+            match wakers.iter_mut().find(|(k, _)| *k == key) {
                 Some((_, old)) => Some(core::mem::replace(old, waker)),
                 None => {
-                    list.push((key, waker));
+                    wakers.push((key, waker));
                     None
                 }
             }
@@ -78,18 +92,18 @@ impl Listeners {
         panics::contain("drop of a waker", || drop(old));
     }
 
-    pub(crate) fn forget(&self, key: usize) {
+    pub(crate) fn forget(&self, key: Key) {
         let old = {
-            let mut list = lock(&self.0);
-            let at = list.iter().position(|(k, _)| *k == key);
-            at.map(|at| list.swap_remove(at))
+            let wakers = &mut lock(&self.0).wakers;
+            let at = wakers.iter().position(|(k, _)| *k == key);
+            at.map(|at| wakers.swap_remove(at))
         };
         panics::contain("drop of a waker", || drop(old));
     }
 
     pub(crate) fn notify(&self) {
-        let list = core::mem::take(&mut *lock(&self.0));
-        for (_, waker) in list {
+        let wakers = core::mem::take(&mut lock(&self.0).wakers);
+        for (_, waker) in wakers {
             panics::wake(waker);
         }
     }

@@ -27,7 +27,9 @@ use std::time::{Duration, Instant};
 /// [`cancel`](Self::cancel) takes a task that has not started back out, and
 /// [`cancel_on_drop`](Self::cancel_on_drop) does so when the `Completion` is
 /// dropped, as is wanted where a caller may give up (a `select!`, a timeout).
-/// A task that has started runs to its end.
+/// A task that has started runs to its end; on an idle resource that is before
+/// `submit` returns, so that a timeout around it comes too late. With
+/// [`Dispatch::Pool`](crate::Dispatch::Pool) it does not.
 ///
 /// # Example
 ///
@@ -88,7 +90,11 @@ impl<R> Completion<R> {
     /// # Errors
     /// Why there is no result; [`TaskError::WouldDeadlock`] at once if the
     /// caller is inside a task of the same resource, or of one that waits for
-    /// it. The task then stays queued.
+    /// it. The task then runs later and its result is dropped, or, with
+    /// [`cancel_on_drop`](Self::cancel_on_drop), does not run.
+    ///
+    /// # In async code
+    /// It blocks the thread: `.await` the completion instead.
     ///
     /// # Panics
     /// If the outcome was taken by polling before.

@@ -1,18 +1,24 @@
-//! One error type per operation.
-//!
-//! | operation | error |
-//! |---|---|
-//! | a task's outcome, from [`Completion`](crate::Completion) and [`with`](crate::Resource::with) | [`TaskError`] |
-//! | [`execute`](crate::Resource::execute) | [`SubmitError`] |
-//! | [`try_submit`](crate::Resource::try_submit) | [`TrySubmitError`], which hands the closure back |
-//! | [`clear_poison`](crate::Resource::clear_poison) | [`HealError`] |
-//! | the builders | [`BuildError`] |
+//! One error type per operation; [`TaskError`]'s page has the table.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Mutex;
 
 /// Why a task has no result.
+///
+/// There is one error type per operation; `?` turns the narrower ones into
+/// this one.
+///
+/// | operation | error | into |
+/// |---|---|---|
+/// | a task's outcome: [`Completion`](crate::Completion), [`with`](crate::Resource::with) | [`TaskError`] | |
+/// | [`execute`](crate::Resource::execute) | [`SubmitError`] | [`TaskError`] |
+/// | [`try_submit`](crate::Resource::try_submit) | [`TrySubmitError`], which hands the closure back | [`SubmitError`], [`TaskError`] |
+/// | [`clear_poison`](crate::Resource::clear_poison) | [`HealError`] | |
+/// | the builders | [`BuildError`] | |
+///
+/// An error does not say which resource it came from: its message is to be
+/// read with what you add to it.
 ///
 /// ```
 /// use captor::{Resource, TaskError};
@@ -30,10 +36,11 @@ pub enum TaskError {
     /// The resource was closed when it was submitted.
     #[error("the resource is closed")]
     Closed,
-    /// The resource had no room for it.
+    /// The resource had no room for it. Not produced yet: resources are not
+    /// bounded.
     #[error("the resource is full")]
     Full,
-    /// Its deadline passed before it started.
+    /// Not produced yet: tasks have no deadlines. Its deadline passed before it started.
     #[error("the task's deadline passed before it started")]
     Expired,
     /// It panicked; the payload is inside.
@@ -45,7 +52,7 @@ pub enum TaskError {
     Poisoned,
     /// Waiting would never have ended: the caller is inside a task of that
     /// resource, or of one that waits for it.
-    #[error("waiting here would deadlock: the resource is held by a task that waits for this one")]
+    #[error("waiting here would deadlock: it is inside a task that has to end first")]
     WouldDeadlock,
 }
 
@@ -133,6 +140,13 @@ impl Panic {
     }
 }
 
+/// The message.
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
 impl fmt::Debug for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Panic").field(&self.message()).finish()
@@ -163,7 +177,7 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// The resource had no room.
+    /// The resource had no room. Not produced yet: resources are not bounded.
     #[error("the resource is full")]
     Full,
     /// The resource is closed.
@@ -187,6 +201,10 @@ impl From<SubmitError> for TaskError {
 /// Why [`try_submit`](crate::Resource::try_submit) refused a task, with the
 /// closure to try again elsewhere.
 ///
+/// With the closure inside it is `Sync`, or `'static`, only where the closure
+/// is. To pass it on as a `Box<dyn Error + Send + Sync>`, turn it into a
+/// [`SubmitError`] first.
+///
 /// ```
 /// use captor::{Resource, TrySubmitError};
 ///
@@ -201,7 +219,7 @@ impl From<SubmitError> for TaskError {
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySubmitError<F> {
-    /// The resource had no room.
+    /// The resource had no room. Not produced yet: resources are not bounded.
     #[error("the resource is full")]
     Full(F),
     /// The resource is closed.
@@ -250,6 +268,12 @@ impl<F> From<TrySubmitError<F>> for SubmitError {
     }
 }
 
+impl<F> From<TrySubmitError<F>> for TaskError {
+    fn from(error: TrySubmitError<F>) -> Self {
+        SubmitError::from(error).into()
+    }
+}
+
 /// Why [`clear_poison`](crate::Resource::clear_poison) did not heal a resource.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -264,6 +288,14 @@ pub enum HealError {
     /// The healing closure panicked; the resource stays poisoned.
     #[error("healing panicked: {}", .0.message())]
     Panicked(Panic),
+}
+
+/// Equal if they are the same variant; two panics are never equal.
+impl PartialEq for HealError {
+    fn eq(&self, other: &Self) -> bool {
+        use std::mem::discriminant;
+        !matches!(self, HealError::Panicked(_)) && discriminant(self) == discriminant(other)
+    }
 }
 
 /// What is wrong with a setting.

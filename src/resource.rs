@@ -83,12 +83,18 @@ impl<T: Send + 'static> Resource<T> {
     /// Never waits for another thread. On an idle resource `f` runs **on this
     /// thread, before `submit` returns, under whatever locks the caller
     /// holds** (unless [`Dispatch::Pool`](crate::Dispatch::Pool) is set), and
-    /// nothing is allocated; else it is queued with one allocation.
+    /// nothing is allocated; else it is queued with one allocation. Having run
+    /// `f`, this thread may go on with what others queued meanwhile, up to the
+    /// [capture limit](crate::ResourceBuilder::capture_limit); in async code
+    /// read "In async code" on [the front page](crate).
     ///
     /// # Errors
     /// Through the completion: [`TaskError::Closed`] or
     /// [`TaskError::Poisoned`] if the resource refused, in which case `f` is
     /// dropped here, and [`TaskError::Panicked`] if `f` panicked.
+    ///
+    /// # Panics
+    /// Never; a panic of `f` is its outcome.
     ///
     /// # Cancellation
     /// See [`Completion`].
@@ -115,6 +121,12 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// # Errors
     /// [`TrySubmitError`], with the closure, if the resource is closed or poisoned.
+    ///
+    /// # Panics
+    /// Never; a panic of `f` is its outcome.
+    ///
+    /// # Cancellation
+    /// See [`Completion`].
     ///
     /// ```
     /// use captor::{Resource, TrySubmitError};
@@ -143,10 +155,23 @@ impl<T: Send + 'static> Resource<T> {
     /// [statistics](Self::stats). Never waits for another thread.
     ///
     /// Once very many tasks are queued (16,384), each call yields a few times
-    /// to let the resource catch up.
+    /// to let the resource catch up. That is no bound: where tasks are slow or
+    /// block, producers have to watch
+    /// [`outstanding`](crate::ResourceStats::outstanding) themselves.
+    ///
+    /// What is still queued when the process exits is lost: before `main`
+    /// returns, wait for a later task,
+    /// [close and wait](Self::wait_closed), or
+    /// [shut the scheduler down](Scheduler::shutdown).
     ///
     /// # Errors
     /// [`SubmitError`] if the resource is closed or poisoned; `f` is dropped.
+    ///
+    /// # Panics
+    /// Never; a panic of `f`, or of its result's drop, is reported as above.
+    ///
+    /// # Cancellation
+    /// Only by [`cancel_pending`](Self::cancel_pending), before it has started.
     ///
     /// ```
     /// let hits = captor::Resource::new(0);
@@ -173,6 +198,16 @@ impl<T: Send + 'static> Resource<T> {
     /// [`TaskError::WouldDeadlock`], before anything is queued, inside a task
     /// of the same resource or of one that waits for it; otherwise as for
     /// [`submit`](Self::submit).
+    ///
+    /// # Panics
+    /// Never; a panic of `f` is an error.
+    ///
+    /// # Cancellation
+    /// By [`cancel_pending`](Self::cancel_pending), before it has started.
+    ///
+    /// # In async code
+    /// It blocks the thread, as locking a mutex does: use
+    /// [`submit`](Self::submit) and `.await`.
     ///
     /// ```
     /// let r = captor::Resource::new(vec![3, 1, 2]);
@@ -401,10 +436,13 @@ impl<T: Send + 'static> Resource<T> {
     /// value, to repair it, and then lets tasks in again. (A closed resource
     /// stays closed.)
     ///
+    /// Runs `f` on this thread. It waits, yielding, for the task that is just
+    /// ending, and for nothing else: it does not park.
+    ///
     /// # Errors
     /// [`HealError::NotPoisoned`], [`HealError::Busy`] from inside a task of
-    /// the resource, and [`HealError::Panicked`] if `f` panicked; it stays
-    /// poisoned then.
+    /// the resource or while another caller is still healing it, and
+    /// [`HealError::Panicked`] if `f` panicked; it stays poisoned then.
     ///
     /// ```
     /// use captor::{PanicPolicy, Resource, TaskError};
@@ -488,9 +526,23 @@ impl<T: Send + 'static> Resource<T> {
     }
 }
 
+impl<T> Resource<T> {
+    /// Are both handles to one resource?
+    ///
+    /// ```
+    /// let (a, b) = (captor::Resource::new(1), captor::Resource::new(1));
+    /// assert!(a.same_resource(&a.clone()) && !a.same_resource(&b));
+    /// ```
+    #[must_use]
+    pub fn same_resource(&self, other: &Resource<T>) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+}
+
 impl Resource<()> {
     /// Settings for a resource; the value comes last, in
-    /// [`build`](ResourceBuilder::build).
+    /// [`build`](ResourceBuilder::build), and its type with it: call this as
+    /// `Resource::builder()`, without one.
     ///
     /// ```
     /// use captor::Resource;
@@ -562,7 +614,9 @@ impl<T> fmt::Debug for Resource<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resource")
             .field("name", &self.core.name())
-            .field("state", &self.core.strand().state())
+            .field("closed", &self.core.is_closed())
+            .field("poisoned", &self.core.refusal().poisoned)
+            .field("outstanding", &self.core.stats().outstanding)
             .finish_non_exhaustive()
     }
 }

@@ -80,6 +80,9 @@ impl Scheduler {
     /// is not such a number is reported as an error through `tracing` and
     /// otherwise ignored.
     ///
+    /// Its workers end with the process, whatever is queued: to have all of it
+    /// run before `main` returns, [`shutdown`](Self::shutdown).
+    ///
     /// ```
     /// assert!(captor::Scheduler::global().stats().workers >= 1);
     /// ```

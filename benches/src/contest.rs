@@ -1,131 +1,97 @@
-//! Rounds of contestants in turn, and what they came to.
+//! Rounds of contestants in turn: ratios are taken within a round, so that
+//! what slows the whole machine for a while slows both sides of them.
 
-use cpu_time::ProcessTime;
-use std::time::{Duration, Instant};
+use crate::measure::{Lap, allocations};
+use std::time::Duration;
 
-/// What one contestant did in one round.
-pub struct Lap {
-    /// Operations, as counted by the work itself.
-    pub ops: u64,
-    pub wall: Duration,
-    pub cpu: Duration,
-    /// The longest that one operation took, where that was measured.
-    pub longest: Duration,
+/// Runs one lap that goes on for the given time, or one piece of work of a
+/// fixed size.
+pub type Run = Box<dyn Fn(Duration) -> Lap>;
+
+pub struct Contestant {
+    pub name: &'static str,
+    pub run: Run,
+    /// It keeps the cores busy by itself, so a lap in which they were not says
+    /// that something else ran.
+    pub busy: bool,
 }
-
-impl Lap {
-    /// Measures `work`, which returns how many operations it did, and the longest.
-    pub fn measure(work: impl FnOnce() -> (u64, Duration)) -> Lap {
-        let (wall, cpu) = (Instant::now(), ProcessTime::now());
-        let (ops, longest) = work();
-        Lap {
-            ops,
-            wall: wall.elapsed(),
-            cpu: cpu.elapsed(),
-            longest,
-        }
-    }
-
-    fn rate(&self) -> f64 {
-        self.ops as f64 / self.wall.as_secs_f64()
-    }
-}
-
-pub type Contestant = (&'static str, Box<dyn Fn(Duration) -> Lap>);
 
 pub struct Contest {
+    /// `group/parameter`.
     pub name: String,
-    /// The first is captor's; ratios are to the others. `captor` contestants
-    /// beyond the first are listed as well.
-    pub contestants: Vec<Contestant>,
+    /// The question that it answers for a user.
+    pub question: &'static str,
+    /// Whose ratio is asked for; each of them is compared with each rival.
+    pub ours: Vec<Contestant>,
+    pub rivals: Vec<Contestant>,
+    pub bars: Vec<Bar>,
+    /// How many cores the threads could keep busy.
+    pub width: usize,
 }
+
+/// What a row is to reach: `ours` at least `ratio` of `rival`, by throughput.
+#[derive(Clone, Copy)]
+pub struct Bar {
+    pub ours: &'static str,
+    pub rival: &'static str,
+    pub ratio: f64,
+}
+
+pub struct Plan {
+    pub rounds: usize,
+    pub time: Duration,
+    pub cores: usize,
+}
+
+/// One contestant's laps, in the order of the rounds.
+pub struct Laps<'a> {
+    pub contestant: &'a Contestant,
+    pub laps: Vec<Lap>,
+    /// Laps that were run again, because the cores were not all to be had.
+    pub repeated: usize,
+    pub allocations: f64,
+}
+
+/// How much of the cores has to be at work for a contended lap to count.
+const SIDE_BY_SIDE: f64 = 0.85;
+const REPEATS: usize = 3;
 
 impl Contest {
-    pub fn run(&self, rounds: usize, time: Duration) -> Report<'_> {
-        let warm_up = time / 10;
-        for (_, lap) in &self.contestants {
-            lap(warm_up);
-        }
-        let mut laps: Vec<Vec<Lap>> = self.contestants.iter().map(|_| Vec::new()).collect();
-        for _ in 0..rounds {
-            for ((_, lap), laps) in self.contestants.iter().zip(&mut laps) {
-                laps.push(lap(time));
+    pub fn everyone(&self) -> impl Iterator<Item = &Contestant> {
+        self.ours.iter().chain(&self.rivals)
+    }
+
+    pub fn run(&self, plan: &Plan) -> Vec<Laps<'_>> {
+        let mut all: Vec<_> = self
+            .everyone()
+            .map(|contestant| Laps {
+                contestant,
+                laps: Vec::new(),
+                repeated: 0,
+                // Warms up as well.
+                allocations: allocations(|| (contestant.run)(plan.time / 5)),
+            })
+            .collect();
+        for _ in 0..plan.rounds {
+            for laps in &mut all {
+                self.lap(plan, laps);
             }
         }
-        Report {
-            contest: self,
-            laps,
-        }
-    }
-}
-
-pub struct Report<'a> {
-    contest: &'a Contest,
-    laps: Vec<Vec<Lap>>,
-}
-
-impl Report<'_> {
-    pub fn header() {
-        println!(
-            "{:<14} {:<16} {:>9} {:>17} {:>8} {:>9} {:>24}",
-            "row",
-            "contestant",
-            "Mop/s",
-            "(min - max)",
-            "cpu/wall",
-            "longest",
-            "captor is, of this (min - max)"
-        );
+        all
     }
 
-    pub fn print(&self) {
-        for (i, (name, _)) in self.contest.contestants.iter().enumerate() {
-            let laps = &self.laps[i];
-            let rates = Spread::of(laps.iter().map(Lap::rate));
-            let cores = Spread::of(
-                laps.iter()
-                    .map(|l| l.cpu.as_secs_f64() / l.wall.as_secs_f64()),
-            );
-            let longest = laps.iter().map(|l| l.longest).max().unwrap_or_default();
-            let ratio = Spread::of(
-                self.laps[0]
-                    .iter()
-                    .zip(laps)
-                    .map(|(a, b)| a.rate() / b.rate()),
-            );
-            let m = 1e-6;
-            println!(
-                "{:<14} {:<16} {:>9.2} {:>7.2} - {:<7.2} {:>8.2} {:>9} {:>10.2} ({:.2} - {:.2})",
-                self.contest.name,
-                name,
-                rates.median * m,
-                rates.min * m,
-                rates.max * m,
-                cores.median,
-                format!("{longest:.1?}"),
-                ratio.median,
-                ratio.min,
-                ratio.max,
-            );
+    fn lap(&self, plan: &Plan, laps: &mut Laps<'_>) {
+        let wanted = SIDE_BY_SIDE * self.width.min(plan.cores) as f64;
+        let mut best = (laps.contestant.run)(plan.time);
+        let mut repeats = 0;
+        while laps.contestant.busy && best.cores() < wanted && repeats < REPEATS {
+            let again = (laps.contestant.run)(plan.time);
+            if again.cores() > best.cores() {
+                best = again;
+            }
+            repeats += 1;
         }
-        println!();
-    }
-}
-
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Spread {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        Spread {
-            min: values[0],
-            median: values[values.len() / 2],
-            max: values[values.len() - 1],
-        }
+        laps.repeated += usize::from(repeats > 0);
+        laps.laps.push(best);
     }
 }

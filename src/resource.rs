@@ -323,7 +323,7 @@ impl<T: Send + 'static> Resource<T> {
     /// A task that nobody waits for failed.
     #[cold]
     fn report(&self, error: TaskError, name: TaskName) {
-        let _origin = self.core.origin(name).entered();
+        let _origin = self.core.origin(name);
         panics::drop_outcome::<()>(Err(error));
     }
 

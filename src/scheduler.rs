@@ -2,12 +2,14 @@
 
 use crate::error::BuildError;
 use crate::pool::{MAX_WORKERS, Observer, Pool, spawn_thread};
+use crate::raw::context;
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Job, Limits};
 use crate::raw::panics;
 use crate::resource::Resource;
 use crate::stats::SchedulerStats;
 use crate::sync::{Arc, Counter, OnceLock, pause};
+use std::ffi::OsStr;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -89,27 +91,27 @@ impl Scheduler {
     #[must_use]
     pub fn global() -> &'static Scheduler {
         static GLOBAL: OnceLock<Scheduler> = OnceLock::new();
-        GLOBAL.get_or_init(|| {
-            let workers = match std::env::var(WORKERS_VAR) {
-                Ok(text) => parse_workers(&text).unwrap_or_else(|| {
-                    let default = default_workers();
-                    tracing::error!(
-                        target: "captor",
-                        value = text,
-                        default,
-                        "{WORKERS_VAR} must be a number between 1 and {MAX_WORKERS}; using the default"
-                    );
-                    default
-                }),
-                Err(std::env::VarError::NotPresent) => default_workers(),
-                Err(error) => {
-                    tracing::error!(target: "captor", %error, "{WORKERS_VAR} ignored");
-                    default_workers()
-                }
-            };
-            let settings = SchedulerBuilder::new();
-            Scheduler::with_pool(settings.limits, workers, DEFAULT_NAME.to_owned())
-        })
+        let mut nonsense = None;
+        let global = GLOBAL.get_or_init(|| {
+            let value = std::env::var_os(WORKERS_VAR);
+            let given = value.as_deref().map(parse_workers);
+            nonsense = value.filter(|_| given == Some(None));
+            let workers = given.flatten().unwrap_or_else(default_workers);
+            let limits = SchedulerBuilder::new().limits;
+            Scheduler::with_pool(limits, workers, DEFAULT_NAME.to_owned())
+        });
+        // Not in there: who logs it may use a resource.
+        if let Some(value) = nonsense {
+            panics::tell(|| {
+                tracing::error!(
+                    target: "captor",
+                    ?value,
+                    default = default_workers(),
+                    "{WORKERS_VAR} must be a number between 1 and {MAX_WORKERS}; using the default"
+                );
+            });
+        }
+        global
     }
 
     /// Settings for a scheduler of your own.
@@ -171,12 +173,14 @@ impl Scheduler {
     /// for them, `timeout` at most; `true` if they ended by then.
     ///
     /// Resources of this scheduler stay usable. What they would hand off to
-    /// workers from then on is run by the thread that would have handed it
-    /// off. Close the resources first if nothing more is to run.
+    /// workers from then on gets a thread of its own, each time. Close the
+    /// resources first if nothing more is to run.
     ///
     /// With an executor there are no workers: this waits until it is through
     /// with the jobs it was given. Called on one of the scheduler's own
-    /// workers, it stops them but does not wait, and returns `false`.
+    /// workers, or in a job that its executor runs, it stops the workers but
+    /// does not wait, and returns `false`. Inside a task that something handed
+    /// off waits for, it waits in vain: give it a `timeout` there.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().workers(1).build()?;
@@ -188,19 +192,28 @@ impl Scheduler {
     pub fn shutdown(&self, timeout: Duration) -> bool {
         // A deadline past the end of time is none.
         let deadline = Instant::now().checked_add(timeout);
-        match &self.pool {
-            Some(pool) => pool.shutdown(deadline),
-            None => {
-                // Executors do not tell when they are through.
-                while self.host.finished.get() < self.host.dispatched.get() {
-                    if deadline.is_some_and(|d| Instant::now() >= d) {
-                        return false;
-                    }
-                    pause(Duration::from_millis(1));
-                }
-                true
-            }
+        if let Some(pool) = &self.pool {
+            pool.close();
         }
+        if context::works_for(self.host.id()) {
+            // It would wait for itself.
+            return false;
+        }
+        context::block(|| match &self.pool {
+            Some(pool) => pool.join(deadline),
+            None => self.join_executor(deadline),
+        })
+    }
+
+    fn join_executor(&self, deadline: Option<Instant>) -> bool {
+        // Executors do not tell when they are through.
+        while self.host.finished.get() < self.host.dispatched.get() {
+            if deadline.is_some_and(|d| Instant::now() >= d) {
+                return false;
+            }
+            pause(Duration::from_millis(1));
+        }
+        true
     }
 }
 
@@ -217,8 +230,8 @@ fn default_workers() -> usize {
     num_cpus::get().clamp(1, MAX_WORKERS)
 }
 
-fn parse_workers(text: &str) -> Option<usize> {
-    let n = text.trim().parse().ok()?;
+fn parse_workers(value: &OsStr) -> Option<usize> {
+    let n = value.to_str()?.trim().parse().ok()?;
     (1..=MAX_WORKERS).contains(&n).then_some(n)
 }
 
@@ -245,15 +258,27 @@ impl Dispatch for ByPool {
 }
 
 /// Hand-offs go to the user's executor.
-struct ByExecutor<E>(E);
+struct ByExecutor<E: Executor>(Option<E>);
+
+impl<E: Executor> Drop for ByExecutor<E> {
+    fn drop(&mut self) {
+        let executor = self.0.take();
+        panics::contain("drop of an executor", || drop(executor));
+    }
+}
 
 impl<E: Executor> Dispatch for ByExecutor<E> {
     fn dispatch(&self, job: Job) {
-        panics::contain("executor", || self.0.execute(job));
+        // It is there until it is dropped.
+        if let Some(executor) = &self.0 {
+            context::dispatch(|| panics::contain("executor", || executor.execute(job)));
+        }
     }
 
     fn rescue(&self, job: Job) {
-        tracing::warn!(target: "captor", ?job, "the executor dropped a hand-off; the built-in pool takes it");
+        panics::tell(|| {
+            tracing::warn!(target: "captor", ?job, "the executor did not run a hand-off; the built-in pool takes it");
+        });
         Scheduler::global().host.dispatch.dispatch(job);
     }
 
@@ -310,7 +335,8 @@ impl SchedulerBuilder {
     /// machine has CPUs for this process.
     ///
     /// A worker whose task blocks in a wait of captor's does not count; others
-    /// (1,024 more at most) stand in for such.
+    /// (1,024 more at most) stand in for such. If all of those are blocked too,
+    /// that is an error in the log, and nothing runs until one of them goes on.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().workers(2).build()?;
@@ -381,7 +407,7 @@ impl SchedulerBuilder {
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn executor(mut self, executor: impl Executor) -> Self {
-        self.executor = Some(Box::new(ByExecutor(executor)));
+        self.executor = Some(Box::new(ByExecutor(Some(executor))));
         self
     }
 
@@ -459,10 +485,52 @@ mod tests {
 
     #[test]
     fn workers_variable_is_a_number_in_range_or_nothing() {
-        assert_eq!(parse_workers(" 3 "), Some(3));
-        assert_eq!(parse_workers("1024"), Some(1024));
+        let parse = |text| parse_workers(OsStr::new(text));
+        assert_eq!(parse(" 3 "), Some(3));
+        assert_eq!(parse("1024"), Some(1024));
         for nonsense in ["abc", "-1", "0", "1000000000", "1025", "", "2.5"] {
-            assert_eq!(parse_workers(nonsense), None, "{nonsense}");
+            assert_eq!(parse(nonsense), None, "{nonsense}");
         }
+    }
+
+    /// A thread cannot be had, as is found out while a shutdown waits for it.
+    #[cfg(not(any(captor_loom, captor_shuttle)))]
+    #[test]
+    fn a_failed_start_is_not_waited_for() {
+        use crate::Dispatch as Where;
+        use std::sync::{Mutex, mpsc};
+        use std::thread;
+
+        let ((entered, starts), (fail, failing)) = (mpsc::channel(), mpsc::channel::<()>());
+        let failing = Mutex::new(failing);
+        let spawn = move |_, main| {
+            entered.send(()).unwrap();
+            let _ = failing.lock().unwrap().recv();
+            drop::<Box<dyn FnOnce() + Send>>(main);
+            Err(std::io::Error::other("no thread"))
+        };
+        let pool = Pool::new(1, "none".into(), Box::new(spawn));
+        let scheduler = Scheduler {
+            pool: Some(pool.observer()),
+            host: Arc::new(Host::new(
+                SchedulerBuilder::new().limits,
+                Box::new(ByPool(pool)),
+            )),
+        };
+        let r = Resource::builder()
+            .scheduler(&scheduler)
+            .dispatch(Where::Pool);
+        let r = r.build(0).unwrap();
+        let submitter = thread::spawn(move || r.submit(|n| *n + 1).wait());
+        starts.recv().unwrap();
+        let ends = thread::spawn(move || scheduler.shutdown(Duration::from_secs(600)));
+        drop(fail);
+        assert_eq!(submitter.join().unwrap(), Ok(1));
+        let end = Instant::now() + Duration::from_secs(60);
+        while !ends.is_finished() {
+            assert!(Instant::now() < end, "it waits for a thread that never was");
+            thread::yield_now();
+        }
+        assert!(ends.join().unwrap());
     }
 }

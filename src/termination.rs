@@ -3,7 +3,7 @@
 use crate::raw::deadlock::{Event, Wait};
 use crate::raw::extra::Key;
 use crate::raw::inner::{Core, Value};
-use crate::raw::wait::{park_until, thread_waker};
+use crate::raw::wait::{Patrol, thread_waker};
 use crate::sync::Arc;
 use std::fmt;
 use std::future::Future;
@@ -91,11 +91,12 @@ pub(crate) fn wait(core: &Arc<Core<dyn Value>>, timeout: Duration) -> bool {
     let mut closed = pin!(Closed::new(Arc::clone(core)));
     let waker = thread_waker();
     let mut cx = Context::from_waker(&waker);
+    let mut patrol = Patrol::new(core, false);
     loop {
         if closed.as_mut().poll(&mut cx).is_ready() {
             return true;
         }
-        if !park_until(deadline) {
+        if !patrol.park(deadline) {
             return closed.core.has_ended();
         }
     }

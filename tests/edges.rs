@@ -137,3 +137,72 @@ fn a_wait_that_was_cancelled_under_a_helper_still_closes_a_circle() {
     assert_eq!(outcomes[0].1, Err(TaskError::WouldDeadlock));
     assert_eq!(outcomes[1].1, Ok(()));
 }
+
+/// Nobody else can come: the pool's only worker waits for this thread, and its
+/// own task stands too far back to be found at a hand-off.
+#[test]
+fn a_waiter_takes_over_by_itself_where_the_pool_is_blocked() {
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let blocked = Resource::builder()
+        .scheduler(&scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(())
+        .unwrap();
+    let gate = Gate::new();
+    let opened = gate.clone();
+    blocked.execute(move |_| opened.wait()).unwrap();
+    let r = scheduler.resource(0);
+    let held = hold(&r);
+    for _ in 0..60 {
+        r.execute(|n| *n += 1).unwrap();
+    }
+    let waiter = thread::spawn({
+        let r = r.clone();
+        move || r.with(|n| *n)
+    });
+    wait_outstanding(&r, 62);
+    held.release();
+    assert_eq!(common::join(waiter).unwrap(), Ok(60));
+    gate.open();
+}
+
+/// A sweep has taken two tasks out. The first one's closure waits, in its
+/// drop, for a resource whose task waits for the second.
+#[test]
+fn a_drop_in_a_sweep_that_waits_for_what_was_swept() {
+    common::within_deadline(|| {
+        struct WaitsInDrop(Resource<i32>, mpsc::Sender<Result<i32, TaskError>>);
+        impl Drop for WaitsInDrop {
+            fn drop(&mut self) {
+                self.1.send(self.0.with(|n| *n)).unwrap();
+            }
+        }
+        let (swept, visited) = (Resource::new(0), Resource::new(1));
+        let held = hold(&swept);
+        let (send, dropped) = mpsc::channel();
+        let first = WaitsInDrop(visited.clone(), send);
+        swept.execute(move |_| drop(first)).unwrap();
+        let second = swept.submit(|n| *n);
+        let (send, started) = mpsc::channel();
+        let waiter = thread::spawn(move || {
+            visited.with(|_| {
+                send.send(()).unwrap();
+                second.wait()
+            })
+        });
+        started.recv().unwrap();
+        // Whichever of the two waits first, the other is told, or has come.
+        assert_eq!(swept.cancel_pending(), 2);
+        let in_drop = dropped.recv().unwrap();
+        let second = common::join(waiter).unwrap().unwrap();
+        assert!(
+            in_drop == Ok(1) || in_drop == Err(TaskError::WouldDeadlock),
+            "{in_drop:?}"
+        );
+        assert!(
+            second == Err(TaskError::Cancelled) || second == Err(TaskError::WouldDeadlock),
+            "{second:?}"
+        );
+        held.release();
+    });
+}

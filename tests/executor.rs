@@ -284,3 +284,142 @@ fn shutdown_waits_for_the_jobs_it_gave_away() {
     assert!(scheduler.shutdown(common::DEADLINE));
     assert_eq!(outcome(task), Ok(0));
 }
+
+/// An executor with a single thread.
+fn of_one_thread() -> Scheduler {
+    let (send, jobs) = mpsc::channel::<Job>();
+    thread::spawn(move || jobs.into_iter().for_each(Job::run));
+    over(move |job: Job| drop(send.send(job)))
+}
+
+fn pooled<T: Send + 'static>(scheduler: &Scheduler, value: T) -> Resource<T> {
+    Resource::builder()
+        .scheduler(scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(value)
+        .unwrap()
+}
+
+#[test]
+fn its_only_thread_waits_for_another_resource_that_never_runs_on_callers() {
+    within_deadline(|| {
+        let scheduler = of_one_thread();
+        let (outer, inner) = (pooled(&scheduler, ()), pooled(&scheduler, 7));
+        let other = inner.clone();
+        let by_with = outer.submit(move |_| other.with(|n| *n));
+        assert_eq!(outcome(by_with), Ok(Ok(7)));
+        let by_wait = outer.submit(move |_| inner.submit(|n| *n).wait());
+        assert_eq!(outcome(by_wait), Ok(Ok(7)));
+    });
+}
+
+#[test]
+fn its_only_thread_waits_for_the_end_of_another_resource() {
+    within_deadline(|| {
+        let scheduler = of_one_thread();
+        let outer = pooled(&scheduler, ());
+        for inner in [pooled(&scheduler, 0), scheduler.resource(0)] {
+            let ended = outer.submit(move |_| {
+                // More than may run here: the rest is handed off.
+                let again = inner.clone();
+                let feed = move |_: &mut i32| (0..3).try_for_each(|_| again.execute(|n| *n += 1));
+                inner.execute(move |n| feed(n).unwrap()).unwrap();
+                inner.execute(|n| *n += 1).unwrap();
+                inner.close();
+                inner.wait_closed(Duration::MAX)
+            });
+            // The close may come before the feeding: then that one panics.
+            assert_eq!(outcome(ended), Ok(true));
+        }
+    });
+}
+
+#[test]
+fn shutdown_in_one_of_its_jobs_does_not_wait() {
+    within_deadline(|| {
+        let scheduler = of_one_thread();
+        let inside = scheduler.clone();
+        let task = pooled(&scheduler, ()).submit(move |_| inside.shutdown(Duration::MAX));
+        assert_eq!(outcome(task), Ok(false));
+        assert!(scheduler.shutdown(common::DEADLINE));
+    });
+}
+
+/// A task lets its thread run another job, of a resource that feeds itself.
+#[test]
+fn a_job_stolen_inside_a_task_comes_back_after_its_quantum() {
+    within_deadline(|| {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let threads = threads.unwrap();
+        let scheduler = over(move |job: Job| threads.spawn(|| job.run()));
+        let (outer, inner) = (pooled(&scheduler, ()), pooled(&scheduler, true));
+        fn feed(r: &Resource<bool>) {
+            let again = r.clone();
+            r.execute(move |go| {
+                if *go {
+                    feed(&again)
+                }
+            })
+            .unwrap();
+        }
+        let task = outer.submit(move |_| {
+            feed(&inner);
+            rayon::yield_now();
+            inner.execute(|go| *go = false)
+        });
+        assert_eq!(outcome(task), Ok(Ok(())));
+    });
+}
+
+/// A thread inside a task of `one` hands off `two`, to an executor that runs
+/// the job at once; in there, a stranger's task visits `one`.
+#[test]
+fn a_job_run_at_once_is_not_run_inside_the_task_that_handed_it_off() {
+    within_deadline(|| {
+        let scheduler = over(Job::run);
+        let (one, two) = (scheduler.resource(1), scheduler.resource(2));
+        let (visited, visits) = mpsc::channel();
+        let (back, there) = (one.clone(), two.clone());
+        one.with(move |_| {
+            let behind = there.clone();
+            there.execute(move |_| {
+                let visit = move |_: &mut i32| visited.send(back.with(|n| *n)).unwrap();
+                let stranger = thread::spawn(move || behind.execute(visit));
+                stranger.join().unwrap().unwrap();
+            })
+        })
+        .unwrap()
+        .unwrap();
+        assert_eq!(visits.recv_timeout(common::DEADLINE), Ok(Ok(1)));
+    });
+}
+
+#[test]
+fn an_executor_that_panics_in_its_drop_hurts_nobody() {
+    struct Unruly;
+    impl Executor for Unruly {
+        fn execute(&self, job: Job) {
+            drop(job); // to a worker of the built-in pool
+        }
+    }
+    impl Drop for Unruly {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("executor dropped"));
+        }
+    }
+    within_deadline(|| {
+        let workers = Scheduler::global().stats().workers;
+        for _ in 0..=workers {
+            let gate = Gate::new();
+            let (last, opened) = (pooled(&over(Unruly), ()), gate.clone());
+            let task = last.submit(move |_| opened.wait());
+            drop(last);
+            gate.open();
+            assert_eq!(outcome(task), Ok(()));
+        }
+        // Dropped here.
+        drop(over(Unruly).resource(1));
+        let r = Resource::builder().dispatch(Dispatch::Pool).build(1);
+        assert_eq!(outcome(r.unwrap().submit(|n| *n)), Ok(1));
+    });
+}

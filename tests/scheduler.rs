@@ -178,13 +178,14 @@ fn resources_stay_usable_after_a_shutdown() {
         outcome(pool.submit(|n| *n += 1)).unwrap();
         assert!(scheduler.shutdown(common::DEADLINE));
         let threads = scheduler.stats().threads;
-        // By the thread that would have handed it off: here, at once.
-        let here = pool.submit(|n| {
+        // By a thread of its own, not by the one that would have handed it off.
+        let there = pool.submit(|n| {
             *n += 1;
             (*n, thread::current().id())
         });
-        assert!(here.is_finished());
-        assert_eq!(here.wait(), Ok((2, thread::current().id())));
+        let (n, id) = outcome(there).unwrap();
+        assert_eq!(n, 2);
+        assert_ne!(id, thread::current().id());
         assert_eq!(pool.with(|n| *n), Ok(2));
         let held = hold(&inline);
         let tasks: Vec<_> = (0..20).map(|_| inline.submit(|n| *n += 1)).collect();
@@ -386,4 +387,89 @@ fn hand_offs_from_many_threads_are_all_picked_up() {
         let stats = scheduler.stats();
         stats.finished == stats.dispatched
     });
+}
+
+/// The worker that waits for another pool's end makes room for a stand-in.
+#[test]
+fn shutdown_on_a_worker_that_the_other_pool_needs() {
+    within_deadline(|| {
+        let [one, two] = [(), ()].map(|()| Scheduler::builder().workers(1).build().unwrap());
+        let (waits, visited, visits) = (pooled(&one, ()), pooled(&one, 0), pooled(&two, ()));
+        let gate = Gate::new();
+        let opened = gate.clone();
+        let visit = visits.submit(move |_| {
+            opened.wait();
+            visited.with(|n| *n += 1)
+        });
+        let task = waits.submit(move |_| {
+            gate.open();
+            two.shutdown(Duration::MAX)
+        });
+        assert_eq!(outcome(task), Ok(true));
+        assert_eq!(outcome(visit), Ok(Ok(())));
+    });
+}
+
+/// What bounds a submitter's share holds without workers too.
+#[test]
+fn a_submitter_is_not_captured_for_longer_after_a_shutdown() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        assert!(scheduler.shutdown(common::DEADLINE));
+        let r = scheduler.resource(Vec::new());
+        let held = hold(&r);
+        let holder = held.thread();
+        for _ in 0..1_000 {
+            let note = |threads: &mut Vec<_>| threads.push(thread::current().id());
+            r.execute(note).unwrap();
+        }
+        held.release();
+        let threads = r.with(|threads| threads.clone()).unwrap();
+        assert_eq!(threads.len(), 1_000);
+        let by_holder = threads.iter().filter(|id| **id == holder).count();
+        assert!(by_holder < 10, "{by_holder}");
+    });
+}
+
+/// See the test of the same scene in `executor.rs`.
+#[test]
+fn after_a_shutdown_a_strangers_task_does_not_run_inside_another() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        assert!(scheduler.shutdown(common::DEADLINE));
+        let (one, two) = (scheduler.resource(1), scheduler.resource(2));
+        let (visited, visits) = std::sync::mpsc::channel();
+        let (back, there) = (one.clone(), two.clone());
+        one.with(move |_| {
+            let behind = there.clone();
+            there.execute(move |_| {
+                let visit = move |_: &mut i32| visited.send(back.with(|n| *n)).unwrap();
+                let stranger = thread::spawn(move || behind.execute(visit));
+                stranger.join().unwrap().unwrap();
+            })
+        })
+        .unwrap()
+        .unwrap();
+        assert_eq!(visits.recv_timeout(common::DEADLINE), Ok(Ok(1)));
+    });
+}
+
+/// Thread-locals of captor's may be gone by then.
+#[test]
+fn shutdown_in_the_drop_of_a_thread_local() {
+    struct AtExit(Scheduler);
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            assert!(self.0.shutdown(common::DEADLINE));
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<AtExit>> = const { std::cell::RefCell::new(None) };
+    }
+    let thread = thread::spawn(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        LAST.set(Some(AtExit(scheduler.clone())));
+        assert!(scheduler.shutdown(common::DEADLINE));
+    });
+    join(thread).unwrap();
 }

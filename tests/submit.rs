@@ -228,7 +228,10 @@ fn debug_shows_names_and_states_without_the_value() {
     let r = Resource::builder().name("topics").build(1).unwrap();
     assert_eq!(r.name(), Some("topics"));
     let text = format!("{r:?}");
-    assert!(text.contains("topics") && text.contains("Idle"), "{text}");
+    assert!(
+        text.contains("topics") && text.contains("closed: false"),
+        "{text}"
+    );
     let weak: WeakResource<i32> = r.downgrade();
     assert!(format!("{weak:?}").contains("WeakResource"));
     assert!(format!("{:?}", r.task().name("refill")).contains("refill"));

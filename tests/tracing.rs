@@ -454,7 +454,7 @@ fn a_job_that_an_executor_drops_is_a_warning() {
         .build(1)
         .unwrap();
     assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
-    let seen = with_message("dropped-job", "dropped a hand-off");
+    let seen = with_message("dropped-job", "did not run a hand-off");
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert_eq!(seen[0].level, Level::WARN);
 }

@@ -10,8 +10,9 @@
 
 pub(crate) mod roster;
 
-use crate::raw::context::{self, Blocking, MAX_DEPTH};
+use crate::raw::context::{self, Blocking};
 use crate::raw::inner::Job;
+use crate::raw::panics;
 use crate::sync::{Arc, Condvar, Mutex, lock, thread, thread_local_const, yield_now};
 use crossbeam_queue::SegQueue;
 use roster::{Rest, Roster};
@@ -38,11 +39,20 @@ pub(crate) struct Observer(Arc<Shared>);
 struct Shared {
     jobs: SegQueue<Job>,
     roster: Roster,
-    /// Threads that have ended, and the news that one has.
-    ended: Mutex<usize>,
+    departures: Mutex<Departures>,
+    /// That one of them ended.
     news: Condvar,
     thread_name: String,
     spawn: Box<Spawn>,
+}
+
+/// What a shutdown waits for.
+#[derive(Default)]
+struct Departures {
+    /// Workers that have ended.
+    workers: usize,
+    /// Threads started for a single job that have not.
+    extras: usize,
 }
 
 /// Starts a thread as the system does.
@@ -65,7 +75,7 @@ impl Pool {
         Pool(Arc::new(Shared {
             jobs: SegQueue::new(),
             roster: Roster::new(workers, workers + STAND_INS),
-            ended: Mutex::new(0),
+            departures: Mutex::default(),
             news: Condvar::new(),
             thread_name,
             spawn,
@@ -77,25 +87,21 @@ impl Pool {
     }
 
     /// Queues a job and sees to it that a worker comes. Where none ever will
-    /// (the pool was shut down, or not one thread can be started), this
-    /// thread does the work.
+    /// (the pool was shut down, or not one thread can be started), the job gets
+    /// a thread of its own; where that cannot be had either, it is dropped, and
+    /// [so](Job) is run here.
     pub(crate) fn push(&self, job: Job) {
         let shared = &self.0;
         shared.roster.announce();
         shared.jobs.push(job);
         shared.rouse();
+        if employer().is_some_and(|e| Arc::ptr_eq(&e, shared)) {
+            // This thread looks again before it ends.
+            return;
+        }
         while shared.roster.is_deserted() {
             let Some(job) = shared.take_job() else { break };
-            if context::depth() < MAX_DEPTH {
-                tracing::warn!(target: "captor", ?job, "no worker: a hand-off runs on the thread that made it");
-                job.run_to_end();
-            } else {
-                // Not deeper into this stack. If the thread cannot be started
-                // the job is dropped, and runs here after all.
-                tracing::warn!(target: "captor", ?job, "no worker: a hand-off runs on a thread of its own");
-                let name = format!("{}-extra", shared.thread_name);
-                let _ = (shared.spawn)(name, Box::new(move || job.run_to_end()));
-            }
+            shared.start_extra(job);
         }
     }
 
@@ -123,23 +129,23 @@ impl Observer {
         self.0.roster.idle()
     }
 
-    /// Lets the workers finish what is queued and end; `true` once they have.
-    pub(crate) fn shutdown(&self, deadline: Option<Instant>) -> bool {
+    /// Lets the workers finish what is queued and end.
+    pub(crate) fn close(&self) {
         self.0.roster.close();
-        if employer().is_some_and(|e| Arc::ptr_eq(&e, &self.0)) {
-            // It would wait for itself.
-            return false;
-        }
-        let mut ended = lock(&self.0.ended);
-        while *ended < self.0.roster.threads() {
-            ended = match deadline {
-                None => wait(&self.0.news, ended),
+    }
+
+    /// Waits until the workers have ended; `false` if the deadline comes first.
+    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
+        let mut gone = lock(&self.0.departures);
+        while gone.workers < self.0.roster.threads() || gone.extras > 0 {
+            gone = match deadline {
+                None => wait(&self.0.news, gone),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return false;
                     }
-                    wait_timeout(&self.0.news, ended, left)
+                    wait_timeout(&self.0.news, gone, left)
                 }
             };
         }
@@ -147,7 +153,7 @@ impl Observer {
     }
 }
 
-type Guard<'a> = crate::sync::MutexGuard<'a, usize>;
+type Guard<'a> = crate::sync::MutexGuard<'a, Departures>;
 
 fn wait<'a>(news: &Condvar, guard: Guard<'a>) -> Guard<'a> {
     news.wait(guard)
@@ -169,17 +175,65 @@ impl Shared {
     }
 
     fn rouse(self: &Arc<Self>) {
+        let mut failed = false;
         self.roster.rouse(|| {
             let shared = Arc::clone(self);
             let name = format!("{}-{}", self.thread_name, self.roster.threads());
             match (self.spawn)(name, Box::new(move || shared.work())) {
                 Ok(()) => true,
                 Err(error) => {
-                    tracing::error!(target: "captor", %error, "could not start a worker thread");
+                    panics::tell(|| {
+                        tracing::error!(target: "captor", %error, "could not start a worker thread");
+                    });
+                    failed = true;
                     false
                 }
             }
         });
+        if failed {
+            // Who waits for the threads to end counted that one.
+            self.depart(|_| ());
+        }
+    }
+
+    /// All threads that there may be are blocked, and jobs wait: that ends only
+    /// if one of them goes on without those jobs.
+    fn report_if_stuck(&self) {
+        if self.roster.has_pending() && self.roster.is_blocked() {
+            let threads = self.roster.threads();
+            panics::tell(|| {
+                tracing::error!(target: "captor", threads, "every worker is blocked in a wait, and there is no other to stand in");
+            });
+        }
+    }
+
+    /// Notes that a thread is gone.
+    fn depart(&self, note: impl FnOnce(&mut Departures)) {
+        note(&mut lock(&self.departures));
+        self.news.notify_all();
+    }
+
+    /// Has a job run where there are no workers.
+    fn start_extra(self: &Arc<Self>, job: Job) {
+        panics::tell(|| {
+            tracing::warn!(target: "captor", ?job, "no worker: a hand-off gets a thread of its own");
+        });
+        /// Counts the thread, as long as it lives or is about to.
+        struct Extra(Arc<Shared>);
+        impl Drop for Extra {
+            fn drop(&mut self) {
+                self.0.depart(|gone| gone.extras -= 1);
+            }
+        }
+        lock(&self.departures).extras += 1;
+        let extra = Extra(Arc::clone(self));
+        let main = move || {
+            let _extra = extra;
+            panics::contain("job", || job.run_to_end());
+        };
+        let name = format!("{}-extra", self.thread_name);
+        // Where it cannot be had, dropping the job has it run here.
+        let _ = (self.spawn)(name, Box::new(main));
     }
 
     /// A worker's life.
@@ -190,6 +244,7 @@ impl Shared {
             (Some(pool), Blocking::Starts) => {
                 pool.roster.stand_down();
                 pool.rouse();
+                pool.report_if_stuck();
             }
             (Some(pool), Blocking::Ends) => pool.roster.stand_up(),
             (None, _) => {}
@@ -201,7 +256,9 @@ impl Shared {
                 self.take_job()
             };
             match job {
-                Some(job) => job.run(),
+                // Nothing in there unwinds that we know of; a worker that died of
+                // it would be missed by everybody.
+                Some(job) => panics::contain("job", || job.run()),
                 // Announced, and about to come.
                 None if self.roster.is_wanted() => yield_now(),
                 None => {
@@ -212,7 +269,6 @@ impl Shared {
             }
         }
         EMPLOYER.with(|e| e.replace(None));
-        *lock(&self.ended) += 1;
-        self.news.notify_all();
+        self.depart(|gone| gone.workers += 1);
     }
 }

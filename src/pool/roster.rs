@@ -100,6 +100,11 @@ impl Roster {
         self.closed.load(SC) != 0
     }
 
+    /// No thread looks for jobs, and no more can be started.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.running.load(SC) == 0 && self.threads() >= self.seats.len()
+    }
+
     /// Nobody will come for what is queued.
     pub(crate) fn is_deserted(&self) -> bool {
         self.is_closed() || self.threads() == 0
@@ -219,10 +224,15 @@ impl Roster {
         }
     }
 
-    /// Has every thread that sleeps look again.
+    /// Has every thread that sleeps look again. One whose bit is not seen here
+    /// sets it later, and looks itself after that.
     fn unpark_all(&self) {
-        for seat in 0..self.seated.load(SC).min(self.seats.len()) {
-            self.unpark(seat);
+        for (i, word) in self.idle.iter().enumerate() {
+            let mut bits = word.load(SC);
+            while bits != 0 {
+                self.unpark(i * BITS + bits.trailing_zeros() as usize);
+                bits &= bits - 1;
+            }
         }
     }
 }

@@ -38,7 +38,8 @@ struct Frame {
 
 thread_local_const! {
     static INNERMOST: Cell<*const Frame> = Cell::new(ptr::null());
-    static WORKING: Cell<bool> = Cell::new(false);
+    static WORK: Cell<*const Work> = Cell::new(ptr::null());
+    static DISPATCHING: Cell<bool> = Cell::new(false);
     static ON_BLOCK: Cell<Option<fn(Blocking)>> = Cell::new(None);
 }
 
@@ -65,12 +66,61 @@ pub(crate) fn block<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Runs `f`, which works through a job; tells it whether this thread is in
-/// the midst of one already.
-pub(crate) fn work(f: impl FnOnce(bool)) {
-    let nested = WORKING.with(|w| w.replace(true));
-    f(nested);
-    WORKING.with(|w| w.set(nested));
+/// A job that this thread is at work on, and those further out on its stack.
+struct Work {
+    host: Id,
+    outer: *const Work,
+}
+
+/// Runs `f`, which works through a job of `host`.
+pub(crate) fn work(host: Id, f: impl FnOnce()) {
+    /// Goes back to what was, also when `f` unwinds.
+    struct Leave(*const Work, bool);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            WORK.with(|w| w.set(self.0));
+            DISPATCHING.with(|d| d.set(self.1));
+        }
+    }
+
+    let work = Work {
+        host,
+        outer: WORK.with(Cell::get),
+    };
+    let _leave = Leave(work.outer, DISPATCHING.with(|d| d.replace(false)));
+    WORK.with(|w| w.set(&raw const work));
+    f();
+}
+
+/// Is this thread at work on a job?
+pub(crate) fn is_working() -> bool {
+    !WORK.with(Cell::get).is_null()
+}
+
+/// Is this thread at work on a job of `host`?
+pub(crate) fn works_for(host: Id) -> bool {
+    let mut at = WORK.with(Cell::get);
+    // SAFETY: null, or a link that `work` keeps on this thread's stack at
+    // least until its caller, further in, returns.
+    while let Some(work) = unsafe { at.as_ref() } {
+        if work.host == host {
+            return true;
+        }
+        at = work.outer;
+    }
+    false
+}
+
+/// Runs `f`, which gives a job to an executor and does not unwind.
+pub(crate) fn dispatch(f: impl FnOnce()) {
+    let outer = DISPATCHING.with(|d| d.replace(true));
+    f();
+    DISPATCHING.with(|d| d.set(outer));
+}
+
+/// Is this thread in the midst of giving a job to an executor?
+pub(crate) fn is_dispatching() -> bool {
+    DISPATCHING.with(Cell::get)
 }
 
 /// How many tasks this thread is inside of.

@@ -122,6 +122,11 @@ impl Strand {
         State::from_raw(self.word.load(Ordering::Acquire))
     }
 
+    /// Is the role on offer?
+    pub(crate) fn is_offered(&self) -> bool {
+        self.state().mode() == Mode::Offered
+    }
+
     /// Makes all that holders did visible, which `Arc` does before it drops
     /// what it holds. loom knows nothing of that `Arc`.
     #[cfg(captor_loom)]

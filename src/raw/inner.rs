@@ -12,6 +12,7 @@ use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
 use crate::raw::panics;
 use crate::raw::queue::Link;
+use crate::raw::spans;
 use crate::raw::state::Mode;
 use crate::raw::task::Queued;
 use crate::stats::ResourceStats;
@@ -55,6 +56,12 @@ pub(crate) struct Host {
     pub(crate) dispatch: Box<dyn Dispatch>,
     pub(crate) dispatched: Counter,
     pub(crate) finished: Counter,
+}
+
+impl Host {
+    pub(crate) fn id(&self) -> Id {
+        core::ptr::from_ref(self).cast()
+    }
 }
 
 impl fmt::Debug for Host {
@@ -179,7 +186,9 @@ impl<T: ?Sized> Core<T> {
         } else {
             SubmitError::Poisoned
         };
-        tracing::debug!(target: "captor", resource = self.name(), reason = %error, "task refused");
+        panics::tell(|| {
+            tracing::debug!(target: "captor", resource = self.name(), reason = %error, "task refused");
+        });
         error
     }
 
@@ -192,7 +201,9 @@ impl<T: ?Sized> Core<T> {
         }
         let before = self.strand.refuse();
         drop(refusal);
-        tracing::debug!(target: "captor", resource = self.name(), "resource closed");
+        panics::tell(|| {
+            tracing::debug!(target: "captor", resource = self.name(), "resource closed");
+        });
         if before.mode() == Mode::Idle {
             extra.ended.notify();
         }
@@ -200,8 +211,14 @@ impl<T: ?Sized> Core<T> {
     }
 
     /// Cancels what is queued and has not started.
+    ///
+    /// What was swept is in this thread's hands until its turn comes, so a
+    /// closure whose drop waits for one of those is told that it would never
+    /// end: hence the frame.
     pub(crate) fn cancel_pending(&self) -> usize {
-        self.sweep(|| TaskError::Cancelled)
+        context::enter(self.id(), Kind::Aside, || {
+            self.sweep(|| TaskError::Cancelled)
+        })
     }
 
     fn sweep(&self, error: impl Fn() -> TaskError) -> usize {
@@ -245,10 +262,12 @@ impl<T: ?Sized> Core<T> {
         self.counters.finish();
     }
 
-    /// Says in the log which task an event is about.
+    /// Says in the log which task an event is about, until it is dropped.
     #[cold]
-    pub(crate) fn origin(&self, task: TaskName) -> tracing::Span {
-        tracing::error_span!(target: "captor", "task", resource = self.name(), name = task)
+    pub(crate) fn origin(&self, task: TaskName) -> spans::Within<tracing::Span> {
+        let span =
+            || tracing::error_span!(target: "captor", "task", resource = self.name(), name = task);
+        spans::within(panics::tell(span).unwrap_or_else(tracing::Span::none))
     }
 
     /// A task panicked. Poisons the resource, where it is set to. Holder only.
@@ -256,17 +275,19 @@ impl<T: ?Sized> Core<T> {
     pub(crate) fn note_panic(&self, name: TaskName) {
         let extra = self.extra();
         extra.panicked.add(1);
-        tracing::debug!(target: "captor", resource = self.name(), task = name, "task panicked");
         if extra.settings.poison {
-            {
-                let mut refusal = lock(&extra.refusal);
-                refusal.poisoned = true;
-                self.strand.refuse();
-            }
-            context::enter(self.id(), Kind::Aside, || {
-                self.sweep(|| TaskError::Poisoned);
-            });
+            let mut refusal = lock(&extra.refusal);
+            refusal.poisoned = true;
+            self.strand.refuse();
         }
+        context::enter(self.id(), Kind::Aside, || {
+            panics::tell(|| {
+                tracing::debug!(target: "captor", resource = self.name(), task = name, "task panicked");
+            });
+            if extra.settings.poison {
+                self.sweep(|| TaskError::Poisoned);
+            }
+        });
     }
 
     pub(crate) fn stats(&self) -> ResourceStats {
@@ -358,6 +379,17 @@ pub(crate) fn dispatch_job(owner: &dyn Owner) {
     let host = Arc::clone(core.host());
     host.dispatched.add(1);
     host.dispatch.dispatch(Job::new(core));
+}
+
+/// Sends one to the built-in pool: nobody may be left to run the one that the
+/// executor has.
+pub(crate) fn rescue_job(owner: &dyn Owner) {
+    let core = owner.share();
+    let host = Arc::clone(core.host());
+    host.dispatched.add(1);
+    let mut job = Job::new(core);
+    job.rescued = true;
+    host.dispatch.rescue(job);
 }
 
 /// Brings a task that waited back to the head of its resource, for the pool

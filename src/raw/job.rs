@@ -12,20 +12,24 @@ impl Job {
     /// wait, until its [`quantum`](crate::SchedulerBuilder::quantum) is over,
     /// when the rest is handed off again.
     pub fn run(mut self) {
-        if context::depth() > 2 * MAX_DEPTH {
-            // Run by an executor inside `execute`, inside tasks inside tasks:
-            // dropping it sends it to another thread.
+        // Run by an executor inside `execute`, inside a task: what is queued
+        // may wait for that very task. Or run inside tasks inside tasks.
+        // Dropping the job sends it to another thread.
+        let inline = context::is_dispatching();
+        if context::depth() > if inline { 0 } else { 2 * MAX_DEPTH } {
             return;
         }
         if let Some(core) = self.core.take() {
-            core.work();
+            // An executor that runs jobs inside `execute` would recurse at each
+            // quantum: that one goes on to the end.
+            core.work(inline);
         }
     }
 
     /// Drains the resource until nothing is queued.
     pub(crate) fn run_to_end(mut self) {
         if let Some(core) = self.core.take() {
-            core.work_to_end();
+            core.work(true);
         }
     }
 }
@@ -34,7 +38,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         let Some(core) = self.core.take() else { return };
         if self.rescued {
-            return core.work_to_end();
+            return core.work(true);
         }
         let host = Arc::clone(core.host());
         let job = Job {
@@ -56,27 +60,18 @@ impl fmt::Debug for Job {
 }
 
 impl Core<dyn Value> {
-    /// A job for this resource has come to run.
-    pub(crate) fn work(self: &Arc<Self>) {
+    /// A job for this resource has come to run; one `to_the_end` has nowhere to
+    /// hand the rest to.
+    pub(crate) fn work(self: &Arc<Self>, to_the_end: bool) {
         if self.strand.accept_job(self.settings().pooled) {
-            context::work(|nested| {
-                // An executor that runs jobs inside `execute` would recurse at
-                // each quantum: the inner one goes on to the end.
-                let shift = if nested {
+            context::work(self.host().id(), || {
+                let shift = if to_the_end {
                     Shift::endless(self)
                 } else {
                     Shift::worker(self)
                 };
                 drain(self, shift);
             });
-        }
-        self.host().finished.add(1);
-    }
-
-    /// The same, with nowhere to hand the rest to.
-    pub(crate) fn work_to_end(self: &Arc<Self>) {
-        if self.strand.accept_job(self.settings().pooled) {
-            drain(self, Shift::endless(self));
         }
         self.host().finished.add(1);
     }

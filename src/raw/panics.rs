@@ -1,5 +1,5 @@
-//! Where user code runs that is not a task: drops and wakers. A panic there
-//! ends there, and is reported, since nobody waits for it.
+//! Where user code runs that is not a task: drops, wakers, subscribers. A panic
+//! there ends there, and is reported, since nobody waits for it.
 
 use crate::error::{Panic, TaskError};
 use core::any::Any;
@@ -15,10 +15,20 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         report(what, &*payload);
-        // A payload may panic in its own drop; that one is leaked.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            core::mem::forget(again);
-        }
+        discard(payload);
+    }
+}
+
+/// Has something logged. A subscriber that panics loses its event, and that
+/// cannot be logged either.
+pub(crate) fn tell<R>(f: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
+}
+
+/// A payload may panic in its own drop; that one is leaked.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        core::mem::forget(again);
     }
 }
 
@@ -30,7 +40,9 @@ pub(crate) fn wake(waker: Waker) {
 /// Drops an outcome that nobody took.
 pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
     if let Err(TaskError::Panicked(panic)) = &outcome {
-        tracing::error!(target: "captor", panic = panic.message(), "a task panicked and nobody took its outcome");
+        tell(|| {
+            tracing::error!(target: "captor", panic = panic.message(), "a task panicked and nobody took its outcome");
+        });
     }
     if core::mem::needs_drop::<Result<R, TaskError>>() {
         contain("drop of an outcome", || drop(outcome));
@@ -41,5 +53,5 @@ fn report(what: &'static str, payload: &(dyn Any + Send)) {
     #[cfg(all(test, any(captor_loom, captor_shuttle)))]
     crate::models::note_contained_panic();
     let message = crate::error::message(payload);
-    tracing::error!(target: "captor", what, panic = message, "panic contained");
+    tell(|| tracing::error!(target: "captor", what, panic = message, "panic contained"));
 }

@@ -1,9 +1,10 @@
 //! Taking the role of running a resource's tasks, using it, giving it away.
 
 use crate::error::SubmitError;
-use crate::raw::context;
+use crate::raw::context::{self, Kind};
 use crate::raw::drain::{Ended, Pushed, Terms};
 use crate::raw::inner::{Core, Owner, Value, dispatch_job};
+use crate::raw::panics;
 use crate::raw::shift::Shift;
 use crate::raw::task::Queued;
 use crate::sync::yield_now;
@@ -73,11 +74,13 @@ pub(crate) fn captured(owner: &dyn Owner) {
 /// Works through the queue for one shift, and leaves the resource to whoever
 /// is next. Holder only.
 pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
-    let ended = owner.core().strand().drain(&mut shift);
-    drop(shift);
+    let core = owner.core();
+    let ended = core.strand().drain(&mut shift);
+    // It goes back into its spans, which is user code.
+    context::enter(core.id(), Kind::Aside, || drop(shift));
     match ended {
         Ended::Idle { refusing: false } | Ended::Suspended => {}
-        Ended::Idle { refusing: true } => owner.core().extra().ended.notify(),
+        Ended::Idle { refusing: true } => core.extra().ended.notify(),
         Ended::Exhausted => hand_off(owner),
     }
 }
@@ -93,21 +96,20 @@ fn hand_off(owner: &dyn Owner) {
     } else {
         core.strand().find(WAITER_SEARCH, Queued::lend)
     };
-    tracing::trace!(
-        target: "captor",
-        resource = core.name(),
-        to = if waiter.is_some() { "waiter" } else { "pool" },
-        "hand-off"
-    );
-    match waiter {
+    // No user code runs from here until the role is given away, or a waiter
+    // would be left with its waker taken.
+    let to = match waiter {
         Some(waiter) => {
             core.strand().offer_without_job();
             waiter.offered();
+            "waiter"
         }
         None => {
             if core.strand().offer(pooled) {
                 dispatch_job(owner);
             }
+            "pool"
         }
-    }
+    };
+    panics::tell(|| tracing::trace!(target: "captor", resource = core.name(), to, "hand-off"));
 }

@@ -55,7 +55,7 @@ impl<'a> Shift<'a> {
             capture_time: core.settings().capture_time.unwrap_or(limits.capture_time),
             now: None,
             ran: 0,
-            _spans: spans::detach(),
+            _spans: context::enter(core.id(), Kind::Aside, spans::detach),
         }
     }
 
@@ -154,7 +154,7 @@ impl Crew for Shift<'_> {
         let panicked = loop {
             let kind = if is_own { Kind::Own } else { Kind::Lent };
             let ran = context::enter(self.core.id(), kind, || {
-                let _span = task.meta().map(|meta| meta.span.enter());
+                let _span = task.meta().map(|meta| spans::within(&meta.span));
                 // SAFETY: the role makes the value ours, and the task came
                 // from the queue of the resource that it was made for.
                 unsafe { task.run(self.core.value()) }
@@ -180,12 +180,10 @@ impl Crew for Shift<'_> {
                 }
             }
         };
-        // Where nobody takes the outcome, its panic is reported in this span.
-        let _origin = panicked.then(|| {
-            let name = task.meta().and_then(|meta| meta.name);
+        let name = task.meta().and_then(|meta| meta.name);
+        if panicked {
             self.core.note_panic(name);
-            self.core.origin(name).entered()
-        });
+        }
         self.account(is_own);
         if is_own {
             // Its address may soon be another task's.
@@ -193,7 +191,11 @@ impl Crew for Shift<'_> {
         }
         self.core.counters.finish();
         // Wakers and drops of outcomes are user code, and run under the role.
-        context::enter(self.core.id(), Kind::Aside, || task.complete());
+        context::enter(self.core.id(), Kind::Aside, || {
+            // Where nobody takes the outcome, its panic is reported in this span.
+            let _origin = panicked.then(|| self.core.origin(name));
+            task.complete();
+        });
         Flow::Done
     }
 }

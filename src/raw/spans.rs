@@ -1,5 +1,8 @@
-//! Keeps the spans of a thread away from the tasks that it runs for others.
+//! Keeps the spans of a thread away from the tasks that it runs for others, and
+//! enters those of the tasks. Subscribers are user code: their panics end here.
 
+use crate::raw::panics::tell;
+use core::borrow::Borrow;
 use tracing::Span;
 
 /// The spans that a thread was in; it is in them again when this is dropped.
@@ -13,22 +16,52 @@ const MAX: usize = 256;
 /// Leaves all spans that this thread is in. Costs a look at a static where no
 /// subscriber is installed.
 pub(crate) fn detach() -> Detached {
-    let mut left = Vec::new();
-    while left.len() < MAX {
-        let span = Span::current();
-        if span.is_disabled() {
-            break;
+    let mut left = Detached(Vec::new());
+    tell(|| {
+        while left.0.len() < MAX {
+            let span = Span::current();
+            if span.is_disabled() {
+                break;
+            }
+            span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
+            left.0.push(span);
         }
-        span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
-        left.push(span);
-    }
-    Detached(left)
+    });
+    left
 }
 
 impl Drop for Detached {
     fn drop(&mut self) {
         while let Some(span) = self.0.pop() {
-            span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+            tell(|| {
+                span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+                drop(span);
+            });
         }
+    }
+}
+
+/// The thread is in this span until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Within<S: Borrow<Span>>(Option<S>);
+
+pub(crate) fn within<S: Borrow<Span>>(span: S) -> Within<S> {
+    tell(|| {
+        span.borrow()
+            .with_subscriber(|(id, subscriber)| subscriber.enter(id));
+    });
+    Within(Some(span))
+}
+
+impl<S: Borrow<Span>> Drop for Within<S> {
+    fn drop(&mut self) {
+        let span = self.0.take();
+        tell(|| {
+            if let Some(span) = &span {
+                span.borrow()
+                    .with_subscriber(|(id, subscriber)| subscriber.exit(id));
+            }
+            drop(span);
+        });
     }
 }

@@ -64,6 +64,14 @@ impl Meta {
     }
 }
 
+/// Closing a span calls its subscriber.
+impl Drop for Meta {
+    fn drop(&mut self) {
+        let span = core::mem::replace(&mut self.span, tracing::Span::none());
+        crate::raw::panics::tell(|| drop(span));
+    }
+}
+
 /// The part of a task that does not depend on its closure.
 #[repr(C)]
 pub(crate) struct Header {

@@ -6,7 +6,7 @@
 
 use crate::raw::context;
 use crate::raw::handle::Awaited;
-use crate::raw::inner::{Owner, dispatch_job};
+use crate::raw::inner::{Owner, dispatch_job, rescue_job};
 use crate::raw::linger::Turns;
 use crate::raw::role::drain;
 use crate::raw::shift::Shift;
@@ -20,10 +20,12 @@ use std::time::{Duration, Instant};
 /// workers.
 const MAX_HELP_DEPTH: usize = 64;
 
-/// How often a waiter looks for an offer where there may be nobody else to
-/// take it: an executor's only thread, say, that waits for what was handed off
-/// to that executor.
-const PATROL: Duration = Duration::from_millis(5);
+/// After how long a parked waiter looks for an offer that nobody took; then
+/// twice that, and so on.
+const FIRST_PATROL: Duration = Duration::from_millis(5);
+const LAST_PATROL: Duration = Duration::from_secs(1);
+
+const MODEL: bool = cfg!(any(captor_loom, captor_shuttle));
 
 struct Unpark(thread::Thread);
 
@@ -51,7 +53,7 @@ pub(crate) fn thread_waker() -> Waker {
 }
 
 /// Blocks until unparked or, at the latest, until `deadline`. `false`: it has passed.
-pub(crate) fn park_until(deadline: Option<Instant>) -> bool {
+fn park_until(deadline: Option<Instant>) -> bool {
     let Some(deadline) = deadline else {
         context::block(thread::park);
         return true;
@@ -68,6 +70,55 @@ pub(crate) fn park_until(deadline: Option<Instant>) -> bool {
     true
 }
 
+/// Looks after an offer while its thread is parked: who was to come for it may
+/// be blocked, and wait for this very thread (an executor's only one, say, or a
+/// pool's only worker in a channel).
+pub(crate) struct Patrol<'a> {
+    owner: &'a dyn Owner,
+    /// After how long to look again, if at all.
+    period: Option<Duration>,
+    /// The thread does not take the role itself, but has the built-in pool come.
+    rescues: bool,
+}
+
+impl<'a> Patrol<'a> {
+    /// For a thread that `helps`, or does not.
+    pub(crate) fn new(owner: &'a dyn Owner, helps: bool) -> Self {
+        let by_executor = owner.core().host().dispatch.may_be_blocked();
+        // In a model nobody is to find by chance what was not announced.
+        let helps = helps && (!MODEL || by_executor || context::depth() > 0);
+        // Outside of its jobs a thread is not the executor's.
+        let rescues = !helps && by_executor && context::is_working();
+        Patrol {
+            owner,
+            period: (helps || rescues).then_some(FIRST_PATROL),
+            rescues,
+        }
+    }
+
+    /// Parks until unparked, until it is time to look again, or until
+    /// `deadline`. `false`: that has passed.
+    pub(crate) fn park(&mut self, deadline: Option<Instant>) -> bool {
+        let Some(period) = self.period else {
+            return park_until(deadline);
+        };
+        let look = Instant::now().checked_add(period);
+        let until = match (look, deadline) {
+            (Some(look), Some(deadline)) => Some(look.min(deadline)),
+            (look, deadline) => look.or(deadline),
+        };
+        park_until(until);
+        let now = Instant::now();
+        if look.is_some_and(|look| now >= look) {
+            self.period = Some((period * 2).min(LAST_PATROL));
+            if self.rescues && self.owner.core().strand().is_offered() {
+                rescue_job(self.owner);
+            }
+        }
+        deadline.is_none_or(|deadline| now < deadline)
+    }
+}
+
 /// Waits until `task` of `owner`'s resource is complete; `false` if `deadline`
 /// comes first.
 pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Instant>) -> bool {
@@ -75,9 +126,7 @@ pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Insta
     // One that has to be back in time does not take on work of unknown length,
     // and a chain of waits that help each other must not use up the stack.
     let helps = deadline.is_none() && !core.settings().pooled && context::depth() < MAX_HELP_DEPTH;
-    // Where the thread that a hand-off waits for may be this one, it looks
-    // again from time to time.
-    let patrols = helps && (context::depth() > 0 || core.host().dispatch.may_be_blocked());
+    let mut patrol = Patrol::new(owner, helps);
     let mut turns = Turns::new(true);
     let mut asked = false;
     let complete = loop {
@@ -91,12 +140,8 @@ pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Insta
         if turns.take() {
             continue;
         }
-        if task.register_thread(&thread_waker(), helps) {
-            if patrols {
-                park_until(Instant::now().checked_add(PATROL));
-            } else if !park_until(deadline) {
-                break task.is_complete();
-            }
+        if task.register_thread(&thread_waker(), helps) && !patrol.park(deadline) {
+            break task.is_complete();
         }
         asked |= task.was_asked();
     };

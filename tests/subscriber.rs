@@ -1,0 +1,167 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! A `tracing` subscriber is user code that runs while a resource is held: one
+//! that uses the resource, or panics, wedges nothing.
+
+mod common;
+
+use captor::{Dispatch, Resource, TaskError};
+use common::{hold, outcome, wait_outstanding, within_deadline};
+use std::panic::resume_unwind;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// What the subscriber does when it is told of something on a resource.
+type Reaction = Box<dyn FnMut(&str) + Send>;
+
+static REACTION: Mutex<Option<Reaction>> = Mutex::new(None);
+
+struct Reacts;
+
+impl<S: tracing::Subscriber> Layer<S> for Reacts {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        struct Message(String);
+        impl Visit for Message {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        // Taken out meanwhile: it may cause events of its own.
+        let reaction = lock().take();
+        if let Some(mut reaction) = reaction {
+            struct PutBack(Option<Reaction>);
+            impl Drop for PutBack {
+                fn drop(&mut self) {
+                    *lock() = self.0.take();
+                }
+            }
+            let mut reaction = PutBack(Some(Box::new(move |m: &str| reaction(m))));
+            if let Some(reaction) = &mut reaction.0 {
+                reaction(&message.0);
+            }
+        }
+    }
+}
+
+fn lock() -> MutexGuard<'static, Option<Reaction>> {
+    REACTION.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `test` while the subscriber does `reaction` on each event.
+fn while_it(reaction: impl FnMut(&str) + Send + 'static, test: impl FnOnce() + Send + 'static) {
+    static INSTALL: Once = Once::new();
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    INSTALL.call_once(|| {
+        let subscriber = tracing_subscriber::registry().with(Reacts);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    *lock() = Some(Box::new(reaction));
+    within_deadline(test);
+    *lock() = None;
+}
+
+fn panics_on(wanted: &'static str) -> impl FnMut(&str) + Send {
+    move |message| {
+        if message.contains(wanted) {
+            resume_unwind(Box::new("subscriber"));
+        }
+    }
+}
+
+#[test]
+fn it_uses_the_resource_whose_panic_it_is_told_of() {
+    let r = Resource::new(1);
+    let (visited, (send, visits)) = (r.clone(), std::sync::mpsc::channel());
+    let reaction = move |message: &str| {
+        if message == "task panicked" {
+            send.send(visited.with(|n| *n)).unwrap();
+        }
+    };
+    while_it(reaction, move || {
+        let task = r.submit(|_| resume_unwind(Box::new("spilled")));
+        let _: TaskError = outcome::<()>(task).unwrap_err();
+        assert_eq!(visits.recv().unwrap(), Err(TaskError::WouldDeadlock));
+    });
+}
+
+#[test]
+fn it_uses_the_resource_whose_hand_off_it_is_told_of() {
+    let r = Resource::builder().capture_limit(1).build(0).unwrap();
+    let visited = r.clone();
+    let mut once = true;
+    let reaction = move |message: &str| {
+        if message == "hand-off" && std::mem::take(&mut once) {
+            visited.with(|n| *n += 100).unwrap();
+        }
+    };
+    while_it(reaction, move || {
+        let held = hold(&r);
+        for _ in 0..30 {
+            r.execute(|n| *n += 1).unwrap();
+        }
+        held.release();
+        assert_eq!(outcome(r.submit(|n| *n)), Ok(130));
+    });
+}
+
+#[test]
+fn it_panics_when_it_is_told_of_a_panic() {
+    while_it(panics_on("panicked"), || {
+        for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+            let r = Resource::builder().dispatch(dispatch).build(1).unwrap();
+            r.execute(|_| resume_unwind(Box::new("spilled"))).unwrap();
+            let task = r.submit(|_| resume_unwind(Box::new("spilled")));
+            let _: TaskError = outcome::<()>(task).unwrap_err();
+            assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+        }
+    });
+}
+
+#[test]
+fn it_panics_when_it_is_told_of_a_hand_off_to_a_waiter() {
+    while_it(panics_on("hand-off"), || {
+        let r = Resource::builder().capture_limit(1).build(1).unwrap();
+        let held = hold(&r);
+        let waiter = thread::spawn({
+            let r = r.clone();
+            move || r.with(|n| *n)
+        });
+        wait_outstanding(&r, 2);
+        held.release();
+        assert_eq!(common::join(waiter).unwrap(), Ok(1));
+    });
+}
+
+/// The thread that drains is inside `with`, whose task lies on its stack.
+#[test]
+fn it_panics_while_a_waiter_drains() {
+    while_it(panics_on("panicked"), || {
+        let r = Resource::builder().capture_limit(1).build(1).unwrap();
+        let held = hold(&r);
+        let waiter = thread::spawn({
+            let r = r.clone();
+            move || r.with(|_| resume_unwind(Box::new("mine")))
+        });
+        wait_outstanding(&r, 2);
+        held.release();
+        let outcome: Result<(), _> = common::join(waiter).unwrap();
+        assert!(matches!(outcome, Err(TaskError::Panicked(_))));
+        assert_eq!(r.with(|n| *n), Ok(1));
+    });
+}
+
+#[test]
+fn it_panics_when_it_is_told_of_a_refusal() {
+    while_it(panics_on("refused"), || {
+        let r = Resource::new(1);
+        r.close();
+        assert_eq!(r.with(|n| *n), Err(TaskError::Closed));
+        assert!(r.execute(|n| *n += 1).is_err());
+    });
+}

@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler};
-use common::{Gate, Sleepers, hold, join, outcome, wait_until, within_deadline};
+use common::{Gate, Sleepers, hold, join, outcome, wait_outstanding, wait_until, within_deadline};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -283,20 +283,27 @@ fn every_handoff_makes_progress_with_no_quantum_at_all() {
             .capture_time(Duration::ZERO)
             .build()
             .unwrap();
-        let resources: Vec<_> = (0..3).map(|_| scheduler.resource(0_u64)).collect();
-        thread::scope(|s| {
-            for _ in 0..3 {
-                s.spawn(|| {
-                    for _ in 0..2_000 {
-                        for r in &resources {
-                            r.execute(|n| *n += 1).unwrap();
+        // Those of the pool are drained by workers alone.
+        for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+            let build = |_| {
+                let builder = Resource::builder().scheduler(&scheduler);
+                builder.dispatch(dispatch).build(0_u64).unwrap()
+            };
+            let resources: Vec<_> = (0..3).map(build).collect();
+            thread::scope(|s| {
+                for _ in 0..3 {
+                    s.spawn(|| {
+                        for _ in 0..2_000 {
+                            for r in &resources {
+                                r.execute(|n| *n += 1).unwrap();
+                            }
                         }
-                    }
-                });
+                    });
+                }
+            });
+            for r in &resources {
+                assert_eq!(outcome(r.submit(|n| *n)), Ok(6_000));
             }
-        });
-        for r in &resources {
-            assert_eq!(r.with(|n| *n), Ok(6_000));
         }
     });
 }
@@ -319,5 +326,26 @@ fn many_waiters_pass_the_role_among_themselves() {
             job.run();
         }
         assert_eq!(r.with(|n| *n), Ok(4_000));
+    });
+}
+
+/// A thread inside a task of `outer` waits for `inner`, is handed its role, and
+/// runs its own task there: that is still called by the task of `outer`.
+#[test]
+fn a_waiters_own_task_is_still_inside_the_outer_one() {
+    within_deadline(|| {
+        let outer = Resource::new(());
+        // Nobody but the waiter comes for what is handed off.
+        let (scheduler, _jobs) = keeping(1);
+        let inner = scheduler.resource(());
+        let held = hold(&inner);
+        let waiter = thread::spawn({
+            let (outer, inner) = (outer.clone(), inner.clone());
+            move || outer.with(|_| inner.with(|_| (outer.is_current(), thread::current().id())))
+        });
+        let id = waiter.thread().id();
+        wait_outstanding(&inner, 2);
+        held.release();
+        assert_eq!(join(waiter).unwrap(), Ok(Ok((true, id))));
     });
 }

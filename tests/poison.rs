@@ -296,3 +296,29 @@ fn poison_against_submitters() {
         }
     });
 }
+
+/// It does not wait for a caller that takes its time over it.
+#[test]
+fn healing_while_another_heals_is_busy() {
+    let r = poisonable(Dispatch::Inline);
+    poison(&r);
+    let (inside, go_on) = (Gate::new(), Gate::new());
+    let healer = thread::spawn({
+        let (r, inside, go_on) = (r.clone(), inside.clone(), go_on.clone());
+        move || {
+            r.clear_poison(|n| {
+                inside.open();
+                go_on.wait();
+                *n = 3;
+            })
+        }
+    });
+    inside.wait();
+    within_deadline({
+        let r = r.clone();
+        move || assert_eq!(r.clear_poison(|_| ()), Err(HealError::Busy))
+    });
+    go_on.open();
+    assert_eq!(common::join(healer).unwrap(), Ok(()));
+    assert_eq!(r.with(|n| *n), Ok(3));
+}

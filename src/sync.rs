@@ -147,10 +147,26 @@ impl Counter {
     pub(crate) fn sub(&self, n: u64) {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
+}
+
+/// A relaxed number of half the size, which orders nothing either.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(std::sync::atomic::AtomicU32);
+
+impl Gauge {
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, n: u32) {
+        self.0.store(n, Ordering::Relaxed);
+    }
 
     /// Raises it to `n` if it is lower: a plain load when it is not.
     #[inline]
-    pub(crate) fn raise(&self, n: u64) {
+    pub(crate) fn raise(&self, n: u32) {
         if self.get() < n {
             self.0.fetch_max(n, Ordering::Relaxed);
         }

@@ -1,26 +1,32 @@
 //! What a resource counts, and how the counts make its statistics.
 
 use crate::raw::extra::Extra;
+use crate::raw::linger::LONG_TASK;
 use crate::stats::ResourceStats;
-use crate::sync::Counter;
+use crate::sync::{Counter, Gauge};
 use core::time::Duration;
 
 /// Counters of one resource. Each is written by the holder alone, but for
 /// `pushed` and `peak`.
+// In this order: see `Core`.
+#[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// Tasks queued.
+    pushed: Counter,
+    /// The most tasks outstanding at once, as far as the queue saw it.
+    peak: Gauge,
+    /// About how long a queued task takes, in nanoseconds. Set by whoever was
+    /// holder just now: two may, and one is lost.
+    task_time: Gauge,
+    handoffs: Counter,
+    /// Nanoseconds that submitters spent on others' tasks.
+    lent: Counter,
+    /// Tasks that came out of the queue and are through.
+    finished: Counter,
     /// Twice the tasks run by the submitter that claimed an idle resource, and
     /// one more while such a task runs.
     inline: Counter,
-    /// Tasks queued.
-    pushed: Counter,
-    /// Tasks that came out of the queue and are through.
-    finished: Counter,
-    /// The most tasks outstanding at once, as far as the queue saw it.
-    peak: Counter,
-    /// Nanoseconds that submitters spent on others' tasks.
-    lent: Counter,
-    handoffs: Counter,
 }
 
 /// How much a task finds before it, itself included.
@@ -52,7 +58,8 @@ impl Counters {
 
     /// The push was accepted.
     pub(crate) fn pushed(&self, depth: &Depth) {
-        self.peak.raise(depth.outstanding);
+        self.peak
+            .raise(u32::try_from(depth.outstanding).unwrap_or(u32::MAX));
     }
 
     /// The push was refused.
@@ -68,6 +75,23 @@ impl Counters {
     /// Holder only.
     pub(crate) fn hand_off(&self) {
         self.handoffs.bump();
+    }
+
+    /// So many queued tasks took so long together.
+    ///
+    /// Follows by a factor of two at the most, so that one shift that was
+    /// interrupted does not change everything.
+    pub(crate) fn learn(&self, tasks: usize, time: Duration) {
+        let each = time.as_nanos() / tasks.max(1) as u128;
+        let each = u32::try_from(each).unwrap_or(u32::MAX);
+        let before = self.task_time.get();
+        let most = before.saturating_mul(2).saturating_add(100);
+        self.task_time.set(each.clamp(before / 2, most));
+    }
+
+    /// Do tasks take so long that they are better queued than waited for?
+    pub(crate) fn tasks_are_long(&self) -> bool {
+        self.task_time.get() > LONG_TASK
     }
 
     /// A submitter spent time on others' tasks. Holder only.
@@ -94,7 +118,7 @@ impl Counters {
         let inline_started = inline.div_ceil(2);
         ResourceStats {
             outstanding: (pushed + inline % 2).saturating_sub(finished + swept + remains),
-            max_outstanding: self.peak.get().max(inline_started.min(1)),
+            max_outstanding: u64::from(self.peak.get()).max(inline_started.min(1)),
             submitted: pushed + inline_started,
             completed: ran.saturating_sub(panicked),
             panicked,

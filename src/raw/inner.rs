@@ -72,13 +72,16 @@ impl fmt::Debug for Host {
     }
 }
 
+/// In this order: what submitters that queue write (`Arc`'s counts before it all,
+/// the first of the counters) is as far as can be from what the holder writes
+/// for each task, and that is next to the value.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Core<T: ?Sized> {
-    pub(super) strand: Strand,
     host: Arc<Host>,
-    pub(crate) counters: Counters,
     extra: OnceBox<Extra>,
+    pub(crate) counters: Counters,
+    pub(super) strand: Strand,
     /// Touched by the holder alone.
     value: UnsafeCell<ManuallyDrop<T>>,
 }
@@ -102,10 +105,10 @@ impl<T: Send + 'static> Core<T> {
             }));
         }
         Arc::new(Core {
-            strand: Strand::new(pooled),
             host,
-            counters: Counters::default(),
             extra,
+            counters: Counters::default(),
+            strand: Strand::new(pooled),
             value: UnsafeCell::new(ManuallyDrop::new(value)),
         })
     }

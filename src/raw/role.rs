@@ -76,6 +76,7 @@ pub(crate) fn captured(owner: &dyn Owner) {
 pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
     let core = owner.core();
     let ended = core.strand().drain(&mut shift);
+    shift.learn();
     // It goes back into its spans, which is user code.
     context::enter(core.id(), Kind::Aside, || drop(shift));
     match ended {

@@ -36,8 +36,9 @@ pub(crate) struct Shift<'a> {
     /// When the capture began, and how long it may last.
     since: Option<Instant>,
     capture_time: Duration,
-    /// The last reading of the clock, while the thread lends itself.
+    /// The last reading of the clock, while the thread lends itself; and the first.
     now: Option<Instant>,
+    began: Option<Instant>,
     ran: usize,
     _spans: spans::Detached,
 }
@@ -54,6 +55,7 @@ impl<'a> Shift<'a> {
             since: None,
             capture_time: core.settings().capture_time.unwrap_or(limits.capture_time),
             now: None,
+            began: None,
             ran: 0,
             _spans: context::enter(core.id(), Kind::Aside, spans::detach),
         }
@@ -83,7 +85,9 @@ impl<'a> Shift<'a> {
 
     pub(crate) fn worker(owner: &'a dyn Owner) -> Self {
         let since = Instant::now();
-        Self::new(owner, Budget::Worker { since }, ptr::null())
+        let mut shift = Self::new(owner, Budget::Worker { since }, ptr::null());
+        shift.began = Some(since);
+        shift
     }
 
     pub(crate) fn endless(owner: &'a dyn Owner) -> Self {
@@ -97,11 +101,28 @@ impl<'a> Shift<'a> {
         if left == 0 {
             return false;
         }
-        let now = *self.now.get_or_insert_with(Instant::now);
+        let now = self.lends();
         let since = *self.since.get_or_insert(now);
         // With its own task still queued, a submitter's first is never late.
         let promised = self.ran == 0 && !self.own.is_null();
         promised || now.saturating_duration_since(since) < self.capture_time
+    }
+
+    /// The thread starts to lend itself, if it did not before.
+    fn lends(&mut self) -> Instant {
+        let now = *self.now.get_or_insert_with(Instant::now);
+        self.began.get_or_insert(now);
+        now
+    }
+
+    /// Notes how long the tasks took, for those who decide whether to wait for
+    /// such.
+    pub(crate) fn learn(&self) {
+        if let (Some(began), 1..) = (self.began, self.ran) {
+            let end = self.now.unwrap_or_else(Instant::now);
+            let time = end.saturating_duration_since(began);
+            self.core.counters.learn(self.ran, time);
+        }
     }
 
     /// A task ran. Adds the time to what was lent, unless it was the thread's own.
@@ -121,7 +142,7 @@ impl Crew for Shift<'_> {
         let admitted = match self.budget {
             Budget::Captured { left } => self.admits_captured(left),
             Budget::Waiter { task, .. } if !task.is_complete() => {
-                self.now.get_or_insert_with(Instant::now);
+                self.lends();
                 true
             }
             Budget::Waiter { left, .. } => self.admits_captured(left),

@@ -4,6 +4,7 @@
 use crate::raw::panics::tell;
 use core::borrow::Borrow;
 use tracing::Span;
+use tracing::level_filters::LevelFilter;
 
 /// The spans that a thread was in; it is in them again when this is dropped.
 #[derive(Debug)]
@@ -17,6 +18,9 @@ const MAX: usize = 256;
 /// subscriber is installed.
 pub(crate) fn detach() -> Detached {
     let mut left = Detached(Vec::new());
+    if LevelFilter::current() == LevelFilter::OFF {
+        return left;
+    }
     tell(|| {
         while left.0.len() < MAX {
             let span = Span::current();

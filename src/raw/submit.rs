@@ -81,14 +81,21 @@ impl<T: Send + 'static> Core<T> {
         if self.settings().pooled || how == Patience::TooDeep {
             return Err(Lingered::Queue(f));
         }
-        let mut turns = Turns::new(context::depth() == 0 || how == Patience::Blocks);
+        // Inside a task it would hold that task's resource meanwhile; and one
+        // that goes on has better things to do than to wait for long tasks.
+        let goes_on = context::depth() > 0 || self.counters.tasks_are_long();
+        let mut turns = Turns::new(how == Patience::Blocks || !goes_on);
+        let mut look = self.strand.look();
         loop {
-            match self.strand.look() {
+            match look {
                 Look::Claimed => return Ok(self.run_claimed(f, name)),
                 Look::Refusing => return Err(Lingered::Refused((self.why_refused(), f))),
                 Look::Queue => return Err(Lingered::Queue(f)),
                 Look::Busy if !turns.take() => return Err(Lingered::Queue(f)),
-                Look::Busy => {}
+                // The word is another core's by now: a try brings it here for
+                // both, the claim or, if it fails, the look.
+                Look::Busy if self.strand.try_claim() => look = Look::Claimed,
+                Look::Busy => look = self.strand.look(),
             }
         }
     }

@@ -29,6 +29,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
 use core::task::Waker;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use tracing::level_filters::LevelFilter;
 
 pub(crate) const QUEUED: usize = 1;
 pub(crate) const HANDLE: usize = 1 << 1;
@@ -59,6 +60,10 @@ pub(crate) struct Meta {
 impl Meta {
     /// Nothing, where there is neither a name nor a current span.
     pub(crate) fn current(name: Option<&'static str>) -> Option<Box<Meta>> {
+        // One look at a static where no subscriber is installed.
+        if name.is_none() && LevelFilter::current() == LevelFilter::OFF {
+            return None;
+        }
         let span = tracing::Span::current();
         (name.is_some() || !span.is_disabled()).then(|| Box::new(Meta { name, span }))
     }

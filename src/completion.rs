@@ -210,6 +210,30 @@ impl<R> Completion<R> {
     }
 }
 
+impl<R> Completion<R> {
+    /// Out of line, and it puts the state back: so the ready path moves the
+    /// outcome and nothing else.
+    #[cold]
+    fn poll_queued(
+        &mut self,
+        task: Handle<R>,
+        core: Weak<Core<dyn Value>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<R, TaskError>> {
+        // First of all: cloning a waker may panic.
+        *self.state = State::Queued(task, core);
+        if let State::Queued(task, _) = &*self.state {
+            if task.register(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+        match self.take() {
+            State::Queued(task, _) => Poll::Ready(task.take()),
+            _ => taken(),
+        }
+    }
+}
+
 /// Waits for the task, and cancels it where that would never end, if it is to
 /// be cancelled with its completion.
 #[cold]
@@ -266,14 +290,9 @@ impl<R> Future for Completion<R> {
     /// If polled again after it was ready.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Queued(task, _) = &*self.state {
-            if task.register(cx.waker()) {
-                return Poll::Pending;
-            }
-        }
         match self.take() {
             State::Ready(outcome) => Poll::Ready(outcome),
-            State::Queued(task, _) => Poll::Ready(task.take()),
+            State::Queued(task, core) => self.poll_queued(task, core, cx),
             State::Taken => taken(),
         }
     }

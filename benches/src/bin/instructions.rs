@@ -12,6 +12,7 @@ use captor::Resource;
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 #[derive(Default)]
 struct Topic {
@@ -84,9 +85,13 @@ const PATHS: &[Path] = &[
     }),
 ];
 
-/// Eight at a time: few enough for one capture to run them all.
+/// Eight at a time: few enough for one capture to run them all, however slow
+/// the machine that counts.
 fn queued(n: u64, mut submit: impl FnMut(&Resource<Topic>) + Send) {
-    let r = Resource::new(Topic::default());
+    let r = Resource::builder()
+        .capture_time(Duration::MAX)
+        .build(Topic::default())
+        .expect("valid settings");
     for _ in 0..n / 8 {
         r.with(|_| (0..8).for_each(|_| submit(&r))).unwrap();
     }

@@ -18,6 +18,20 @@ impl Shared for ParkingLot {
     }
 }
 
+/// As it is kept where handles to it are to be cloned, as captor's are.
+pub struct ArcParkingLot(Arc<parking_lot::Mutex<Topic>>);
+
+impl Shared for ArcParkingLot {
+    const NAME: &'static str = "Arc<parking_lot>";
+    fn new() -> Self {
+        ArcParkingLot(Default::default())
+    }
+    #[inline]
+    fn call(&self, op: Op) -> u64 {
+        op.run(&mut self.0.lock())
+    }
+}
+
 pub struct Std(std::sync::Mutex<Topic>);
 
 impl Shared for Std {

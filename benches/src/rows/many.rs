@@ -92,6 +92,7 @@ pub fn rows() -> Vec<Contest> {
             ours: vec![zipf::<ours::With>(resources)],
             rivals: vec![
                 zipf::<locks::ParkingLot>(resources),
+                zipf::<locks::ArcParkingLot>(resources),
                 zipf::<locks::Std>(resources),
                 zipf::<locks::Lamlock>(resources),
             ],
@@ -108,6 +109,7 @@ pub fn rows() -> Vec<Contest> {
         ours: vec![churn::<ours::With>()],
         rivals: vec![
             churn::<locks::ParkingLot>(),
+            churn::<locks::ArcParkingLot>(),
             churn::<locks::Std>(),
             churn::<locks::Desync>(),
         ],
@@ -118,7 +120,11 @@ pub fn rows() -> Vec<Contest> {
         name: "million/1".into(),
         question: "What do a million resources cost, made and used once?",
         ours: vec![million::<ours::With>()],
-        rivals: vec![million::<locks::ParkingLot>(), million::<locks::Desync>()],
+        rivals: vec![
+            million::<locks::ParkingLot>(),
+            million::<locks::ArcParkingLot>(),
+            million::<locks::Desync>(),
+        ],
         bars: vec![],
         width: 1,
     });

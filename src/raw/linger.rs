@@ -4,10 +4,12 @@
 //! thread costs microseconds; so whoever finds a resource busy first lets
 //! others run and looks again, a bounded number of times.
 //!
-//! Each look takes the state word away from the core that works with it, so
-//! looks are rare: several yields lie between two. Yielding beats spinning:
-//! where more threads run than cores, the one that is needed gets to run.
-//! `docs/design.md` has the figures behind the numbers.
+//! Each look takes the state word away from the core that works with it. Where
+//! tasks are tiny that slows them down, so looks are rare: many yields lie
+//! between two. Where tasks are long it does not, and a watcher that comes late
+//! has lost more; so looks are frequent. Yielding beats spinning: where more
+//! threads run than cores, the one that is needed gets to run. `docs/design.md`
+//! has the figures behind the numbers.
 
 use crate::sync::yield_now;
 use core::time::Duration;
@@ -15,32 +17,60 @@ use std::time::Instant;
 
 const MODEL: bool = cfg!(any(captor_loom, captor_shuttle));
 
-/// Looks after the first. In a model enough to take the path; every further
-/// one only multiplies the schedules.
-const LOOKS: u8 = if MODEL { 1 } else { 3 };
+/// Looks after the first, and yields before each.
+struct Rhythm {
+    looks: u8,
+    yields: u8,
+}
 
-/// Yields before each.
-const YIELDS: u8 = if MODEL { 1 } else { 16 };
+const FOR_TINY_TASKS: Rhythm = Rhythm {
+    looks: 3,
+    yields: 16,
+};
+const FOR_LONG_TASKS: Rhythm = Rhythm {
+    looks: 12,
+    yields: 2,
+};
+/// Enough to take the path; every further look only multiplies the schedules.
+const IN_A_MODEL: Rhythm = Rhythm {
+    looks: 1,
+    yields: 1,
+};
 
 /// Past this, others need the cores more: one last look.
 const LONGEST: Duration = Duration::from_micros(500);
 
-/// Tasks that take longer are worth queueing at once, in nanoseconds: their
-/// submitter gets on with its own work meanwhile.
+/// Tasks that take longer, in nanoseconds, are long. Those are worth queueing at
+/// once where their submitter gets on with its own work meanwhile.
 pub(crate) const LONG_TASK: u32 = 500;
 
 /// The looks that are left to a watcher.
 #[derive(Debug)]
 pub(crate) struct Turns {
     looks: u8,
+    yields: u8,
     since: Option<Instant>,
 }
 
 impl Turns {
-    /// As many as pay, or none.
-    pub(crate) fn new(patient: bool) -> Self {
+    /// As many as pay for tasks that are long, or not.
+    pub(crate) fn new(tasks_are_long: bool) -> Self {
+        let Rhythm { looks, yields } = match tasks_are_long {
+            _ if MODEL => IN_A_MODEL,
+            true => FOR_LONG_TASKS,
+            false => FOR_TINY_TASKS,
+        };
         Turns {
-            looks: if patient { LOOKS } else { 0 },
+            looks,
+            yields,
+            since: None,
+        }
+    }
+
+    pub(crate) fn none() -> Self {
+        Turns {
+            looks: 0,
+            yields: 0,
             since: None,
         }
     }
@@ -51,7 +81,7 @@ impl Turns {
             return false;
         }
         self.looks -= 1;
-        for _ in 0..YIELDS {
+        for _ in 0..self.yields {
             yield_now();
             if !MODEL && self.since.get_or_insert_with(Instant::now).elapsed() > LONGEST {
                 self.looks = 0;

@@ -11,6 +11,7 @@ use crate::raw::role::{captured, queue};
 use crate::raw::task::{Body, Meta, Once, Queued};
 use crate::raw::wait;
 use crate::sync::{Arc, lock, yield_now};
+use std::time::Instant;
 
 /// How often a heal looks whether the poisoned resource has come to rest.
 const HEAL_TURNS: usize = 1 << 16;
@@ -81,14 +82,27 @@ impl<T: Send + 'static> Core<T> {
         if self.settings().pooled || how == Patience::TooDeep {
             return Err(Lingered::Queue(f));
         }
+        let long = self.counters.tasks_are_long();
         // Inside a task it would hold that task's resource meanwhile; and one
         // that goes on has better things to do than to wait for long tasks.
-        let goes_on = context::depth() > 0 || self.counters.tasks_are_long();
-        let mut turns = Turns::new(how == Patience::Blocks || !goes_on);
+        let mut turns = if how == Patience::GoesOn && (context::depth() > 0 || long) {
+            Turns::none()
+        } else {
+            Turns::new(long)
+        };
         let mut look = self.strand.look();
         loop {
             match look {
-                Look::Claimed => return Ok(self.run_claimed(f, name)),
+                Look::Claimed => {
+                    let counters = &self.counters;
+                    let timed = |value: &mut T| {
+                        let since = Instant::now();
+                        let result = f(value);
+                        counters.learn(1, since.elapsed());
+                        result
+                    };
+                    return Ok(self.run_claimed(timed, name));
+                }
                 Look::Refusing => return Err(Lingered::Refused((self.why_refused(), f))),
                 Look::Queue => return Err(Lingered::Queue(f)),
                 Look::Busy if !turns.take() => return Err(Lingered::Queue(f)),

@@ -168,3 +168,22 @@ fn a_waiter_that_is_cancelled_passes_the_offer_on() {
         assert!(ran.contains(&2) && ran.contains(&3));
     });
 }
+
+/// The waiter wakes up by itself (threads may, and from time to time it looks
+/// after offers), takes the role that is on offer through its task, and is
+/// through with all before the holder has let go of that task.
+#[cfg(captor_loom)]
+#[test]
+fn a_waiter_wakes_up_by_itself_while_it_is_offered_the_role() {
+    model(3, || {
+        let w = World::restless();
+        let waiter = w.spawn(|w| drop(w.r.with(w.entry(1)).unwrap()));
+        let thread = waiter.0.thread().clone();
+        let stray = w.spawn(move |_| thread.unpark());
+        w.r.execute(w.slow_entry(2)).unwrap();
+        w.work_until_gone(4);
+        waiter.join();
+        stray.join();
+        ran_all(&w.finish(), &[1, 2]);
+    });
+}

@@ -101,3 +101,35 @@ fn a_pool_runs_what_is_handed_off_and_ends() {
         assert_eq!(r.with(|n| *n), Ok(2));
     });
 }
+
+/// Two pushers meet a thread that sleeps, or is about to, while there are two
+/// places: it gets up once, for one place.
+#[test]
+fn two_wake_one_sleeper() {
+    model(2, || {
+        let roster = Arc::new(Roster::new(2, 1));
+        let sleeper = {
+            let roster = Arc::clone(&roster);
+            // The only thread there may be, with its place.
+            roster.announce();
+            roster.rouse(|| true);
+            roster.taken();
+            thread::spawn(move || {
+                let seat = roster.enlist(thread::current());
+                assert_eq!(roster.rest(seat, thread::park), Rest::Work);
+            })
+        };
+        let push = |roster: &Roster| {
+            roster.announce();
+            roster.rouse(|| panic!("there is no seat for another"));
+        };
+        let other = {
+            let roster = Arc::clone(&roster);
+            thread::spawn(move || push(&roster))
+        };
+        push(&roster);
+        other.join().unwrap();
+        sleeper.join().unwrap();
+        assert_eq!((roster.idle(), roster.running()), (0, 1));
+    });
+}

@@ -75,6 +75,12 @@ impl Roster {
         self.idle.iter().map(count).sum()
     }
 
+    /// For the models: places that are taken.
+    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(SC)
+    }
+
     pub(crate) fn announce(&self) {
         self.pending.fetch_add(1, SC);
     }
@@ -234,5 +240,75 @@ impl Roster {
                 bits &= bits - 1;
             }
         }
+    }
+}
+
+#[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::thread;
+
+    /// Two threads at work, in seats 0 and 1.
+    fn two_at_work() -> Roster {
+        let roster = Roster::new(2, 2);
+        for seat in 0..2 {
+            assert!(roster.take_place());
+            assert_eq!(roster.enlist(thread::current()), seat);
+        }
+        assert!(!roster.take_place(), "there are two places");
+        roster
+    }
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        while !condition() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn who_finds_a_job_on_the_way_to_sleep_goes_on_and_leaves_the_others_asleep() {
+        let (roster, asleep) = (two_at_work(), Barrier::new(2));
+        thread::scope(|s| {
+            let sleeper = s.spawn(|| roster.rest(0, || drop(asleep.wait())));
+            wait_until(|| roster.idle() == 1);
+            roster.announce();
+            let rest = roster.rest(1, || panic!("there is a job"));
+            assert_eq!(rest, Rest::Work);
+            assert_eq!(roster.idle[0].load(SC), 1, "seat 0 sleeps, seat 1 does not");
+            assert_eq!(roster.running.load(SC), 1);
+            roster.taken();
+            roster.close();
+            asleep.wait();
+            assert_eq!(sleeper.join().unwrap(), Rest::End);
+        });
+        assert_eq!((roster.idle(), roster.running.load(SC)), (0, 1));
+    }
+
+    #[test]
+    fn the_end_of_one_does_not_wake_another_as_if_for_work() {
+        let (roster, asleep) = (two_at_work(), Barrier::new(2));
+        thread::scope(|s| {
+            let sleeper = s.spawn(|| roster.rest(0, || drop(asleep.wait())));
+            wait_until(|| roster.idle() == 1);
+            roster.close();
+            assert_eq!(roster.rest(1, || panic!("it is closed")), Rest::End);
+            assert_eq!(roster.idle[0].load(SC), 1);
+            asleep.wait();
+            assert_eq!(sleeper.join().unwrap(), Rest::End);
+        });
+        assert_eq!((roster.idle(), roster.running.load(SC)), (0, 0));
+    }
+
+    #[test]
+    fn a_thread_too_many_is_a_surplus() {
+        let roster = two_at_work();
+        assert!(!roster.has_surplus());
+        roster.stand_down();
+        assert!(roster.take_place());
+        roster.stand_up();
+        assert!(roster.has_surplus());
+        roster.announce();
+        assert!(!roster.is_wanted(), "one of the three is to rest");
     }
 }

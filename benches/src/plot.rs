@@ -12,7 +12,7 @@ use std::path::Path;
 const SIZE: (u32, u32) = (760, 420);
 const INK: RGBColor = RGBColor(128, 128, 128);
 /// Chosen to differ in hue and lightness, and to be seen on white and on black.
-const COLOURS: [RGBColor; 10] = [
+const COLOURS: [RGBColor; 12] = [
     RGBColor(230, 90, 30),
     RGBColor(245, 160, 60),
     RGBColor(60, 130, 220),
@@ -23,6 +23,8 @@ const COLOURS: [RGBColor; 10] = [
     RGBColor(160, 140, 60),
     RGBColor(70, 170, 180),
     RGBColor(140, 110, 100),
+    RGBColor(130, 190, 60),
+    RGBColor(110, 120, 140),
 ];
 
 /// One picture for each group (what stands before the slash in a row's name)
@@ -75,8 +77,11 @@ fn picture(name: &str, rows: &[&Report], path: &Path) -> Result<(), Box<dyn Erro
         .y_desc("million a second (log)")
         .label_style(ink(12))
         .draw()?;
+    let ours = rows[0].entries.iter().filter(|e| e.ours).count();
     for (i, entry) in rows[0].entries.iter().enumerate() {
-        let colour = COLOURS[i % COLOURS.len()];
+        // The first two are ours, also where there is one of us.
+        let chosen = if entry.ours { i } else { i - ours + 2 };
+        let colour = COLOURS[chosen % COLOURS.len()];
         let style = colour.stroke_width(if entry.ours { 3 } else { 1 });
         let points: Vec<(f64, f64)> = rows
             .iter()

@@ -178,7 +178,7 @@ fn length(task: Duration, threads: usize) -> Contest {
         _ => vec![],
     };
     this.row(
-        format!("length-{task:?}/{threads}"),
+        format!("length-{}/{threads}", format!("{task:?}").replace('µ', "u")),
         "And when the tasks take longer?",
         vec![this.by::<ours::With>(), this.by::<ours::Submit>()],
         this.mutexes(),

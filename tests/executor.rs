@@ -377,20 +377,7 @@ fn a_job_stolen_inside_a_task_comes_back_after_its_quantum() {
 fn a_job_run_at_once_is_not_run_inside_the_task_that_handed_it_off() {
     within_deadline(|| {
         let scheduler = over(Job::run);
-        let (one, two) = (scheduler.resource(1), scheduler.resource(2));
-        let (visited, visits) = mpsc::channel();
-        let (back, there) = (one.clone(), two.clone());
-        one.with(move |_| {
-            let behind = there.clone();
-            there.execute(move |_| {
-                let visit = move |_: &mut i32| visited.send(back.with(|n| *n)).unwrap();
-                let stranger = thread::spawn(move || behind.execute(visit));
-                stranger.join().unwrap().unwrap();
-            })
-        })
-        .unwrap()
-        .unwrap();
-        assert_eq!(visits.recv_timeout(common::DEADLINE), Ok(Ok(1)));
+        assert_eq!(common::a_strangers_visit(&scheduler), Ok(1));
     });
 }
 

@@ -437,20 +437,7 @@ fn after_a_shutdown_a_strangers_task_does_not_run_inside_another() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         assert!(scheduler.shutdown(common::DEADLINE));
-        let (one, two) = (scheduler.resource(1), scheduler.resource(2));
-        let (visited, visits) = std::sync::mpsc::channel();
-        let (back, there) = (one.clone(), two.clone());
-        one.with(move |_| {
-            let behind = there.clone();
-            there.execute(move |_| {
-                let visit = move |_: &mut i32| visited.send(back.with(|n| *n)).unwrap();
-                let stranger = thread::spawn(move || behind.execute(visit));
-                stranger.join().unwrap().unwrap();
-            })
-        })
-        .unwrap()
-        .unwrap();
-        assert_eq!(visits.recv_timeout(common::DEADLINE), Ok(Ok(1)));
+        assert_eq!(common::a_strangers_visit(&scheduler), Ok(1));
     });
 }
 

@@ -76,7 +76,7 @@ impl Roster {
     }
 
     /// For the models: places that are taken.
-    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    #[cfg(all(test, captor_loom))]
     pub(crate) fn running(&self) -> usize {
         self.running.load(SC)
     }
@@ -270,7 +270,7 @@ mod tests {
     fn who_finds_a_job_on_the_way_to_sleep_goes_on_and_leaves_the_others_asleep() {
         let (roster, asleep) = (two_at_work(), Barrier::new(2));
         thread::scope(|s| {
-            let sleeper = s.spawn(|| roster.rest(0, || drop(asleep.wait())));
+            let sleeper = s.spawn(|| roster.rest(0, || _ = asleep.wait()));
             wait_until(|| roster.idle() == 1);
             roster.announce();
             let rest = roster.rest(1, || panic!("there is a job"));
@@ -289,7 +289,7 @@ mod tests {
     fn the_end_of_one_does_not_wake_another_as_if_for_work() {
         let (roster, asleep) = (two_at_work(), Barrier::new(2));
         thread::scope(|s| {
-            let sleeper = s.spawn(|| roster.rest(0, || drop(asleep.wait())));
+            let sleeper = s.spawn(|| roster.rest(0, || _ = asleep.wait()));
             wait_until(|| roster.idle() == 1);
             roster.close();
             assert_eq!(roster.rest(1, || panic!("it is closed")), Rest::End);

@@ -303,3 +303,23 @@ impl Sleepers {
         }
     }
 }
+
+/// A task of one resource submits to a second, where a stranger queues a task
+/// that visits the first; so the second is handed off inside a task of the
+/// first. What the stranger's visit comes to.
+pub(crate) fn a_strangers_visit(scheduler: &captor::Scheduler) -> Result<i32, TaskError> {
+    let (one, two) = (scheduler.resource(1), scheduler.resource(2));
+    let (visited, visits) = std::sync::mpsc::channel();
+    let (back, there) = (one.clone(), two.clone());
+    one.with(move |_| {
+        let behind = there.clone();
+        there.execute(move |_| {
+            let visit = move |_: &mut i32| visited.send(back.with(|n| *n)).unwrap();
+            let stranger = thread::spawn(move || behind.execute(visit));
+            stranger.join().unwrap().unwrap();
+        })
+    })
+    .unwrap()
+    .unwrap();
+    visits.recv_timeout(DEADLINE).unwrap()
+}

@@ -460,3 +460,51 @@ fn shutdown_in_the_drop_of_a_thread_local() {
     });
     join(thread).unwrap();
 }
+
+/// The only worker hands off to its own pool, which is closed, and blocks for
+/// what it handed off.
+#[test]
+fn a_worker_waits_for_a_hand_off_during_a_shutdown() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        let (outer, inner) = (pooled(&scheduler, ()), pooled(&scheduler, 7));
+        let (running, gate) = (Gate::new(), Gate::new());
+        let (started, opened) = (running.clone(), gate.clone());
+        let task = outer.submit(move |_| {
+            started.open();
+            opened.wait();
+            inner.with(|n| *n)
+        });
+        running.wait();
+        assert!(!scheduler.shutdown(Duration::ZERO));
+        gate.open();
+        assert_eq!(outcome(task), Ok(Ok(7)));
+        assert!(scheduler.shutdown(common::DEADLINE));
+    });
+}
+
+#[test]
+fn a_hand_off_in_the_drop_of_a_thread_local() {
+    struct AtExit(Resource<i32>);
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            assert_eq!(self.0.with(|n| *n), Ok(1));
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<AtExit>> = const { std::cell::RefCell::new(None) };
+    }
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        let r = pooled(&scheduler, 1);
+        let worker = r.submit({
+            let r = pooled(&scheduler, 1);
+            // The worker's own thread-local, dropped when it ends.
+            move |_| LAST.set(Some(AtExit(r)))
+        });
+        outcome(worker).unwrap();
+        assert!(scheduler.shutdown(common::DEADLINE));
+        let outside = pooled(&scheduler, 1);
+        join(thread::spawn(move || LAST.set(Some(AtExit(outside))))).unwrap();
+    });
+}

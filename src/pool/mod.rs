@@ -66,7 +66,9 @@ thread_local_const! {
 }
 
 fn employer() -> Option<Arc<Shared>> {
-    EMPLOYER.with(|e| e.borrow().clone())
+    // A hand-off may come from the drop of a thread-local.
+    let employer = EMPLOYER.try_with(|e| e.borrow().clone());
+    employer.ok().flatten()
 }
 
 impl Pool {
@@ -96,13 +98,10 @@ impl Pool {
         shared.jobs.push(job);
         shared.rouse();
         if employer().is_some_and(|e| Arc::ptr_eq(&e, shared)) {
-            // This thread looks again before it ends.
+            // This thread looks again before it ends, or blocks.
             return;
         }
-        while shared.roster.is_deserted() {
-            let Some(job) = shared.take_job() else { break };
-            shared.start_extra(job);
-        }
+        shared.serve_deserted();
     }
 
     pub(crate) fn others_wait(&self) -> bool {
@@ -196,6 +195,14 @@ impl Shared {
         }
     }
 
+    /// Where no worker will come, each job gets a thread of its own.
+    fn serve_deserted(self: &Arc<Self>) {
+        while self.roster.is_deserted() {
+            let Some(job) = self.take_job() else { break };
+            self.start_extra(job);
+        }
+    }
+
     /// All threads that there may be are blocked, and jobs wait: that ends only
     /// if one of them goes on without those jobs.
     fn report_if_stuck(&self) {
@@ -244,6 +251,7 @@ impl Shared {
             (Some(pool), Blocking::Starts) => {
                 pool.roster.stand_down();
                 pool.rouse();
+                pool.serve_deserted();
                 pool.report_if_stuck();
             }
             (Some(pool), Blocking::Ends) => pool.roster.stand_up(),

@@ -63,6 +63,8 @@ fn end(scheduler: &Scheduler, resources: &[Resource<u64>], expected: u64) {
         assert_eq!((stats.outstanding, stats.panicked), (0, 0), "{stats:?}");
     }
     assert_eq!(sum, expected);
+    // What ran since had threads of its own.
+    assert!(scheduler.shutdown(FOREVER));
     let stats = scheduler.stats();
     assert_eq!(stats.dispatched, stats.finished, "{stats:?}");
 }

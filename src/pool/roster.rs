@@ -260,18 +260,18 @@ mod tests {
         roster
     }
 
-    fn wait_until(condition: impl Fn() -> bool) {
-        while !condition() {
-            thread::yield_now();
-        }
+    /// Says that it sleeps, and sleeps until it is told to get up.
+    fn sleep(barrier: &Barrier) {
+        barrier.wait();
+        barrier.wait();
     }
 
     #[test]
     fn who_finds_a_job_on_the_way_to_sleep_goes_on_and_leaves_the_others_asleep() {
         let (roster, asleep) = (two_at_work(), Barrier::new(2));
         thread::scope(|s| {
-            let sleeper = s.spawn(|| roster.rest(0, || _ = asleep.wait()));
-            wait_until(|| roster.idle() == 1);
+            let sleeper = s.spawn(|| roster.rest(0, || sleep(&asleep)));
+            asleep.wait();
             roster.announce();
             let rest = roster.rest(1, || panic!("there is a job"));
             assert_eq!(rest, Rest::Work);
@@ -289,8 +289,8 @@ mod tests {
     fn the_end_of_one_does_not_wake_another_as_if_for_work() {
         let (roster, asleep) = (two_at_work(), Barrier::new(2));
         thread::scope(|s| {
-            let sleeper = s.spawn(|| roster.rest(0, || _ = asleep.wait()));
-            wait_until(|| roster.idle() == 1);
+            let sleeper = s.spawn(|| roster.rest(0, || sleep(&asleep)));
+            asleep.wait();
             roster.close();
             assert_eq!(roster.rest(1, || panic!("it is closed")), Rest::End);
             assert_eq!(roster.idle[0].load(SC), 1);

@@ -37,6 +37,10 @@ mod imp {
 
 pub(crate) use imp::*;
 
+/// Is this a model checker's build, where every further look or turn multiplies
+/// the schedules?
+pub(crate) const MODEL: bool = cfg!(any(captor_loom, captor_shuttle));
+
 /// `thread_local!` with initialisers that are constants, which makes access to
 /// those without a destructor a plain load. (The checkers' macros do not know
 /// the `const { .. }` form.)

@@ -5,7 +5,7 @@ mod common;
 
 use captor::{Dispatch, Resource, TaskError};
 use common::{
-    CountingWaker, Drops, Gate, Sleepers, hold, join, outcome, wait_until, within_deadline,
+    CountingWaker, Drops, Gate, Sleepers, hold, join, outcome, pooled, wait_until, within_deadline,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -306,11 +306,7 @@ fn pending_before_a_handed_off_queue_is_picked_up() {
         .executor(move |job| drop(send.send(job)))
         .build()
         .unwrap();
-    let r = Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(0)
-        .unwrap();
+    let r = pooled(&scheduler, 0);
     let task = r.submit(|n| *n += 1);
     assert_eq!(r.cancel_pending(), 1);
     assert_eq!(outcome(task), Err(TaskError::Cancelled));

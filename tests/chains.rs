@@ -6,7 +6,7 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler};
-use common::{Gate, hold, outcome, wait_outstanding};
+use common::{Gate, hold, outcome, pooled, wait_outstanding};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,11 +44,7 @@ fn busy_pool() -> (Scheduler, Gate) {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let (gate, running) = (Gate::new(), Gate::new());
     let (exit, started) = (gate.clone(), running.clone());
-    Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(())
-        .unwrap()
+    pooled(&scheduler, ())
         .execute(move |()| {
             started.open();
             exit.wait();
@@ -111,11 +107,7 @@ fn a_waiting_executor_thread_is_found_behind_any_number_of_tasks() {
             r.execute(|n| *n += 1).unwrap();
         }
         let inner = r.clone();
-        let on_executor = Resource::builder()
-            .scheduler(&scheduler)
-            .dispatch(Dispatch::Pool)
-            .build(())
-            .unwrap();
+        let on_executor = pooled(&scheduler, ());
         let waiting = on_executor.submit(move |()| inner.with(|n| *n));
         wait_outstanding(&r, ahead + 2);
         // Not needed for the result: so that the waiter is parked by then.

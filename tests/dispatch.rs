@@ -3,18 +3,10 @@
 
 mod common;
 
-use captor::{Dispatch, Resource, Scheduler};
-use common::{Gate, Sleepers, hold, join, outcome, within_deadline};
+use captor::{Resource, Scheduler};
+use common::{Gate, Sleepers, hold, join, outcome, pooled, within_deadline};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
-
-fn pooled<T: Send + 'static>(scheduler: &Scheduler, value: T) -> Resource<T> {
-    Resource::builder()
-        .scheduler(scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(value)
-        .unwrap()
-}
 
 fn one_worker() -> Scheduler {
     Scheduler::builder()

@@ -5,7 +5,7 @@
 mod common;
 
 use captor::{Dispatch, Resource, Scheduler, WeakResource};
-use common::{Counted, Drops, Gate, hold, join, outcome, wait_until, within_deadline};
+use common::{Counted, Drops, Gate, hold, join, outcome, pooled, wait_until, within_deadline};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -275,11 +275,7 @@ fn the_last_drop_against_a_hand_off() {
 #[test]
 fn the_scheduler_may_go_before_its_resources() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
-    let r = Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(1)
-        .unwrap();
+    let r = pooled(&scheduler, 1);
     drop(scheduler);
     assert_eq!(r.with(|n| *n + 1), Ok(2));
     let last = r.submit(|n| *n + 2);

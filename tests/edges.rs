@@ -5,7 +5,7 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler, SubmitError, TaskError};
-use common::{Gate, hold, outcome, wait_outstanding};
+use common::{Gate, hold, outcome, pooled, wait_outstanding};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -143,11 +143,7 @@ fn a_wait_that_was_cancelled_under_a_helper_still_closes_a_circle() {
 #[test]
 fn a_waiter_takes_over_by_itself_where_the_pool_is_blocked() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
-    let blocked = Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(())
-        .unwrap();
+    let blocked = pooled(&scheduler, ());
     let gate = Gate::new();
     let opened = gate.clone();
     blocked.execute(move |_| opened.wait()).unwrap();

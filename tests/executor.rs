@@ -5,7 +5,7 @@
 mod common;
 
 use captor::{Dispatch, Executor, Job, Resource, Scheduler};
-use common::{Gate, hold, join, outcome, wait_until, within_deadline};
+use common::{Gate, hold, join, outcome, pooled, wait_until, within_deadline};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -143,11 +143,7 @@ fn one_whose_queue_is_gone() {
 fn one_whose_queue_goes_with_jobs_in_it() {
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = over(move |job| drop(send.send(job)));
-    let r = Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(0)
-        .unwrap();
+    let r = pooled(&scheduler, 0);
     let task = r.submit(|n| {
         *n += 1;
         *n
@@ -273,11 +269,7 @@ fn shutdown_waits_for_the_jobs_it_gave_away() {
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = over(move |job| drop(send.send(job)));
     assert!(scheduler.shutdown(Duration::ZERO), "nothing was given away");
-    let r = Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(0)
-        .unwrap();
+    let r = pooled(&scheduler, 0);
     let task = r.submit(|n| *n);
     assert!(!scheduler.shutdown(Duration::from_millis(5)));
     jobs.recv().unwrap().run();
@@ -290,14 +282,6 @@ fn of_one_thread() -> Scheduler {
     let (send, jobs) = mpsc::channel::<Job>();
     thread::spawn(move || jobs.into_iter().for_each(Job::run));
     over(move |job: Job| drop(send.send(job)))
-}
-
-fn pooled<T: Send + 'static>(scheduler: &Scheduler, value: T) -> Resource<T> {
-    Resource::builder()
-        .scheduler(scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(value)
-        .unwrap()
 }
 
 #[test]

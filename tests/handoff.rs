@@ -4,7 +4,9 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler};
-use common::{Gate, Sleepers, hold, join, outcome, wait_outstanding, wait_until, within_deadline};
+use common::{
+    Gate, Sleepers, hold, join, outcome, pooled, wait_outstanding, wait_until, within_deadline,
+};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -177,15 +179,7 @@ fn a_worker_goes_on_until_nothing_is_left() {
 fn many_resources_on_one_worker() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
-        let resources: Vec<_> = (0..200)
-            .map(|_| {
-                Resource::builder()
-                    .scheduler(&scheduler)
-                    .dispatch(Dispatch::Pool)
-                    .build(0)
-                    .unwrap()
-            })
-            .collect();
+        let resources: Vec<_> = (0..200).map(|_| pooled(&scheduler, 0)).collect();
         for round in 0..10 {
             for r in &resources {
                 r.execute(move |n| *n += round).unwrap();
@@ -207,13 +201,7 @@ fn what_waits_gets_its_turn_after_a_quantum() {
             .quantum(Duration::from_millis(1))
             .build()
             .unwrap();
-        let pooled = || {
-            Resource::builder()
-                .scheduler(&scheduler)
-                .dispatch(Dispatch::Pool)
-                .build(0_u64)
-                .unwrap()
-        };
+        let pooled = || pooled(&scheduler, 0_u64);
         let stop = Gate::new();
         let hungry: Vec<_> = (0..workers).map(|_| pooled()).collect();
         for r in &hungry {

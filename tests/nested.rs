@@ -4,8 +4,8 @@
 
 mod common;
 
-use captor::{Dispatch, Job, Resource, Scheduler};
-use common::{Gate, Sleepers, hold, join, outcome, wait_until, within_deadline};
+use captor::{Job, Resource, Scheduler};
+use common::{Gate, Sleepers, hold, join, outcome, pooled, wait_until, within_deadline};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -118,15 +118,7 @@ fn a_chain_over_an_executor_that_runs_jobs_on_the_spot() {
 #[test]
 fn a_chain_over_resources_of_the_pool() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
-    let links: Vec<_> = (0..2_000)
-        .map(|_| {
-            Resource::builder()
-                .scheduler(&scheduler)
-                .dispatch(Dispatch::Pool)
-                .build(0)
-                .unwrap()
-        })
-        .collect();
+    let links: Vec<_> = (0..2_000).map(|_| pooled(&scheduler, 0)).collect();
     let chain = Arc::new(Chain {
         links,
         how: How::Execute,

@@ -5,18 +5,10 @@
 mod common;
 
 use captor::{BuildError, Dispatch, Job, Resource, Scheduler};
-use common::{Gate, hold, join, outcome, wait_until, within_deadline};
+use common::{Gate, hold, join, outcome, pooled, wait_until, within_deadline};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
-
-fn pooled<T: Send + 'static>(scheduler: &Scheduler, value: T) -> Resource<T> {
-    Resource::builder()
-        .scheduler(scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(value)
-        .unwrap()
-}
 
 #[test]
 fn settings_out_of_range() {

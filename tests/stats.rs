@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Dispatch, Job, PanicPolicy, Resource, ResourceStats, Scheduler, SchedulerStats};
-use common::{Sleepers, hold, join, outcome, wait_until, within_deadline};
+use common::{Sleepers, hold, join, outcome, pooled, wait_until, within_deadline};
 use std::panic::resume_unwind;
 use std::sync::mpsc;
 use std::thread;
@@ -412,11 +412,7 @@ fn scheduler_fields() {
     let fresh = scheduler.stats();
     assert_eq!((fresh.workers, fresh.threads, fresh.idle), (2, 0, 0));
     assert_eq!((fresh.dispatched, fresh.finished), (0, 0));
-    let r = Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(())
-        .unwrap();
+    let r = pooled(&scheduler, ());
     for n in 1..=5 {
         outcome(r.submit(|_| ())).unwrap();
         wait_until("the worker is through", || scheduler.stats().finished == n);
@@ -444,11 +440,7 @@ fn scheduler_with_an_executor_has_no_threads() {
         .executor(|job: Job| job.run())
         .build()
         .unwrap();
-    let r = Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(())
-        .unwrap();
+    let r = pooled(&scheduler, ());
     r.execute(|_| ()).unwrap();
     let SchedulerStats {
         workers,

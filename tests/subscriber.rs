@@ -32,18 +32,17 @@ impl<S: tracing::Subscriber> Layer<S> for Reacts {
         let mut message = Message(String::new());
         event.record(&mut message);
         // Taken out meanwhile: it may cause events of its own.
-        let reaction = lock().take();
-        if let Some(mut reaction) = reaction {
-            struct PutBack(Option<Reaction>);
-            impl Drop for PutBack {
-                fn drop(&mut self) {
+        struct PutBack(Option<Reaction>);
+        impl Drop for PutBack {
+            fn drop(&mut self) {
+                if self.0.is_some() {
                     *lock() = self.0.take();
                 }
             }
-            let mut reaction = PutBack(Some(Box::new(move |m: &str| reaction(m))));
-            if let Some(reaction) = &mut reaction.0 {
-                reaction(&message.0);
-            }
+        }
+        let taken = lock().take();
+        if let Some(reaction) = &mut PutBack(taken).0 {
+            reaction(&message.0);
         }
     }
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Dispatch, Job, PanicPolicy, Resource, ResourceBuilder, Scheduler};
-use common::{Gate, Sleepers, hold, join, outcome, wait_until};
+use common::{Gate, Sleepers, hold, join, outcome, pooled, wait_until};
 use std::fmt::Write as _;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, Once, mpsc};
@@ -287,11 +287,7 @@ fn the_whole_scope_of_the_submitter() {
 fn workers_are_in_no_span_between_tasks() {
     record();
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
-    let r = Resource::builder()
-        .scheduler(&scheduler)
-        .dispatch(Dispatch::Pool)
-        .build(())
-        .unwrap();
+    let r = pooled(&scheduler, ());
     for _ in 0..10 {
         let inside = info_span!("short").in_scope(|| r.submit(|_| current()));
         assert_eq!(outcome(inside), Ok(Some("short")));

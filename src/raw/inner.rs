@@ -388,11 +388,8 @@ pub(crate) fn dispatch_job(owner: &dyn Owner) {
 /// executor has.
 pub(crate) fn rescue_job(owner: &dyn Owner) {
     let core = owner.share();
-    let host = Arc::clone(core.host());
-    host.dispatched.add(1);
-    let mut job = Job::new(core);
-    job.rescued = true;
-    host.dispatch.rescue(job);
+    core.host().dispatched.add(1);
+    drop(Job::new(core));
 }
 
 /// Brings a task that waited back to the head of its resource, for the pool

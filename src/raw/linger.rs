@@ -11,11 +11,9 @@
 //! threads run than cores, the one that is needed gets to run. `docs/design.md`
 //! has the figures behind the numbers.
 
-use crate::sync::yield_now;
+use crate::sync::{MODEL, yield_now};
 use core::time::Duration;
 use std::time::Instant;
-
-const MODEL: bool = cfg!(any(captor_loom, captor_shuttle));
 
 /// Looks after the first, and yields before each.
 struct Rhythm {

@@ -5,7 +5,7 @@
 //! that wait), [`context`] and [`deadlock`] (what this thread is inside of),
 //! [`inner`] (the allocation behind a resource), [`role`] (taking, using and
 //! giving away its role), [`shift`] (one thread's turn), [`wait`] and [`linger`]
-//! (waiting for it), [`host`] (the way to the pool).
+//! (waiting for it), [`job`] (the way to the pool).
 
 #![allow(unsafe_code)]
 

@@ -10,7 +10,7 @@ use crate::raw::inner::{Owner, dispatch_job, rescue_job};
 use crate::raw::linger::Turns;
 use crate::raw::role::drain;
 use crate::raw::shift::Shift;
-use crate::sync::{Arc, thread, thread_local};
+use crate::sync::{Arc, MODEL, thread, thread_local};
 use core::task::Waker;
 use std::task::Wake;
 use std::time::{Duration, Instant};
@@ -24,8 +24,6 @@ const MAX_HELP_DEPTH: usize = 64;
 /// twice that, and so on.
 const FIRST_PATROL: Duration = Duration::from_millis(5);
 const LAST_PATROL: Duration = Duration::from_secs(1);
-
-const MODEL: bool = cfg!(any(captor_loom, captor_shuttle));
 
 struct Unpark(thread::Thread);
 

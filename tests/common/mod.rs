@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 
-use captor::{Completion, Resource, TaskError};
+use captor::{Completion, Dispatch, Resource, Scheduler, TaskError};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -54,6 +54,15 @@ impl Gate {
             .unwrap_or_else(PoisonError::into_inner)
             .0
     }
+}
+
+/// A resource that never runs on its callers, but on this scheduler's workers.
+pub(crate) fn pooled<T: Send + 'static>(scheduler: &Scheduler, value: T) -> Resource<T> {
+    Resource::builder()
+        .scheduler(scheduler)
+        .dispatch(Dispatch::Pool)
+        .build(value)
+        .unwrap()
 }
 
 /// A resource kept busy by a task that waits at a gate, on a thread of its own.

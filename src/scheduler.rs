@@ -2,6 +2,7 @@
 
 use crate::error::BuildError;
 use crate::pool::{MAX_WORKERS, Observer, Pool, spawn_thread};
+use crate::raw::barrier;
 use crate::raw::context;
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Job, Limits};
@@ -326,6 +327,7 @@ impl SchedulerBuilder {
                 capture_limit: 10,
                 capture_time: Duration::from_millis(1),
                 quantum: Duration::from_millis(2),
+                lane: barrier::is_available(),
             },
             executor: None,
         }

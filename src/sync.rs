@@ -9,11 +9,14 @@
 
 #![allow(unsafe_code)]
 
-pub(crate) use std::sync::{Arc, Mutex as StaticMutex, OnceLock, Weak, atomic::Ordering};
+pub(crate) use std::sync::atomic::Ordering;
+#[cfg(not(any(captor_loom, captor_shuttle)))]
+pub(crate) use std::sync::atomic::compiler_fence;
+pub(crate) use std::sync::{Arc, Mutex as StaticMutex, OnceLock, Weak};
 
 #[cfg(not(any(captor_loom, captor_shuttle)))]
 mod imp {
-    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicUsize};
+    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::thread;
     pub(crate) use std::thread_local;
@@ -21,7 +24,7 @@ mod imp {
 
 #[cfg(captor_loom)]
 mod imp {
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicUsize};
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use loom::thread;
     pub(crate) use loom::thread_local;
@@ -29,7 +32,7 @@ mod imp {
 
 #[cfg(captor_shuttle)]
 mod imp {
-    pub(crate) use shuttle::sync::atomic::{AtomicPtr, AtomicUsize};
+    pub(crate) use shuttle::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use shuttle::thread;
     pub(crate) use shuttle::thread_local;
@@ -153,26 +156,55 @@ impl Counter {
     }
 }
 
-/// A relaxed number of half the size, which orders nothing either.
+/// A relaxed number of a smaller size, which orders nothing either.
 #[derive(Debug, Default)]
-pub(crate) struct Gauge(std::sync::atomic::AtomicU32);
+pub(crate) struct Gauge<N: Number>(N::Atomic);
 
-impl Gauge {
-    #[inline]
-    pub(crate) fn get(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+/// What a [`Gauge`] can hold.
+pub(crate) trait Number: Copy + PartialOrd {
+    type Atomic: core::fmt::Debug + Default + Send + Sync;
+    fn load(atomic: &Self::Atomic) -> Self;
+    fn store(atomic: &Self::Atomic, n: Self);
+    fn fetch_max(atomic: &Self::Atomic, n: Self);
+}
+
+macro_rules! number {
+    ($number:ty, $atomic:ty) => {
+        impl Number for $number {
+            type Atomic = $atomic;
+            #[inline(always)]
+            fn load(atomic: &Self::Atomic) -> Self {
+                atomic.load(Ordering::Relaxed)
+            }
+            #[inline(always)]
+            fn store(atomic: &Self::Atomic, n: Self) {
+                atomic.store(n, Ordering::Relaxed);
+            }
+            fn fetch_max(atomic: &Self::Atomic, n: Self) {
+                atomic.fetch_max(n, Ordering::Relaxed);
+            }
+        }
+    };
+}
+number!(u16, std::sync::atomic::AtomicU16);
+number!(u32, std::sync::atomic::AtomicU32);
+
+impl<N: Number> Gauge<N> {
+    #[inline(always)]
+    pub(crate) fn get(&self) -> N {
+        N::load(&self.0)
     }
 
-    #[inline]
-    pub(crate) fn set(&self, n: u32) {
-        self.0.store(n, Ordering::Relaxed);
+    #[inline(always)]
+    pub(crate) fn set(&self, n: N) {
+        N::store(&self.0, n);
     }
 
     /// Raises it to `n` if it is lower: a plain load when it is not.
     #[inline]
-    pub(crate) fn raise(&self, n: u32) {
+    pub(crate) fn raise(&self, n: N) {
         if self.get() < n {
-            self.0.fetch_max(n, Ordering::Relaxed);
+            N::fetch_max(&self.0, n);
         }
     }
 }

@@ -275,6 +275,7 @@ impl World {
                 capture_limit,
                 capture_time: FOREVER,
                 quantum,
+                lane: true,
             },
             dispatch: Box::new(Jobs(Arc::clone(&calls))),
             dispatched: Counter::default(),

@@ -176,6 +176,11 @@ pub(crate) fn holds(resource: Id) -> bool {
     frames().any(|frame| frame.resource == resource)
 }
 
+/// Is this thread inside of a task of `resource`?
+pub(crate) fn runs_task_of(resource: Id) -> bool {
+    frames().any(|frame| frame.resource == resource && frame.kind != Kind::Aside)
+}
+
 /// Names each resource whose role this thread has.
 pub(crate) fn each_held(mut each: impl FnMut(Id)) {
     frames().for_each(|frame| each(frame.resource));

@@ -1,7 +1,6 @@
 //! What a resource counts, and how the counts make its statistics.
 
 use crate::raw::extra::Extra;
-use crate::raw::linger::LONG_TASK;
 use crate::stats::ResourceStats;
 use crate::sync::{Counter, Gauge};
 use core::time::Duration;
@@ -15,11 +14,9 @@ pub(crate) struct Counters {
     /// Tasks queued.
     pushed: Counter,
     /// The most tasks outstanding at once, as far as the queue saw it.
-    peak: Gauge,
-    /// About how long a queued task takes, in nanoseconds. Set by whoever was
-    /// holder just now: two may, and one is lost.
-    task_time: Gauge,
-    handoffs: Counter,
+    peak: Gauge<u32>,
+    /// The lower half; `Extra` has the upper one.
+    handoffs: Gauge<u32>,
     /// Nanoseconds that submitters spent on others' tasks.
     lent: Counter,
     /// Tasks that came out of the queue and are through.
@@ -43,6 +40,11 @@ impl Counters {
     #[inline(always)]
     pub(crate) fn inline_turn(&self) {
         self.inline.bump();
+    }
+
+    /// How often [`Counters::inline_turn`] was called.
+    pub(crate) fn inline_turns(&self) -> u64 {
+        self.inline.get()
     }
 
     /// Counts a task that is about to be queued.
@@ -73,25 +75,12 @@ impl Counters {
     }
 
     /// Holder only.
-    pub(crate) fn hand_off(&self) {
-        self.handoffs.bump();
-    }
-
-    /// So many queued tasks took so long together.
-    ///
-    /// Follows by a factor of two at the most, so that one shift that was
-    /// interrupted does not change everything.
-    pub(crate) fn learn(&self, tasks: usize, time: Duration) {
-        let each = time.as_nanos() / tasks.max(1) as u128;
-        let each = u32::try_from(each).unwrap_or(u32::MAX);
-        let before = self.task_time.get();
-        let most = before.saturating_mul(2).saturating_add(100);
-        self.task_time.set(each.clamp(before / 2, most));
-    }
-
-    /// Do tasks take so long that they are better queued than waited for?
-    pub(crate) fn tasks_are_long(&self) -> bool {
-        self.task_time.get() > LONG_TASK
+    pub(crate) fn hand_off<'a>(&self, extra: impl FnOnce() -> &'a Extra) {
+        let n = self.handoffs.get().wrapping_add(1);
+        self.handoffs.set(n);
+        if n == 0 {
+            extra().handoffs.bump_by(1 << 32);
+        }
     }
 
     /// A submitter spent time on others' tasks. Holder only.
@@ -125,8 +114,23 @@ impl Counters {
             cancelled: cancelled + swept,
             expired: 0,
             rejected: rare(|e| &e.rejected),
-            handoffs: self.handoffs.get(),
+            handoffs: u64::from(self.handoffs.get()) + rare(|e| &e.handoffs),
             lent: Duration::from_nanos(self.lent.get()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hand_offs_are_counted_past_what_half_a_word_holds() {
+        let (counters, extra) = (Counters::default(), Extra::default());
+        counters.handoffs.set(u32::MAX - 1);
+        for expected in [u32::MAX.into(), 1 << 32, (1 << 32) + 1] {
+            counters.hand_off(|| &extra);
+            assert_eq!(counters.stats(Some(&extra)).handoffs, expected);
         }
     }
 }

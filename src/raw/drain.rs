@@ -1,19 +1,21 @@
 //! The drain state machine: every transition of the state word, and the loop
 //! that runs a queue.
 //!
-//! A [`Strand`] is the state word and the backlog, the two words a resource
+//! A [`Strand`] is the state word, the backlog and the [`Lane`]: what a resource
 //! needs to run tasks one at a time. It never sees the value, threads or time;
 //! what it needs from them it asks of a [`Crew`]. `docs/design.md` draws the
 //! transitions and argues each guarantee from them.
 //!
 //! # Orderings
 //!
-//! The fast path acquires on claim and releases on release, as a lock does.
-//! Every other step on the word is an AcqRel read-modify-write. All of them
-//! are read-modify-writes, so each continues the release sequences of those
-//! before it: whoever takes the role sees what every earlier holder wrote
-//! (G3), and whoever takes the queue sees every node pushed to it.
+//! Steps on the word are read-modify-writes, so each continues the release
+//! sequences of those before it: whoever takes the role sees what every earlier
+//! holder wrote (G3), and whoever takes the queue sees every node pushed to it.
+//! They are sequentially consistent, as entering the lane is, for the one
+//! question that two words decide: is somebody in the lane?
 
+use crate::raw::hints::Hints;
+use crate::raw::lane::Lane;
 use crate::raw::queue::{Backlog, InHand, Link, reverse};
 use crate::raw::state::{Mode, State};
 use crate::sync::{AtomicPtr, Ordering};
@@ -78,11 +80,32 @@ pub(crate) enum Terms {
     None,
 }
 
+/// How a submitter came to run a task, and is to let go of the strand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    Lane,
+    Word,
+}
+
+/// What became of a try to claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claim {
+    /// It was idle and is now the caller's.
+    Made(Way),
+    /// It was not idle.
+    Failed,
+    /// It was not idle, and the role is the caller's, with what others queued:
+    /// they took the caller for one who runs a task.
+    Burdened,
+}
+
 /// What a look at the strand without a task in hand found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Look {
     /// It was idle and is now the caller's.
-    Claimed,
+    Claimed(Way),
+    /// See [`Claim::Burdened`].
+    Burdened,
     /// Its holder is at work: it may soon be idle.
     Busy,
     /// No holder is at work on it now, or the queue's order says: queue.
@@ -91,11 +114,13 @@ pub(crate) enum Look {
     Refusing,
 }
 
-/// The state word and the backlog.
+/// The state word, the backlog and the lane.
 #[derive(Debug)]
 pub(crate) struct Strand {
     word: AtomicPtr<()>,
     backlog: Backlog,
+    lane: Lane,
+    hints: Hints,
 }
 
 /// Whether the resource never runs on its callers. It is a setting of the
@@ -103,17 +128,28 @@ pub(crate) struct Strand {
 pub(crate) type Pooled = bool;
 
 impl Strand {
-    /// An idle strand. A `pooled` one never takes the fast path.
-    pub(crate) fn new(pooled: Pooled) -> Self {
+    /// An idle strand. A `pooled` one never takes the fast path. One without a
+    /// `lane` takes it by the word.
+    pub(crate) fn new(pooled: Pooled, lane: bool) -> Self {
         let idle = if pooled {
             State::IDLE_POOLED
         } else {
             State::IDLE
         };
+        let word = AtomicPtr::new(idle.into_raw());
+        // loom would let sequentially consistent loads miss a step but for this.
+        #[cfg(captor_loom)]
+        word.store(idle.into_raw(), Ordering::SeqCst);
         Strand {
-            word: AtomicPtr::new(idle.into_raw()),
+            word,
             backlog: Backlog::new(),
+            lane: Lane::new(),
+            hints: Hints::new(lane && !pooled),
         }
+    }
+
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     pub(crate) fn state(&self) -> State {
@@ -127,11 +163,18 @@ impl Strand {
         self.state().mode() == Mode::Offered
     }
 
+    /// Does nobody hold it, and is nothing queued?
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let s = self.state();
+        s.mode() == Mode::Idle && s.head().is_null() && !self.lane.is_taken()
+    }
+
     /// Makes all that holders did visible, which `Arc` does before it drops
     /// what it holds. loom knows nothing of that `Arc`.
     #[cfg(captor_loom)]
     pub(crate) fn see_all(&self) {
         let _ = self.update(Some);
+        self.lane.see_all();
     }
 
     /// Applies `f` in one step, or nothing where it returns `None`; returns
@@ -143,7 +186,7 @@ impl Strand {
             match self.word.compare_exchange_weak(
                 now.into_raw(),
                 next.into_raw(),
-                Ordering::AcqRel,
+                Ordering::SeqCst,
                 Ordering::Acquire,
             ) {
                 Ok(_) => return Ok(now),
@@ -155,54 +198,152 @@ impl Strand {
     /// The fast path's claim: idle, open, no job pending.
     ///
     /// Races with another claim (one wins, the other queues), a push (loses
-    /// to the claim or finds a holder), a close (before: refused; after: the
-    /// task was accepted). All are decided here, by the one word.
+    /// to the claim or finds it made), a close (before: refused; after: the
+    /// task was accepted). By the word, all are decided there. By the lane, it
+    /// is taken first and the word looked at second, and whoever moves the word
+    /// looks at the lane second: of two that race, at least one sees the other.
     #[inline(always)]
-    pub(crate) fn try_claim(&self) -> bool {
-        // Acquire: partners with the Release of `try_release` and the AcqRel
-        // of `release`, whose task this one follows.
-        self.word
-            .compare_exchange(
-                State::IDLE.into_raw(),
-                State::HELD.into_raw(),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            )
-            .is_ok()
+    pub(crate) fn try_claim(&self) -> Claim {
+        if !self.hints.lane_is_open() {
+            return self.claim_by_word();
+        }
+        // Looks first: to enter in vain has consequences.
+        if !self.is_idle() || !self.lane.enter() {
+            return Claim::Failed;
+        }
+        // SeqCst: see `Lane::enter`. Acquire: partners with those who released
+        // by the word.
+        if self.word.load(Ordering::SeqCst) == State::IDLE.into_raw() {
+            Claim::Made(Way::Lane)
+        } else {
+            self.back_off()
+        }
+    }
+
+    /// A look that orders nothing.
+    #[inline(always)]
+    fn is_idle(&self) -> bool {
+        self.word.load(Ordering::Relaxed) == State::IDLE.into_raw()
+    }
+
+    fn claim_by_word(&self) -> Claim {
+        let claimed = self.word.compare_exchange(
+            State::IDLE.into_raw(),
+            State::HELD.into_raw(),
+            // SeqCst: see `Lane::enter`. Its acquire half partners with the
+            // Release of `try_release` and the release half of `release`,
+            // whose task this one follows.
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        );
+        if claimed.is_ok() && self.confirm() {
+            Claim::Made(Way::Word)
+        } else {
+            Claim::Failed
+        }
+    }
+
+    /// Entered the lane, and the word was not idle any more.
+    #[cold]
+    fn back_off(&self) -> Claim {
+        self.lane.leave();
+        if !self.is_idle() && self.tend() {
+            Claim::Burdened
+        } else {
+            Claim::Failed
+        }
     }
 
     /// The fast path's release: nothing was queued, nothing was asked for.
     ///
     /// Holder only, with an empty backlog. Fails where a push, a close or a
-    /// job came between; then the holder goes on to [`Strand::drain`].
+    /// job came between; then the role is the caller's, by the word, and it
+    /// goes on to [`Strand::drain`].
     #[inline(always)]
-    pub(crate) fn try_release(&self) -> bool {
-        // Release: partners with the Acquire of the next claim.
-        self.word
-            .compare_exchange(
-                State::HELD.into_raw(),
-                State::IDLE.into_raw(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            )
-            .is_ok()
+    pub(crate) fn try_release(&self, way: Way) -> bool {
+        match way {
+            Way::Lane => {
+                self.lane.leave();
+                self.is_idle() || !self.tend()
+            }
+            Way::Word => {
+                self.hints.count_down();
+                // Its release half partners with the acquire half of the next
+                // claim. SeqCst: like every step on the word.
+                self.word
+                    .compare_exchange(
+                        State::HELD.into_raw(),
+                        State::IDLE.into_raw(),
+                        Ordering::SeqCst,
+                        Ordering::Relaxed,
+                    )
+                    .is_ok()
+            }
+        }
+    }
+
+    /// The word was idle, and says now that the role is the caller's. Is it so,
+    /// or is somebody in the lane?
+    ///
+    /// Asked by whoever takes an idle word, and by nobody else: while it is not
+    /// idle, whoever enters the lane leaves at once.
+    #[inline]
+    fn confirm(&self) -> bool {
+        !self.lane.is_taken() || self.concede()
+    }
+
+    /// Gives the role back: whoever is in the lane has it, with what is queued.
+    /// (The backlog is empty, since the word was idle.) `true` if they left
+    /// meanwhile, and it is the caller's again.
+    #[cold]
+    fn concede(&self) -> bool {
+        let _ = self.update(|s| Some(s.with_mode(Mode::Idle)));
+        !self.lane.is_taken_for_sure() && self.tend()
+    }
+
+    /// Takes the role if there is something to do that was left to those in
+    /// the lane: tasks queued on an idle strand, or the end of one that refuses.
+    ///
+    /// Called by each who leaves the lane and finds the word changed, and by
+    /// each who changed it and found the lane left.
+    #[cold]
+    fn tend(&self) -> bool {
+        self.update(|s| {
+            let left = s.mode() == Mode::Idle && (!s.head().is_null() || s.is_refusing());
+            left.then(|| s.with_mode(Mode::Held))
+        })
+        .is_ok()
+            && self.confirm()
     }
 
     /// Looks once, and claims the strand if it is idle (a stale job does not
     /// matter here).
     pub(crate) fn look(&self) -> Look {
-        let claimed = self.update(|s| {
-            (s.mode() == Mode::Idle && !s.is_refusing()).then(|| s.with_mode(Mode::Held))
-        });
-        match claimed {
-            Ok(_) => Look::Claimed,
-            Err(s) if s.is_refusing() => Look::Refusing,
-            Err(s) if s.mode() == Mode::Held => Look::Busy,
-            Err(_) => Look::Queue,
+        match self.try_claim() {
+            Claim::Made(way) => return Look::Claimed(way),
+            Claim::Burdened => return Look::Burdened,
+            Claim::Failed => {}
+        }
+        let s = self.state();
+        match s.mode() {
+            _ if s.is_refusing() => Look::Refusing,
+            Mode::Idle if s.has_job() && self.claim_with_job() => Look::Claimed(Way::Word),
+            Mode::Idle | Mode::Held => Look::Busy,
+            Mode::Offered | Mode::Suspended => Look::Queue,
         }
     }
 
-    /// Queues `task` as the newest, unless the strand refuses.
+    fn claim_with_job(&self) -> bool {
+        self.update(|s| {
+            let idle = s.mode() == Mode::Idle && s.head().is_null() && !s.is_refusing();
+            idle.then(|| s.with_mode(Mode::Held))
+        })
+        .is_ok()
+            && self.confirm()
+    }
+
+    /// Queues `task` as the newest, unless the strand refuses. `inside`: by a
+    /// task of this strand.
     ///
     /// The claim, the push and the refusal are one step on one word. That is
     /// what keeps submission order: "idle" is seen only after all that was
@@ -211,31 +352,58 @@ impl Strand {
     /// # Safety
     /// `task` is a live node in no queue; if it is accepted it stays live
     /// until it comes out of [`Crew::run`] or [`Strand::sweep`].
-    pub(crate) unsafe fn push(&self, task: NonNull<Link>, terms: Terms, pooled: Pooled) -> Pushed {
+    pub(crate) unsafe fn push(
+        &self,
+        task: NonNull<Link>,
+        terms: Terms,
+        pooled: Pooled,
+        inside: bool,
+    ) -> Pushed {
+        // What is queued on an idle strand is left to who is in the lane.
+        let mut left = false;
         let mut outcome = Pushed::Refused;
         let pushed = self.update(|s| {
             if s.is_refusing() {
                 return None;
             }
+            let idle = s.mode() == Mode::Idle && s.head().is_null();
+            left = idle && self.lane.is_taken();
             let next;
             (outcome, next) = match (s.mode(), terms) {
-                (Mode::Idle, Terms::Any | Terms::Own) | (Mode::Offered, Terms::Any) => {
-                    (Pushed::Captured, s.with_mode(Mode::Held))
-                }
-                (Mode::Idle, Terms::None) => {
-                    let dispatch = pooled || !s.has_job();
-                    let offered = s.with_mode(Mode::Offered).with_job(true);
-                    (Pushed::Offered { dispatch }, offered)
-                }
+                _ if left => (Pushed::Queued, s),
+                // It has no lane.
+                (Mode::Idle, _) if idle && pooled => (
+                    Pushed::Offered { dispatch: true },
+                    s.with_mode(Mode::Offered),
+                ),
+                (Mode::Idle, _) if idle => (Pushed::Captured, s.with_mode(Mode::Held)),
+                (Mode::Offered, Terms::Any) => (Pushed::Captured, s.with_mode(Mode::Held)),
                 _ => (Pushed::Queued, s),
             };
             // SAFETY: not yet pushed, so the node is still the caller's alone.
             unsafe { Link::set_next(task, s.head().cast()) };
             Some(next.with_head(task.as_ptr().cast()))
         });
-        match pushed {
-            Ok(_) => outcome,
-            Err(_) => Pushed::Refused,
+        let Ok(before) = pushed else {
+            return Pushed::Refused;
+        };
+        let captured = match outcome {
+            // Who is inside is in the lane itself, and looks when it leaves.
+            Pushed::Queued if left && !inside => !self.lane.is_taken_for_sure() && self.tend(),
+            Pushed::Captured if before.mode() == Mode::Idle && self.lane.is_taken() => {
+                self.concede()
+            }
+            Pushed::Captured if terms != Terms::None => return outcome,
+            Pushed::Captured => true,
+            outcome => return outcome,
+        };
+        match terms {
+            _ if !captured => Pushed::Queued,
+            Terms::Any => Pushed::Captured,
+            // It is to run no task but its own, which may not be the first.
+            Terms::Own | Terms::None => Pushed::Offered {
+                dispatch: self.offer(pooled),
+            },
         }
     }
 
@@ -300,18 +468,23 @@ impl Strand {
         self.backlog.take().push_front(task);
     }
 
-    /// From now on every push is refused. Returns the state before.
-    pub(crate) fn refuse(&self) -> State {
-        self.update(|s| Some(s.with_refusing(true)))
-            .unwrap_or(State::IDLE)
+    /// From now on every push is refused. `true`: nobody was at work, nothing
+    /// was queued; else whoever is at work comes to the end later.
+    pub(crate) fn refuse(&self) -> bool {
+        let before = self.update(|s| Some(s.with_refusing(true)));
+        before.is_ok_and(|s| s.mode() == Mode::Idle && s.head().is_null())
+            && !self.lane.is_taken_for_sure()
     }
 
     /// Takes a strand that refuses and is idle.
     pub(crate) fn claim_refusing(&self) -> bool {
-        self.update(|s| {
-            (s.mode() == Mode::Idle && s.is_refusing()).then(|| s.with_mode(Mode::Held))
-        })
-        .is_ok()
+        !self.lane.is_taken()
+            && self
+                .update(|s| {
+                    (s.mode() == Mode::Idle && s.is_refusing()).then(|| s.with_mode(Mode::Held))
+                })
+                .is_ok()
+            && self.confirm()
     }
 
     /// Accepts again. Holder only.
@@ -385,6 +558,9 @@ impl Strand {
     /// Runs what is queued, oldest first, until nothing is left or the crew
     /// has done its share. Holder only.
     pub(crate) fn drain(&self, crew: &mut impl Crew) -> Ended {
+        if self.has_next() {
+            self.hints.close_lane();
+        }
         loop {
             if !self.has_next() {
                 // A push between the two looks makes the release fail.

@@ -46,6 +46,8 @@ pub(crate) struct Extra {
     pub(crate) refusal: Mutex<Refusal>,
     pub(crate) ended: Listeners,
 
+    /// Hand-offs, past what the resource itself counts.
+    pub(crate) handoffs: Counter,
     pub(crate) panicked: Counter,
     pub(crate) rejected: Counter,
     /// Cancelled through their handle.

@@ -13,7 +13,6 @@ use crate::raw::handle::Handle;
 use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::spans;
-use crate::raw::state::Mode;
 use crate::raw::task::Queued;
 use crate::stats::ResourceStats;
 use crate::sync::{Arc, Counter, UnsafeCell, lock};
@@ -35,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) capture_limit: usize,
     pub(crate) capture_time: Duration,
     pub(crate) quantum: Duration,
+    /// Whether resources have a [lane](crate::raw::lane).
+    pub(crate) lane: bool,
 }
 
 /// Where jobs go.
@@ -97,7 +98,7 @@ unsafe impl<T: ?Sized + Send> Send for Core<T> {}
 impl<T: Send + 'static> Core<T> {
     pub(crate) fn new(value: T, host: Arc<Host>, settings: Settings) -> Arc<Self> {
         let extra = OnceBox::new();
-        let pooled = settings.pooled;
+        let strand = Strand::new(settings.pooled, host.limits.lane);
         if !settings.is_default() {
             let _ = extra.set(Box::new(Extra {
                 settings,
@@ -108,7 +109,7 @@ impl<T: Send + 'static> Core<T> {
             host,
             extra,
             counters: Counters::default(),
-            strand: Strand::new(pooled),
+            strand,
             value: UnsafeCell::new(ManuallyDrop::new(value)),
         })
     }
@@ -174,8 +175,7 @@ impl<T: ?Sized> Core<T> {
 
     /// Closed, and nothing is queued or running.
     pub(crate) fn has_ended(&self) -> bool {
-        let state = self.strand.state();
-        state.is_refusing() && state.mode() == Mode::Idle && self.refusal().closed
+        self.strand.state().is_refusing() && self.strand.is_at_rest() && self.refusal().closed
     }
 
     /// A task was refused: counts it and says why.
@@ -202,12 +202,12 @@ impl<T: ?Sized> Core<T> {
         if core::mem::replace(&mut refusal.closed, true) {
             return false;
         }
-        let before = self.strand.refuse();
+        let at_rest = self.strand.refuse();
         drop(refusal);
         panics::tell(|| {
             tracing::debug!(target: "captor", resource = self.name(), "resource closed");
         });
-        if before.mode() == Mode::Idle {
+        if at_rest {
             extra.ended.notify();
         }
         true
@@ -436,7 +436,7 @@ impl<T: ?Sized> Drop for Core<T> {
     fn drop(&mut self) {
         // Whoever has the role, or will be given it, keeps a reference; so
         // nothing is queued any more.
-        debug_assert_eq!(self.strand.state().mode(), Mode::Idle);
+        debug_assert!(self.strand.is_at_rest());
         #[cfg(captor_loom)]
         self.strand.see_all();
         panics::contain("drop of a resource's value", || {

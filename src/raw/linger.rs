@@ -38,9 +38,16 @@ const IN_A_MODEL: Rhythm = Rhythm {
 /// Past this, others need the cores more: one last look.
 const LONGEST: Duration = Duration::from_micros(500);
 
-/// Tasks that take longer, in nanoseconds, are long. Those are worth queueing at
-/// once where their submitter gets on with its own work meanwhile.
-pub(crate) const LONG_TASK: u32 = 500;
+/// How long a tiny task that just began may take, with a margin: 60 to 200 ns,
+/// depending on the machine.
+const SPINS: u32 = 4;
+
+/// For as long as a tiny task may take.
+pub(crate) fn spin() {
+    for _ in 0..SPINS {
+        core::hint::spin_loop();
+    }
+}
 
 /// The looks that are left to a watcher.
 #[derive(Debug)]

@@ -9,14 +9,17 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod barrier;
 pub(crate) mod context;
 pub(crate) mod counters;
 pub(crate) mod deadlock;
 pub(crate) mod drain;
 pub(crate) mod extra;
 pub(crate) mod handle;
+pub(crate) mod hints;
 pub(crate) mod inner;
 pub(crate) mod job;
+pub(crate) mod lane;
 pub(crate) mod linger;
 pub(crate) mod panics;
 pub(crate) mod queue;

@@ -29,9 +29,10 @@ pub(crate) fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError,
         0 if core.capture_limit() > 1 => Terms::Any,
         _ => Terms::Own,
     };
+    let inside = context::runs_task_of(core.id());
     let link = task.into_link();
     // SAFETY: a live task in no queue; it stays live until it is finished.
-    let pushed = unsafe { core.strand().push(link, terms, pooled) };
+    let pushed = unsafe { core.strand().push(link, terms, pooled, inside) };
     if pushed == Pushed::Refused {
         core.counters.undo_push();
         // SAFETY: it was made from a task just above, and not pushed.
@@ -71,6 +72,13 @@ pub(crate) fn captured(owner: &dyn Owner) {
     drain(owner, Shift::submitter(owner, None));
 }
 
+/// The role came to a thread that is not to run anything now: it goes on to the
+/// next.
+#[cold]
+pub(crate) fn pass_on(owner: &dyn Owner) {
+    drain(owner, Shift::none(owner));
+}
+
 /// Works through the queue for one shift, and leaves the resource to whoever
 /// is next. Holder only.
 pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
@@ -91,7 +99,7 @@ pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
 fn hand_off(owner: &dyn Owner) {
     let core = owner.core();
     let pooled = core.settings().pooled;
-    core.counters.hand_off();
+    core.counters.hand_off(|| core.extra());
     let waiter = if pooled {
         None
     } else {

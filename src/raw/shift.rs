@@ -74,6 +74,11 @@ impl<'a> Shift<'a> {
         Self::new(owner, Budget::Captured { left }, own)
     }
 
+    /// One that runs nothing.
+    pub(crate) fn none(owner: &'a dyn Owner) -> Self {
+        Self::new(owner, Budget::Captured { left: 0 }, ptr::null())
+    }
+
     /// A thread that blocks for `task` and takes the role meanwhile.
     pub(crate) fn waiter(owner: &'a dyn Owner, task: &'a dyn Awaited) -> Self {
         let left = match context::depth() {
@@ -121,7 +126,7 @@ impl<'a> Shift<'a> {
         if let (Some(began), 1..) = (self.began, self.ran) {
             let end = self.now.unwrap_or_else(Instant::now);
             let time = end.saturating_duration_since(began);
-            self.core.counters.learn(self.ran, time);
+            self.core.strand().hints().learn(self.ran, time);
         }
     }
 

@@ -3,11 +3,11 @@
 use crate::error::{HealError, Panic, SubmitError, TaskError};
 use crate::raw::context;
 use crate::raw::deadlock;
-use crate::raw::drain::Look;
+use crate::raw::drain::{Claim, Look, Way};
 use crate::raw::handle::{Handle, on_stack};
 use crate::raw::inner::{Core, TaskName};
-use crate::raw::linger::Turns;
-use crate::raw::role::{captured, queue};
+use crate::raw::linger::{self, Turns};
+use crate::raw::role::{captured, pass_on, queue};
 use crate::raw::task::{Body, Meta, Once, Queued};
 use crate::raw::wait;
 use crate::sync::{Arc, lock, yield_now};
@@ -30,11 +30,13 @@ impl<T: Send + 'static> Core<T> {
     where
         F: FnOnce(&mut T) -> R,
     {
-        if self.strand.try_claim() {
-            Ok(self.run_claimed(f, name))
-        } else {
-            Err(f)
+        match self.strand.try_claim() {
+            Claim::Made(way) => return Ok(self.run_claimed(f, name, way)),
+            Claim::Failed => {}
+            // What others queued comes before `f`, and is not its submitter's.
+            Claim::Burdened => pass_on(self),
         }
+        Err(f)
     }
 
     /// Runs the claimer's own task and releases the strand. Holder only, with
@@ -44,6 +46,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: impl FnOnce(&mut T) -> R,
         name: TaskName,
+        way: Way,
     ) -> Result<R, TaskError> {
         self.counters.inline_turn();
         // SAFETY: claimed by the caller.
@@ -51,17 +54,27 @@ impl<T: Send + 'static> Core<T> {
         self.counters.inline_turn();
         match outcome {
             Ok(result) => {
-                if !self.strand.try_release() {
+                if !self.strand.try_release(way) {
                     captured(self);
                 }
                 Ok(result)
             }
             Err(payload) => {
                 self.note_panic(name);
-                captured(self);
+                if !self.strand.try_release(way) {
+                    captured(self);
+                }
                 Err(TaskError::Panicked(Panic::new(payload)))
             }
         }
+    }
+
+    /// A moment later: is it the same task that runs, or nobody's? Else others
+    /// come and go, and to fight with them for it would only slow all down.
+    fn is_left_alone(&self) -> bool {
+        let before = self.counters.inline_turns();
+        linger::spin();
+        self.counters.inline_turns() - before <= 1
     }
 
     /// Watches a busy resource for a bounded moment, and runs `f` if it falls
@@ -82,7 +95,7 @@ impl<T: Send + 'static> Core<T> {
         if self.settings().pooled || how == Patience::TooDeep {
             return Err(Lingered::Queue(f));
         }
-        let long = self.counters.tasks_are_long();
+        let long = self.strand.hints().tasks_are_long();
         // Inside a task it would hold that task's resource meanwhile; and one
         // that goes on has better things to do than to wait for long tasks.
         let mut turns = if how == Patience::GoesOn && (context::depth() > 0 || long) {
@@ -91,24 +104,28 @@ impl<T: Send + 'static> Core<T> {
             Turns::new(long)
         };
         let mut look = self.strand.look();
+        if look == Look::Busy && !long && self.is_left_alone() {
+            look = self.strand.look();
+        }
         loop {
             match look {
-                Look::Claimed => {
-                    let counters = &self.counters;
+                Look::Claimed(way) => {
+                    let hints = self.strand.hints();
                     let timed = |value: &mut T| {
                         let since = Instant::now();
                         let result = f(value);
-                        counters.learn(1, since.elapsed());
+                        hints.learn(1, since.elapsed());
                         result
                     };
-                    return Ok(self.run_claimed(timed, name));
+                    return Ok(self.run_claimed(timed, name, way));
                 }
                 Look::Refusing => return Err(Lingered::Refused((self.why_refused(), f))),
                 Look::Queue => return Err(Lingered::Queue(f)),
+                Look::Burdened => {
+                    pass_on(self);
+                    return Err(Lingered::Queue(f));
+                }
                 Look::Busy if !turns.take() => return Err(Lingered::Queue(f)),
-                // The word is another core's by now: a try brings it here for
-                // both, the claim or, if it fails, the look.
-                Look::Busy if self.strand.try_claim() => look = Look::Claimed,
                 Look::Busy => look = self.strand.look(),
             }
         }

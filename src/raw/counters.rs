@@ -21,9 +21,23 @@ pub(crate) struct Counters {
     lent: Counter,
     /// Tasks that came out of the queue and are through.
     finished: Counter,
-    /// Twice the tasks run by the submitter that claimed an idle resource, and
-    /// one more while such a task runs.
-    inline: Counter,
+}
+
+/// Twice the tasks run by the submitter that claimed an idle resource, and
+/// one more while such a task runs.
+#[derive(Debug, Default)]
+pub(crate) struct Inline(Counter);
+
+impl Inline {
+    /// A task starts, or ends. Holder only.
+    #[inline(always)]
+    pub(crate) fn turn(&self) {
+        self.0.bump();
+    }
+
+    pub(crate) fn turns(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 /// How much a task finds before it, itself included.
@@ -36,25 +50,14 @@ pub(crate) struct Depth {
 }
 
 impl Counters {
-    /// An inline task starts, or ends. Holder only.
-    #[inline(always)]
-    pub(crate) fn inline_turn(&self) {
-        self.inline.bump();
-    }
-
-    /// How often [`Counters::inline_turn`] was called.
-    pub(crate) fn inline_turns(&self) -> u64 {
-        self.inline.get()
-    }
-
     /// Counts a task that is about to be queued.
-    pub(crate) fn push(&self, extra: Option<&Extra>) -> Depth {
+    pub(crate) fn push(&self, inline: &Inline, extra: Option<&Extra>) -> Depth {
         let swept = extra.map_or(0, |e| e.swept.get());
         let remains = extra.map_or(0, |e| e.remains.get());
         let queued = (self.pushed.add(1)).saturating_sub(self.finished.get() + swept);
         Depth {
             queued,
-            outstanding: queued.saturating_sub(remains) + self.inline.get() % 2,
+            outstanding: queued.saturating_sub(remains) + inline.turns() % 2,
         }
     }
 
@@ -91,7 +94,7 @@ impl Counters {
 
     /// What they come to: exact while nothing runs, consistent enough while
     /// something does.
-    pub(crate) fn stats(&self, extra: Option<&Extra>) -> ResourceStats {
+    pub(crate) fn stats(&self, inline: &Inline, extra: Option<&Extra>) -> ResourceStats {
         let rare = |counter: fn(&Extra) -> &Counter| extra.map_or(0, |e| counter(e).get());
         let panicked = rare(|e| &e.panicked);
         let cancelled = rare(|e| &e.cancelled);
@@ -100,7 +103,7 @@ impl Counters {
         // What is through is read before what was submitted, so that no
         // difference comes out negative; what races all the same saturates.
         let finished = self.finished.get();
-        let inline = self.inline.get();
+        let inline = inline.turns();
         let pushed = self.pushed.get();
         // Of the finished, those that were cancelled did not run.
         let ran = finished.saturating_sub(cancelled.saturating_sub(remains)) + inline / 2;
@@ -130,7 +133,7 @@ mod tests {
         counters.handoffs.set(u32::MAX - 1);
         for expected in [u32::MAX.into(), 1 << 32, (1 << 32) + 1] {
             counters.hand_off(|| &extra);
-            assert_eq!(counters.stats(Some(&extra)).handoffs, expected);
+            assert_eq!(counters.stats(&Inline::default(), Some(&extra)).handoffs, expected);
         }
     }
 }

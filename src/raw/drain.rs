@@ -115,10 +115,12 @@ pub(crate) enum Look {
 }
 
 /// The state word, the backlog and the lane.
+// In this order: see `Core`.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Strand {
-    word: AtomicPtr<()>,
     backlog: Backlog,
+    word: AtomicPtr<()>,
     lane: Lane,
     hints: Hints,
 }

@@ -6,7 +6,7 @@
 
 use crate::error::{SubmitError, TaskError};
 use crate::raw::context::{self, Id, Kind};
-use crate::raw::counters::{Counters, Depth};
+use crate::raw::counters::{Counters, Depth, Inline};
 use crate::raw::drain::Strand;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
@@ -83,6 +83,7 @@ pub(crate) struct Core<T: ?Sized> {
     extra: OnceBox<Extra>,
     pub(crate) counters: Counters,
     pub(super) strand: Strand,
+    pub(super) inline: Inline,
     /// Touched by the holder alone.
     value: UnsafeCell<ManuallyDrop<T>>,
 }
@@ -109,6 +110,7 @@ impl<T: Send + 'static> Core<T> {
             host,
             extra,
             counters: Counters::default(),
+            inline: Inline::default(),
             strand,
             value: UnsafeCell::new(ManuallyDrop::new(value)),
         })
@@ -294,12 +296,12 @@ impl<T: ?Sized> Core<T> {
     }
 
     pub(crate) fn stats(&self) -> ResourceStats {
-        self.counters.stats(self.extra.get())
+        self.counters.stats(&self.inline, self.extra.get())
     }
 
     /// Counts a task that is about to be queued.
     pub(crate) fn count_push(&self) -> Depth {
-        self.counters.push(self.extra.get())
+        self.counters.push(&self.inline, self.extra.get())
     }
 }
 

@@ -38,16 +38,10 @@ const IN_A_MODEL: Rhythm = Rhythm {
 /// Past this, others need the cores more: one last look.
 const LONGEST: Duration = Duration::from_micros(500);
 
-/// How long a tiny task that just began may take, with a margin: 60 to 200 ns,
-/// depending on the machine.
-const SPINS: u32 = 4;
-
-/// For as long as a tiny task may take.
-pub(crate) fn spin() {
-    for _ in 0..SPINS {
-        core::hint::spin_loop();
-    }
-}
+/// A tiny task that nobody else waits for ends in less time than a yield takes:
+/// so many spins before each of the first looks (a spin takes 10 to 50 ns,
+/// depending on the machine).
+pub(crate) const SPINS: [u32; 3] = [4, 8, 16];
 
 /// The looks that are left to a watcher.
 #[derive(Debug)]

@@ -48,10 +48,10 @@ impl<T: Send + 'static> Core<T> {
         name: TaskName,
         way: Way,
     ) -> Result<R, TaskError> {
-        self.counters.inline_turn();
+        self.inline.turn();
         // SAFETY: claimed by the caller.
         let outcome = unsafe { self.on_value(f) };
-        self.counters.inline_turn();
+        self.inline.turn();
         match outcome {
             Ok(result) => {
                 if !self.strand.try_release(way) {
@@ -71,10 +71,10 @@ impl<T: Send + 'static> Core<T> {
 
     /// A moment later: is it the same task that runs, or nobody's? Else others
     /// come and go, and to fight with them for it would only slow all down.
-    fn is_left_alone(&self) -> bool {
-        let before = self.counters.inline_turns();
-        linger::spin();
-        self.counters.inline_turns() - before <= 1
+    fn is_left_alone(&self, spins: u32) -> bool {
+        let before = self.inline.turns();
+        (0..spins).for_each(|_| core::hint::spin_loop());
+        self.inline.turns() - before <= 3
     }
 
     /// Watches a busy resource for a bounded moment, and runs `f` if it falls
@@ -104,7 +104,10 @@ impl<T: Send + 'static> Core<T> {
             Turns::new(long)
         };
         let mut look = self.strand.look();
-        if look == Look::Busy && !long && self.is_left_alone() {
+        for spins in linger::SPINS {
+            if long || look != Look::Busy || !self.is_left_alone(spins) {
+                break;
+            }
             look = self.strand.look();
         }
         loop {

@@ -156,55 +156,26 @@ impl Counter {
     }
 }
 
-/// A relaxed number of a smaller size, which orders nothing either.
+/// A relaxed number of half the size, which orders nothing either.
 #[derive(Debug, Default)]
-pub(crate) struct Gauge<N: Number>(N::Atomic);
+pub(crate) struct Gauge(std::sync::atomic::AtomicU32);
 
-/// What a [`Gauge`] can hold.
-pub(crate) trait Number: Copy + PartialOrd {
-    type Atomic: core::fmt::Debug + Default + Send + Sync;
-    fn load(atomic: &Self::Atomic) -> Self;
-    fn store(atomic: &Self::Atomic, n: Self);
-    fn fetch_max(atomic: &Self::Atomic, n: Self);
-}
-
-macro_rules! number {
-    ($number:ty, $atomic:ty) => {
-        impl Number for $number {
-            type Atomic = $atomic;
-            #[inline(always)]
-            fn load(atomic: &Self::Atomic) -> Self {
-                atomic.load(Ordering::Relaxed)
-            }
-            #[inline(always)]
-            fn store(atomic: &Self::Atomic, n: Self) {
-                atomic.store(n, Ordering::Relaxed);
-            }
-            fn fetch_max(atomic: &Self::Atomic, n: Self) {
-                atomic.fetch_max(n, Ordering::Relaxed);
-            }
-        }
-    };
-}
-number!(u16, std::sync::atomic::AtomicU16);
-number!(u32, std::sync::atomic::AtomicU32);
-
-impl<N: Number> Gauge<N> {
-    #[inline(always)]
-    pub(crate) fn get(&self) -> N {
-        N::load(&self.0)
+impl Gauge {
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
     }
 
-    #[inline(always)]
-    pub(crate) fn set(&self, n: N) {
-        N::store(&self.0, n);
+    #[inline]
+    pub(crate) fn set(&self, n: u32) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     /// Raises it to `n` if it is lower: a plain load when it is not.
     #[inline]
-    pub(crate) fn raise(&self, n: N) {
+    pub(crate) fn raise(&self, n: u32) {
         if self.get() < n {
-            N::fetch_max(&self.0, n);
+            self.0.fetch_max(n, Ordering::Relaxed);
         }
     }
 }

@@ -14,9 +14,9 @@ pub(crate) struct Counters {
     /// Tasks queued.
     pushed: Counter,
     /// The most tasks outstanding at once, as far as the queue saw it.
-    peak: Gauge<u32>,
+    peak: Gauge,
     /// The lower half; `Extra` has the upper one.
-    handoffs: Gauge<u32>,
+    handoffs: Gauge,
     /// Nanoseconds that submitters spent on others' tasks.
     lent: Counter,
     /// Tasks that came out of the queue and are through.
@@ -133,7 +133,10 @@ mod tests {
         counters.handoffs.set(u32::MAX - 1);
         for expected in [u32::MAX.into(), 1 << 32, (1 << 32) + 1] {
             counters.hand_off(|| &extra);
-            assert_eq!(counters.stats(&Inline::default(), Some(&extra)).handoffs, expected);
+            assert_eq!(
+                counters.stats(&Inline::default(), Some(&extra)).handoffs,
+                expected
+            );
         }
     }
 }

@@ -14,8 +14,8 @@
 //! They are sequentially consistent, as entering the lane is, for the one
 //! question that two words decide: is somebody in the lane?
 
-use crate::raw::hints::Hints;
-use crate::raw::lane::Lane;
+use crate::raw::lane::{Entry, Lane};
+use crate::raw::linger::TaskTime;
 use crate::raw::queue::{Backlog, InHand, Link, reverse};
 use crate::raw::state::{Mode, State};
 use crate::sync::{AtomicPtr, Ordering};
@@ -67,6 +67,21 @@ pub(crate) enum Pushed {
     },
     /// Not queued: the strand refuses.
     Refused,
+}
+
+/// What a push does to the word, besides queueing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// Nothing: others have the role, or have to see to it.
+    Queue,
+    /// Takes an idle strand, if nobody is in the lane.
+    Claim,
+    /// Takes the role that is on offer.
+    Take,
+    /// Leaves the task to who is in the lane.
+    Leave,
+    /// Puts the role of an idle strand on offer.
+    Offer,
 }
 
 /// Which roles a submitter takes on when it finds them free.
@@ -122,7 +137,7 @@ pub(crate) struct Strand {
     backlog: Backlog,
     word: AtomicPtr<()>,
     lane: Lane,
-    hints: Hints,
+    task_time: TaskTime,
 }
 
 /// Whether the resource never runs on its callers. It is a setting of the
@@ -145,13 +160,14 @@ impl Strand {
         Strand {
             word,
             backlog: Backlog::new(),
-            lane: Lane::new(),
-            hints: Hints::new(lane && !pooled),
+            lane: Lane::new(lane && !pooled),
+            task_time: TaskTime::default(),
         }
     }
 
-    pub(crate) fn hints(&self) -> &Hints {
-        &self.hints
+    /// What is kept beside the strand for those who come to it.
+    pub(crate) fn task_time(&self) -> &TaskTime {
+        &self.task_time
     }
 
     pub(crate) fn state(&self) -> State {
@@ -206,19 +222,15 @@ impl Strand {
     /// looks at the lane second: of two that race, at least one sees the other.
     #[inline(always)]
     pub(crate) fn try_claim(&self) -> Claim {
-        if !self.hints.lane_is_open() {
-            return self.claim_by_word();
-        }
-        // Looks first: to enter in vain has consequences.
-        if !self.is_idle() || !self.lane.enter() {
-            return Claim::Failed;
-        }
-        // SeqCst: see `Lane::enter`. Acquire: partners with those who released
-        // by the word.
-        if self.word.load(Ordering::SeqCst) == State::IDLE.into_raw() {
-            Claim::Made(Way::Lane)
-        } else {
-            self.back_off()
+        match self.lane.enter() {
+            // SeqCst: see `Lane::enter`. Acquire: partners with those who
+            // released by the word.
+            Entry::Entered if self.word.load(Ordering::SeqCst) == State::IDLE.into_raw() => {
+                Claim::Made(Way::Lane)
+            }
+            Entry::Entered => self.back_off(),
+            Entry::Taken => Claim::Failed,
+            Entry::Closed => self.claim_by_word(),
         }
     }
 
@@ -238,10 +250,9 @@ impl Strand {
             Ordering::SeqCst,
             Ordering::Relaxed,
         );
-        if claimed.is_ok() && self.confirm() {
-            Claim::Made(Way::Word)
-        } else {
-            Claim::Failed
+        match claimed {
+            Ok(_) => self.contest(),
+            Err(_) => Claim::Failed,
         }
     }
 
@@ -269,7 +280,7 @@ impl Strand {
                 self.is_idle() || !self.tend()
             }
             Way::Word => {
-                self.hints.count_down();
+                self.lane.count_down();
                 // Its release half partners with the acquire half of the next
                 // claim. SeqCst: like every step on the word.
                 self.word
@@ -290,13 +301,21 @@ impl Strand {
     /// Asked by whoever takes an idle word, and by nobody else: while it is not
     /// idle, whoever enters the lane leaves at once.
     #[inline]
-    fn confirm(&self) -> bool {
-        !self.lane.is_taken() || self.concede()
+    fn contest(&self) -> Claim {
+        if !self.lane.is_taken() {
+            Claim::Made(Way::Word)
+        } else if self.concede() {
+            // Others came meanwhile, and it may have been closed and at its end.
+            Claim::Burdened
+        } else {
+            Claim::Failed
+        }
     }
 
     /// Gives the role back: whoever is in the lane has it, with what is queued.
     /// (The backlog is empty, since the word was idle.) `true` if they left
-    /// meanwhile, and it is the caller's again.
+    /// meanwhile, and there is something to do, for which the role is the
+    /// caller's again.
     #[cold]
     fn concede(&self) -> bool {
         let _ = self.update(|s| Some(s.with_mode(Mode::Idle)));
@@ -315,33 +334,37 @@ impl Strand {
             left.then(|| s.with_mode(Mode::Held))
         })
         .is_ok()
-            && self.confirm()
+            && self.contest() != Claim::Failed
     }
 
     /// Looks once, and claims the strand if it is idle (a stale job does not
     /// matter here).
     pub(crate) fn look(&self) -> Look {
-        match self.try_claim() {
-            Claim::Made(way) => return Look::Claimed(way),
-            Claim::Burdened => return Look::Burdened,
-            Claim::Failed => {}
-        }
         let s = self.state();
-        match s.mode() {
-            _ if s.is_refusing() => Look::Refusing,
-            Mode::Idle if s.has_job() && self.claim_with_job() => Look::Claimed(Way::Word),
-            Mode::Idle | Mode::Held => Look::Busy,
-            Mode::Offered | Mode::Suspended => Look::Queue,
+        let claim = match s.mode() {
+            // To enter the lane in vain has consequences.
+            Mode::Idle if s == State::IDLE => self.try_claim(),
+            Mode::Idle if s.has_job() => self.claim_with_job(),
+            _ => Claim::Failed,
+        };
+        match (claim, s.mode()) {
+            (Claim::Made(way), _) => Look::Claimed(way),
+            (Claim::Burdened, _) => Look::Burdened,
+            (Claim::Failed, _) if s.is_refusing() => Look::Refusing,
+            (Claim::Failed, Mode::Idle | Mode::Held) => Look::Busy,
+            (Claim::Failed, Mode::Offered | Mode::Suspended) => Look::Queue,
         }
     }
 
-    fn claim_with_job(&self) -> bool {
-        self.update(|s| {
+    fn claim_with_job(&self) -> Claim {
+        let claimed = self.update(|s| {
             let idle = s.mode() == Mode::Idle && s.head().is_null() && !s.is_refusing();
             idle.then(|| s.with_mode(Mode::Held))
-        })
-        .is_ok()
-            && self.confirm()
+        });
+        match claimed {
+            Ok(_) => self.contest(),
+            Err(_) => Claim::Failed,
+        }
     }
 
     /// Queues `task` as the newest, unless the strand refuses. `inside`: by a
@@ -361,51 +384,56 @@ impl Strand {
         pooled: Pooled,
         inside: bool,
     ) -> Pushed {
-        // What is queued on an idle strand is left to who is in the lane.
-        let mut left = false;
-        let mut outcome = Pushed::Refused;
+        let mut step = Step::Queue;
         let pushed = self.update(|s| {
             if s.is_refusing() {
                 return None;
             }
-            let idle = s.mode() == Mode::Idle && s.head().is_null();
-            left = idle && self.lane.is_taken();
-            let next;
-            (outcome, next) = match (s.mode(), terms) {
-                _ if left => (Pushed::Queued, s),
-                // It has no lane.
-                (Mode::Idle, _) if idle && pooled => (
-                    Pushed::Offered { dispatch: true },
-                    s.with_mode(Mode::Offered),
-                ),
-                (Mode::Idle, _) if idle => (Pushed::Captured, s.with_mode(Mode::Held)),
-                (Mode::Offered, Terms::Any) => (Pushed::Captured, s.with_mode(Mode::Held)),
-                _ => (Pushed::Queued, s),
+            step = self.step_of_push(s, terms, pooled);
+            let next = match step {
+                Step::Queue | Step::Leave => s,
+                Step::Take | Step::Claim => s.with_mode(Mode::Held),
+                Step::Offer => s.with_mode(Mode::Offered),
             };
             // SAFETY: not yet pushed, so the node is still the caller's alone.
             unsafe { Link::set_next(task, s.head().cast()) };
             Some(next.with_head(task.as_ptr().cast()))
         });
-        let Ok(before) = pushed else {
+        if pushed.is_err() {
             return Pushed::Refused;
-        };
-        let captured = match outcome {
-            // Who is inside is in the lane itself, and looks when it leaves.
-            Pushed::Queued if left && !inside => !self.lane.is_taken_for_sure() && self.tend(),
-            Pushed::Captured if before.mode() == Mode::Idle && self.lane.is_taken() => {
-                self.concede()
+        }
+        let captured = match step {
+            Step::Queue => false,
+            Step::Offer => return Pushed::Offered { dispatch: true },
+            Step::Take => return Pushed::Captured,
+            // Its own task is the first.
+            Step::Claim if terms == Terms::Own && !self.lane.is_taken() => {
+                return Pushed::Captured;
             }
-            Pushed::Captured if terms != Terms::None => return outcome,
-            Pushed::Captured => true,
-            outcome => return outcome,
+            Step::Claim => self.contest() != Claim::Failed,
+            // Who is inside is in the lane itself, and looks when it leaves.
+            Step::Leave if inside => false,
+            Step::Leave => !self.lane.is_taken_for_sure() && self.tend(),
         };
         match terms {
             _ if !captured => Pushed::Queued,
             Terms::Any => Pushed::Captured,
-            // It is to run no task but its own, which may not be the first.
+            // Others' tasks may be there, before its own.
             Terms::Own | Terms::None => Pushed::Offered {
                 dispatch: self.offer(pooled),
             },
+        }
+    }
+
+    fn step_of_push(&self, s: State, terms: Terms, pooled: Pooled) -> Step {
+        match s.mode() {
+            Mode::Idle if !s.head().is_null() => Step::Queue,
+            // It has no lane.
+            Mode::Idle if pooled => Step::Offer,
+            Mode::Idle if self.lane.is_taken() => Step::Leave,
+            Mode::Idle => Step::Claim,
+            Mode::Offered if terms == Terms::Any => Step::Take,
+            _ => Step::Queue,
         }
     }
 
@@ -486,7 +514,7 @@ impl Strand {
                     (s.mode() == Mode::Idle && s.is_refusing()).then(|| s.with_mode(Mode::Held))
                 })
                 .is_ok()
-            && self.confirm()
+            && self.contest() != Claim::Failed
     }
 
     /// Accepts again. Holder only.
@@ -561,7 +589,7 @@ impl Strand {
     /// has done its share. Holder only.
     pub(crate) fn drain(&self, crew: &mut impl Crew) -> Ended {
         if self.has_next() {
-            self.hints.close_lane();
+            self.lane.close();
         }
         loop {
             if !self.has_next() {

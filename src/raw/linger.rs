@@ -11,7 +11,7 @@
 //! threads run than cores, the one that is needed gets to run. `docs/design.md`
 //! has the figures behind the numbers.
 
-use crate::sync::{MODEL, yield_now};
+use crate::sync::{Gauge, MODEL, yield_now};
 use core::time::Duration;
 use std::time::Instant;
 
@@ -42,6 +42,35 @@ const LONGEST: Duration = Duration::from_micros(500);
 /// so many spins before each of the first looks (a spin takes 10 to 50 ns,
 /// depending on the machine).
 pub(crate) const SPINS: [u32; 3] = [4, 8, 16];
+
+/// Tasks that take longer, in nanoseconds, are long. Those are worth queueing at
+/// once where their submitter gets on with its own work meanwhile.
+const LONG_TASK: u32 = 500;
+
+/// About how long a task of a resource takes, in nanoseconds, as far as somebody
+/// looked at the clock. Set by whoever was holder just now: two may, and one is
+/// lost.
+#[derive(Debug, Default)]
+pub(crate) struct TaskTime(Gauge);
+
+impl TaskTime {
+    /// So many tasks took so long together.
+    ///
+    /// Follows by a factor of two at the most, so that one shift that was
+    /// interrupted does not change everything.
+    pub(crate) fn learn(&self, tasks: usize, time: Duration) {
+        let each = time.as_nanos() / tasks.max(1) as u128;
+        let each = u32::try_from(each).unwrap_or(u32::MAX);
+        let before = self.0.get();
+        let most = before.saturating_mul(2).saturating_add(100);
+        self.0.set(each.clamp(before / 2, most));
+    }
+
+    /// Do tasks take so long that they are better queued than waited for?
+    pub(crate) fn is_long(&self) -> bool {
+        self.0.get() > LONG_TASK
+    }
+}
 
 /// The looks that are left to a watcher.
 #[derive(Debug)]

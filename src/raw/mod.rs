@@ -16,7 +16,6 @@ pub(crate) mod deadlock;
 pub(crate) mod drain;
 pub(crate) mod extra;
 pub(crate) mod handle;
-pub(crate) mod hints;
 pub(crate) mod inner;
 pub(crate) mod job;
 pub(crate) mod lane;

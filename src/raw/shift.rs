@@ -126,7 +126,7 @@ impl<'a> Shift<'a> {
         if let (Some(began), 1..) = (self.began, self.ran) {
             let end = self.now.unwrap_or_else(Instant::now);
             let time = end.saturating_duration_since(began);
-            self.core.strand().hints().learn(self.ran, time);
+            self.core.strand().task_time().learn(self.ran, time);
         }
     }
 

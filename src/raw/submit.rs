@@ -95,7 +95,7 @@ impl<T: Send + 'static> Core<T> {
         if self.settings().pooled || how == Patience::TooDeep {
             return Err(Lingered::Queue(f));
         }
-        let long = self.strand.hints().tasks_are_long();
+        let long = self.strand.task_time().is_long();
         // Inside a task it would hold that task's resource meanwhile; and one
         // that goes on has better things to do than to wait for long tasks.
         let mut turns = if how == Patience::GoesOn && (context::depth() > 0 || long) {
@@ -113,11 +113,11 @@ impl<T: Send + 'static> Core<T> {
         loop {
             match look {
                 Look::Claimed(way) => {
-                    let hints = self.strand.hints();
+                    let times = self.strand.task_time();
                     let timed = |value: &mut T| {
                         let since = Instant::now();
                         let result = f(value);
-                        hints.learn(1, since.elapsed());
+                        times.learn(1, since.elapsed());
                         result
                     };
                     return Ok(self.run_claimed(timed, name, way));

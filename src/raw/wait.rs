@@ -121,7 +121,7 @@ pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Insta
     // and a chain of waits that help each other must not use up the stack.
     let helps = deadline.is_none() && !core.settings().pooled && context::depth() < MAX_HELP_DEPTH;
     let mut patrol = Patrol::new(owner, helps);
-    let mut turns = Turns::new(core.strand().hints().tasks_are_long());
+    let mut turns = Turns::new(core.strand().task_time().is_long());
     let mut asked = false;
     let complete = loop {
         if task.is_complete() {

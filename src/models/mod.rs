@@ -43,6 +43,8 @@ mod completion;
 #[cfg(captor_loom)]
 mod handoff;
 #[cfg(captor_loom)]
+mod lane;
+#[cfg(captor_loom)]
 mod last_handle;
 #[cfg(captor_loom)]
 mod poison;
@@ -386,6 +388,8 @@ impl World {
     pub(crate) fn finish(self) -> Vec<u8> {
         // Stale ones at most.
         self.run_jobs();
+        // Before anybody comes who would find by chance what was left lying.
+        assert_eq!(self.r.stats().outstanding, 0, "lost");
         let end = self.r.submit(|log| drop(log.entries()));
         self.work_until(|| end.is_finished());
         match end.wait() {

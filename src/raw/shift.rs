@@ -26,6 +26,34 @@ enum Budget<'a> {
     Endless,
 }
 
+/// The clock of a thread that lends itself. Reading it is a tenth of what a
+/// queued task costs, so that is done where a limit asks for it, and around the
+/// thread's own task.
+#[derive(Clone, Copy)]
+struct Lending {
+    since: Instant,
+    /// The last reading.
+    now: Instant,
+    /// Spent on its own task.
+    own: Duration,
+}
+
+impl Lending {
+    fn starts() -> Self {
+        let now = Instant::now();
+        Lending {
+            since: now,
+            now,
+            own: Duration::ZERO,
+        }
+    }
+
+    fn read(&mut self) -> Duration {
+        let before = core::mem::replace(&mut self.now, Instant::now());
+        self.now.saturating_duration_since(before)
+    }
+}
+
 /// A thread at work on a resource. It is what the drain reports to.
 pub(crate) struct Shift<'a> {
     owner: &'a dyn Owner,
@@ -33,12 +61,10 @@ pub(crate) struct Shift<'a> {
     budget: Budget<'a>,
     /// The thread's own task, for which it need not lend itself.
     own: *const Link,
-    /// When the capture began, and how long it may last.
-    since: Option<Instant>,
+    lending: Option<Lending>,
+    /// How long it may last, as a capture; and until when, once it has begun.
     capture_time: Duration,
-    /// The last reading of the clock, while the thread lends itself; and the first.
-    now: Option<Instant>,
-    began: Option<Instant>,
+    until: Option<Option<Instant>>,
     ran: usize,
     _spans: spans::Detached,
 }
@@ -52,10 +78,9 @@ impl<'a> Shift<'a> {
             core,
             budget,
             own,
-            since: None,
+            lending: None,
             capture_time: core.settings().capture_time.unwrap_or(limits.capture_time),
-            now: None,
-            began: None,
+            until: None,
             ran: 0,
             _spans: context::enter(core.id(), Kind::Aside, spans::detach),
         }
@@ -90,9 +115,7 @@ impl<'a> Shift<'a> {
 
     pub(crate) fn worker(owner: &'a dyn Owner) -> Self {
         let since = Instant::now();
-        let mut shift = Self::new(owner, Budget::Worker { since }, ptr::null());
-        shift.began = Some(since);
-        shift
+        Self::new(owner, Budget::Worker { since }, ptr::null())
     }
 
     pub(crate) fn endless(owner: &'a dyn Owner) -> Self {
@@ -106,39 +129,66 @@ impl<'a> Shift<'a> {
         if left == 0 {
             return false;
         }
-        let now = self.lends();
-        let since = *self.since.get_or_insert(now);
+        let now = self.lends().now;
+        let until = *self
+            .until
+            .get_or_insert_with(|| now.checked_add(self.capture_time));
         // With its own task still queued, a submitter's first is never late.
         let promised = self.ran == 0 && !self.own.is_null();
-        promised || now.saturating_duration_since(since) < self.capture_time
+        promised || until.is_none_or(|until| now < until)
     }
 
     /// The thread starts to lend itself, if it did not before.
-    fn lends(&mut self) -> Instant {
-        let now = *self.now.get_or_insert_with(Instant::now);
-        self.began.get_or_insert(now);
-        now
+    fn lends(&mut self) -> &mut Lending {
+        self.lending.get_or_insert_with(Lending::starts)
     }
 
-    /// Notes how long the tasks took, for those who decide whether to wait for
-    /// such.
-    pub(crate) fn learn(&self) {
-        if let (Some(began), 1..) = (self.began, self.ran) {
-            let end = self.now.unwrap_or_else(Instant::now);
-            let time = end.saturating_duration_since(began);
-            self.core.strand().task_time().learn(self.ran, time);
+    /// Is the thread bound by no limit yet, since it waits for its own task?
+    fn waits(&self) -> bool {
+        matches!(self.budget, Budget::Waiter { task, .. } if !task.is_complete())
+    }
+
+    /// A task is about to run.
+    fn starts(&mut self, is_own: bool) {
+        if is_own && self.waits() {
+            self.lends().read();
         }
     }
 
-    /// A task ran. Adds the time to what was lent, unless it was the thread's own.
+    /// A task ran.
     fn account(&mut self, is_own: bool) {
-        let Some(before) = self.now else { return };
-        let now = Instant::now();
-        self.now = Some(now);
-        if !is_own {
-            let time = now.saturating_duration_since(before);
-            self.core.counters.lend(time);
+        if self.waits() && !is_own {
+            return;
         }
+        if let Some(lending) = &mut self.lending {
+            let time = lending.read();
+            if is_own {
+                lending.own += time;
+            }
+        }
+    }
+
+    /// Notes how long the tasks took, for the statistics and for those who
+    /// decide whether to wait for such.
+    pub(crate) fn learn(&mut self) {
+        if self.ran == 0 {
+            return;
+        }
+        let waits = self.waits();
+        let time = match (&mut self.lending, self.budget) {
+            (Some(lending), _) => {
+                if waits {
+                    lending.read();
+                }
+                let time = lending.now.saturating_duration_since(lending.since);
+                let lent = time.saturating_sub(lending.own);
+                self.core.counters.lend(lent);
+                time
+            }
+            (None, Budget::Worker { since }) => since.elapsed(),
+            (None, _) => return,
+        };
+        self.core.strand().task_time().learn(self.ran, time);
     }
 }
 
@@ -146,7 +196,7 @@ impl Crew for Shift<'_> {
     fn admits(&mut self) -> bool {
         let admitted = match self.budget {
             Budget::Captured { left } => self.admits_captured(left),
-            Budget::Waiter { task, .. } if !task.is_complete() => {
+            Budget::Waiter { .. } if self.waits() => {
                 self.lends();
                 true
             }
@@ -177,6 +227,7 @@ impl Crew for Shift<'_> {
             return Flow::Done;
         }
         let is_own = ptr::eq(link.as_ptr(), self.own);
+        self.starts(is_own);
         let panicked = loop {
             let kind = if is_own { Kind::Own } else { Kind::Lent };
             let ran = context::enter(self.core.id(), kind, || {

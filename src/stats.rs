@@ -40,8 +40,8 @@ pub struct ResourceStats {
     /// go to the pool from the start, that is not a hand-off;
     /// [`SchedulerStats::dispatched`] counts those too.)
     pub handoffs: u64,
-    /// Time that submitters spent on tasks that were not their own. The
-    /// workers' time is not in it.
+    /// Time that submitters spent on tasks that were not their own, added when
+    /// they are through with them. The workers' time is not in it.
     pub lent: Duration,
 }
 

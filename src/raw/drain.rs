@@ -508,13 +508,14 @@ impl Strand {
 
     /// Takes a strand that refuses and is idle.
     pub(crate) fn claim_refusing(&self) -> bool {
+        // The one whose task made it refuse may still be in the lane, and was
+        // before the caller heard of it. Nobody else can be.
         !self.lane.is_taken()
             && self
                 .update(|s| {
                     (s.mode() == Mode::Idle && s.is_refusing()).then(|| s.with_mode(Mode::Held))
                 })
                 .is_ok()
-            && self.contest() != Claim::Failed
     }
 
     /// Accepts again. Holder only.

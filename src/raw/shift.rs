@@ -4,10 +4,12 @@ use crate::raw::context::{self, Kind};
 use crate::raw::drain::{Crew, Flow};
 use crate::raw::handle::Awaited;
 use crate::raw::inner::{Core, Owner, Value, bring_back};
+use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::spans;
 use crate::raw::task::{Queued, Ran};
 use core::ptr::{self, NonNull};
+use core::task::Waker;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -66,6 +68,8 @@ pub(crate) struct Shift<'a> {
     capture_time: Duration,
     until: Option<Option<Instant>>,
     ran: usize,
+    /// Who waits for the task that ran last.
+    waiter: Option<Waker>,
     _spans: spans::Detached,
 }
 
@@ -82,6 +86,7 @@ impl<'a> Shift<'a> {
             capture_time: core.settings().capture_time.unwrap_or(limits.capture_time),
             until: None,
             ran: 0,
+            waiter: None,
             _spans: context::enter(core.id(), Kind::Aside, spans::detach),
         }
     }
@@ -168,6 +173,12 @@ impl<'a> Shift<'a> {
         }
     }
 
+    /// Who waits for the task that ran last is to be woken when the role is
+    /// given away: a wake-up takes microseconds.
+    pub(crate) fn take_waiter(&mut self) -> Option<Waker> {
+        self.waiter.take()
+    }
+
     /// Notes how long the tasks took, for the statistics and for those who
     /// decide whether to wait for such.
     pub(crate) fn learn(&mut self) {
@@ -219,6 +230,10 @@ impl Crew for Shift<'_> {
     }
 
     fn run(&mut self, link: NonNull<Link>) -> Flow {
+        // Before any other code of users runs, which may wait for that.
+        if let Some(waiter) = self.waiter.take() {
+            context::enter(self.core.id(), Kind::Aside, || panics::wake(waiter));
+        }
         // SAFETY: the drain took it out of the queue.
         let task = unsafe { Queued::from_link(link) };
         if !task.claim() {
@@ -271,7 +286,7 @@ impl Crew for Shift<'_> {
         context::enter(self.core.id(), Kind::Aside, || {
             // Where nobody takes the outcome, its panic is reported in this span.
             let _origin = panicked.then(|| self.core.origin(name));
-            task.complete();
+            self.waiter = task.complete();
         });
         Flow::Done
     }

@@ -429,7 +429,9 @@ impl Queued {
     pub(crate) fn refuse(self, error: TaskError) {
         // SAFETY: the closure is in place: it was claimed and not run.
         unsafe { (self.header().vtable.refuse)(self.0, error) };
-        self.complete();
+        if let Some(waker) = self.complete() {
+            crate::raw::panics::wake(waker);
+        }
     }
 
     /// Takes the closure back out of a task that was never queued.
@@ -450,22 +452,23 @@ impl Queued {
         }
     }
 
-    /// The outcome is in place: shows it, wakes who waits, and lets go.
-    pub(crate) fn complete(self) {
+    /// The outcome is in place: shows it, and lets go. Who waits is for the
+    /// caller to wake.
+    #[must_use = "somebody waits for it"]
+    pub(crate) fn complete(self) -> Option<Waker> {
         let header = self.header();
         const COMMON: usize = QUEUED | HANDLE | CLAIMED;
         if header.life.load(Ordering::Relaxed) & HANDLE == 0 {
             // Nobody else is left who could look.
-            return self.dispose();
+            self.dispose();
+            return None;
         }
         if header.replace(COMMON, (COMMON | COMPLETE) & !QUEUED) {
-            return;
+            return None;
         }
         let waker = publish(header);
         self.leave();
-        if let Some(waker) = waker {
-            crate::raw::panics::wake(waker);
-        }
+        waker
     }
 
     /// Lets go of a task that is complete already: it was cancelled.

@@ -1,12 +1,12 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! The lane on real hardware: whoever runs a task there leaves by a plain store,
+//! The lane on real hardware, and without one: whoever runs a task there leaves by a plain store,
 //! which others may see late. What they queue, or close, meanwhile must not be
 //! left lying. The models show why; this shows that the kernel's barrier does
 //! what they take it for.
 
 mod common;
 
-use captor::Resource;
+use captor::{Resource, Scheduler};
 use common::{DEADLINE, wait_until};
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +18,21 @@ const ROUNDS: usize = if cfg!(debug_assertions) {
     50_000
 };
 
+fn race(one: impl Fn(&Resource<u32>) + Sync, other: impl Fn(&Resource<u32>) + Sync) {
+    for lane in [true, false] {
+        let scheduler = Scheduler::builder().membarrier(lane).build().unwrap();
+        race_on(&scheduler, &one, &other);
+    }
+}
+
 /// Lets `one` and `other` loose on new resources, at the same time to some
 /// nanoseconds, `other` a little later each time.
-fn race(one: impl Fn(&Resource<u32>) + Sync, other: impl Fn(&Resource<u32>) + Sync) {
-    let rounds: Vec<_> = (0..ROUNDS).map(|_| Resource::new(0)).collect();
+fn race_on(
+    scheduler: &Scheduler,
+    one: impl Fn(&Resource<u32>) + Sync,
+    other: impl Fn(&Resource<u32>) + Sync,
+) {
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| scheduler.resource(0)).collect();
     let arrived = AtomicUsize::new(0);
     let meet = |round: usize| {
         arrived.fetch_add(1, Ordering::AcqRel);

@@ -27,7 +27,7 @@ const FOR_TINY_TASKS: Rhythm = Rhythm {
 };
 const FOR_LONG_TASKS: Rhythm = Rhythm {
     looks: 12,
-    yields: 2,
+    yields: 1,
 };
 /// Enough to take the path; every further look only multiplies the schedules.
 const IN_A_MODEL: Rhythm = Rhythm {

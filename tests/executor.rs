@@ -6,9 +6,12 @@ mod common;
 
 use captor::{Dispatch, Executor, Job, Resource, Scheduler};
 use common::{Gate, hold, join, outcome, pooled, wait_until, within_deadline};
+use std::future::Future;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -392,5 +395,31 @@ fn an_executor_that_panics_in_its_drop_hurts_nobody() {
         drop(over(Unruly).resource(1));
         let r = Resource::builder().dispatch(Dispatch::Pool).build(1);
         assert_eq!(outcome(r.unwrap().submit(|n| *n)), Ok(1));
+    });
+}
+
+/// The hand-off runs at once, on the thread that ran the waiter's task: the next
+/// task waits for what the waiter does when it is woken.
+#[test]
+fn who_waits_is_woken_before_the_hand_off_runs_on() {
+    struct Forward(mpsc::Sender<()>);
+    impl Wake for Forward {
+        fn wake(self: Arc<Self>) {
+            self.0.send(()).unwrap();
+        }
+    }
+
+    within_deadline(|| {
+        let scheduler = over(Job::run);
+        let r = scheduler.resource(());
+        let held = hold(&r);
+        let (woken, news) = mpsc::channel();
+        let mut first = r.submit(|()| ());
+        let next = r.submit(move |()| news.recv().unwrap());
+        let waker = Waker::from(Arc::new(Forward(woken)));
+        let polled = Pin::new(&mut first).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        drop(held);
+        assert_eq!(outcome(next), Ok(()));
     });
 }

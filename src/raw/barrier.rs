@@ -29,10 +29,17 @@ mod imp {
     }
 }
 
-#[cfg(all(target_os = "linux", not(any(captor_loom, captor_shuttle))))]
+#[cfg(all(
+    target_os = "linux",
+    any(target_env = "gnu", target_env = "musl"),
+    not(any(captor_loom, captor_shuttle, miri))
+))]
 mod imp {
     use crate::sync::{OnceLock, Ordering, compiler_fence, fence, pause};
     use core::time::Duration;
+
+    /// Set where a call failed that had worked before.
+    static FAILED: OnceLock<()> = OnceLock::new();
 
     fn membarrier(command: libc::c_int) -> bool {
         const NO_FLAGS: libc::c_uint = 0;
@@ -47,7 +54,7 @@ mod imp {
         *REGISTERED.get_or_init(|| {
             membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
                 && membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
-        })
+        }) && FAILED.get().is_none()
     }
 
     #[inline(always)]
@@ -63,12 +70,21 @@ mod imp {
         // It was available, and a sandbox that was set up since forbids it.
         // What is left is to wait until stores that are on their way must have
         // arrived: they take less than a microsecond.
+        let _ = FAILED.set(());
         fence(Ordering::SeqCst);
         pause(Duration::from_millis(1));
     }
 }
 
-#[cfg(not(any(target_os = "linux", captor_loom, captor_shuttle)))]
+#[cfg(not(any(
+    captor_loom,
+    captor_shuttle,
+    all(
+        target_os = "linux",
+        any(target_env = "gnu", target_env = "musl"),
+        not(miri)
+    )
+)))]
 mod imp {
     use crate::sync::{Ordering, fence};
 

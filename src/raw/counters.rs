@@ -6,7 +6,7 @@ use crate::sync::{Counter, Gauge};
 use core::time::Duration;
 
 /// Counters of one resource. Each is written by the holder alone, but for
-/// `pushed` and `peak`.
+/// `pushed`, `peak` and `lent`.
 // In this order: see `Core`.
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -86,10 +86,12 @@ impl Counters {
         }
     }
 
-    /// A submitter spent time on others' tasks. Holder only.
+    /// A submitter spent time on others' tasks.
     pub(crate) fn lend(&self, time: Duration) {
-        self.lent
-            .bump_by(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        if !time.is_zero() {
+            self.lent
+                .add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        }
     }
 
     /// What they come to: exact while nothing runs, consistent enough while

@@ -181,10 +181,13 @@ impl Strand {
         self.state().mode() == Mode::Offered
     }
 
-    /// Does nobody hold it, and is nothing queued?
+    /// Does nobody hold it, and is nothing queued? If a strand that refuses is
+    /// not at rest, there is somebody who will be heard of when it is.
     pub(crate) fn is_at_rest(&self) -> bool {
-        let s = self.state();
-        s.mode() == Mode::Idle && s.head().is_null() && !self.lane.is_taken()
+        // SeqCst: see `Lane::enter`. Who entered the lane in vain may have left
+        // it unheard, so that is made sure of.
+        let s = State::from_raw(self.word.load(Ordering::SeqCst));
+        s.mode() == Mode::Idle && s.head().is_null() && !self.lane.is_taken_for_sure()
     }
 
     /// Makes all that holders did visible, which `Arc` does before it drops
@@ -508,14 +511,15 @@ impl Strand {
 
     /// Takes a strand that refuses and is idle.
     pub(crate) fn claim_refusing(&self) -> bool {
-        // The one whose task made it refuse may still be in the lane, and was
-        // before the caller heard of it. Nobody else can be.
+        // The one whose task made it refuse may still be in the lane; or
+        // another, if it was healed and refuses again.
         !self.lane.is_taken()
             && self
                 .update(|s| {
                     (s.mode() == Mode::Idle && s.is_refusing()).then(|| s.with_mode(Mode::Held))
                 })
                 .is_ok()
+            && self.contest() != Claim::Failed
     }
 
     /// Accepts again. Holder only.
@@ -589,7 +593,8 @@ impl Strand {
     /// Runs what is queued, oldest first, until nothing is left or the crew
     /// has done its share. Holder only.
     pub(crate) fn drain(&self, crew: &mut impl Crew) -> Ended {
-        if self.has_next() {
+        // Where tasks are refused, nobody is to enter the lane in vain.
+        if self.has_next() || self.state().is_refusing() {
             self.lane.close();
         }
         loop {

@@ -177,7 +177,8 @@ impl<T: ?Sized> Core<T> {
 
     /// Closed, and nothing is queued or running.
     pub(crate) fn has_ended(&self) -> bool {
-        self.strand.state().is_refusing() && self.strand.is_at_rest() && self.refusal().closed
+        // Closed is for ever, so nothing comes after a rest that is seen later.
+        self.strand.state().is_refusing() && self.refusal().closed && self.strand.is_at_rest()
     }
 
     /// A task was refused: counts it and says why.

@@ -111,7 +111,11 @@ impl Lane {
 
     /// Somebody queued: closes it, unless somebody is in it. Holder only.
     pub(crate) fn close(&self) {
-        let closed = CLOSED + CLAIMS;
+        let closed = if barrier::is_available() {
+            CLOSED + CLAIMS
+        } else {
+            CLOSED_FOR_EVER
+        };
         match self.0.load(Ordering::Relaxed) {
             CLOSED_FOR_EVER => {}
             FREE => {

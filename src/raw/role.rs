@@ -85,16 +85,18 @@ pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
     let core = owner.core();
     let ended = core.strand().drain(&mut shift);
     shift.learn();
-    let waiter = shift.take_waiter();
-    // It goes back into its spans, which is user code.
-    context::enter(core.id(), Kind::Aside, || drop(shift));
+    // It wakes who waits for its last task, now that the role is given away
+    // (before it is, where there is somebody to be handed it, who may have to
+    // wait for what the woken thread does), and goes back into its spans.
+    // Both is user code.
+    context::enter(core.id(), Kind::Aside, || {
+        shift.wake();
+        drop(shift);
+    });
     match ended {
         Ended::Idle { refusing: false } | Ended::Suspended => {}
         Ended::Idle { refusing: true } => core.extra().ended.notify(),
         Ended::Exhausted => hand_off(owner),
-    }
-    if let Some(waiter) = waiter {
-        panics::wake(waiter);
     }
 }
 

@@ -173,10 +173,14 @@ impl<'a> Shift<'a> {
         }
     }
 
-    /// Who waits for the task that ran last is to be woken when the role is
-    /// given away: a wake-up takes microseconds.
-    pub(crate) fn take_waiter(&mut self) -> Option<Waker> {
-        self.waiter.take()
+    /// Wakes who waits for the task that ran last. That takes microseconds, so
+    /// where no other task follows it is done when the role is given away; but
+    /// before any other task runs, since that may wait for what the woken thread
+    /// does.
+    pub(crate) fn wake(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            panics::wake(waiter);
+        }
     }
 
     /// Notes how long the tasks took, for the statistics and for those who
@@ -230,9 +234,8 @@ impl Crew for Shift<'_> {
     }
 
     fn run(&mut self, link: NonNull<Link>) -> Flow {
-        // Before any other code of users runs, which may wait for that.
-        if let Some(waiter) = self.waiter.take() {
-            context::enter(self.core.id(), Kind::Aside, || panics::wake(waiter));
+        if self.waiter.is_some() {
+            context::enter(self.core.id(), Kind::Aside, || self.wake());
         }
         // SAFETY: the drain took it out of the queue.
         let task = unsafe { Queued::from_link(link) };

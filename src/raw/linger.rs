@@ -7,8 +7,10 @@
 //! Each look takes the state word away from the core that works with it. Where
 //! tasks are tiny that slows them down, so looks are rare: many yields lie
 //! between two. Where tasks are long it does not, and a watcher that comes late
-//! has lost more; so looks are frequent. Yielding beats spinning: where more
-//! threads run than cores, the one that is needed gets to run. `docs/design.md`
+//! has lost more; so looks are frequent. Yielding beats spinning where more
+//! threads run than cores, since the one that is needed gets to run; but a yield
+//! lasts for as long as the others please, so whoever has nothing else to do
+//! spins first for as long as the task before its own may take. `docs/design.md`
 //! has the figures behind the numbers.
 
 use crate::sync::{Gauge, MODEL, yield_now};
@@ -43,6 +45,16 @@ const LONGEST: Duration = Duration::from_micros(500);
 /// depending on the machine).
 pub(crate) const SPINS: [u32; 3] = [4, 8, 16];
 
+/// A long task is shorter than a few yields up to here, in nanoseconds. Who blocks
+/// for the outcome of such spins first, for two tasks and a half at the most.
+const SPINNABLE_TASK: u32 = 4_000;
+
+/// Looks while so spinning, and how many of them in the time of one task. More
+/// would only take the role, and with it the value, from core to core between
+/// any two tasks of a thread that goes on and on.
+const SPINNING_LOOKS: u32 = 20;
+const LOOKS_IN_A_TASK: u32 = 8;
+
 /// Tasks that take longer, in nanoseconds, are long. Those are worth queueing at
 /// once where their submitter gets on with its own work meanwhile.
 const LONG_TASK: u32 = 500;
@@ -59,6 +71,10 @@ impl TaskTime {
     /// Follows by a factor of two at the most, so that one shift that was
     /// interrupted does not change everything.
     pub(crate) fn learn(&self, tasks: usize, time: Duration) {
+        if MODEL {
+            // A schedule has to be the same when it is played again.
+            return;
+        }
         let each = time.as_nanos() / tasks.max(1) as u128;
         let each = u32::try_from(each).unwrap_or(u32::MAX);
         let before = self.0.get();
@@ -69,6 +85,57 @@ impl TaskTime {
     /// Do tasks take so long that they are better queued than waited for?
     pub(crate) fn is_long(&self) -> bool {
         self.0.get() > LONG_TASK
+    }
+
+    /// How to spin where tasks are long.
+    pub(crate) fn spins(&self) -> Spins {
+        let task = self.0.get();
+        if task > SPINNABLE_TASK {
+            return Spins::NONE;
+        }
+        Spins {
+            apart: Duration::from_nanos((task / LOOKS_IN_A_TASK).into()),
+            left: SPINNING_LOOKS,
+        }
+    }
+}
+
+/// Is the next task one to be timed, of those that watchers come to run? Two
+/// readings of the clock are a tenth of a task's time, so one in seven is: a
+/// number that no rhythm in which threads take turns is likely to miss.
+pub(crate) fn is_sample(turns: u64) -> bool {
+    (turns / 2) % 7 == 0
+}
+
+/// Stays off the memory that others work on for a few dozen nanoseconds a spin.
+pub(crate) fn pause(spins: u32) {
+    (0..spins).for_each(|_| core::hint::spin_loop());
+}
+
+/// Looks without a yield between, for a limited time.
+#[derive(Debug)]
+pub(crate) struct Spins {
+    apart: Duration,
+    left: u32,
+}
+
+impl Spins {
+    pub(crate) const NONE: Spins = Spins {
+        apart: Duration::ZERO,
+        left: 0,
+    };
+
+    /// Lets a moment pass, if a look is left.
+    pub(crate) fn take(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        let since = Instant::now();
+        while since.elapsed() < self.apart {
+            pause(4);
+        }
+        true
     }
 }
 

@@ -6,7 +6,7 @@ use crate::raw::deadlock;
 use crate::raw::drain::{Claim, Look, Way};
 use crate::raw::handle::{Handle, on_stack};
 use crate::raw::inner::{Core, TaskName};
-use crate::raw::linger::{self, Turns};
+use crate::raw::linger::{self, Spins, Turns};
 use crate::raw::role::{captured, pass_on, queue};
 use crate::raw::task::{Body, Meta, Once, Queued};
 use crate::raw::wait;
@@ -69,11 +69,34 @@ impl<T: Send + 'static> Core<T> {
         }
     }
 
+    /// Looks, and looks again as long as that is better than to yield.
+    fn spin(&self, how: Patience) -> Look {
+        let mut look = self.strand.look();
+        let time = self.strand.task_time();
+        if time.is_long() {
+            let mut spins = match how {
+                Patience::Blocks => time.spins(),
+                Patience::GoesOn | Patience::TooDeep => Spins::NONE,
+            };
+            while look == Look::Busy && spins.take() {
+                look = self.strand.look();
+            }
+        } else {
+            for spins in linger::SPINS {
+                if look != Look::Busy || !self.is_left_alone(spins) {
+                    break;
+                }
+                look = self.strand.look();
+            }
+        }
+        look
+    }
+
     /// A moment later: is it the same task that runs, or nobody's? Else others
     /// come and go, and to fight with them for it would only slow all down.
     fn is_left_alone(&self, spins: u32) -> bool {
         let before = self.inline.turns();
-        (0..spins).for_each(|_| core::hint::spin_loop());
+        linger::pause(spins);
         self.inline.turns() - before <= 3
     }
 
@@ -95,23 +118,26 @@ impl<T: Send + 'static> Core<T> {
         if self.settings().pooled || how == Patience::TooDeep {
             return Err(Lingered::Queue(f));
         }
-        let long = self.strand.task_time().is_long();
         // Inside a task it would hold that task's resource meanwhile; and one
         // that goes on has better things to do than to wait for long tasks.
-        let mut turns = if how == Patience::GoesOn && (context::depth() > 0 || long) {
+        let long = self.strand.task_time().is_long();
+        let goes_on = how == Patience::GoesOn;
+        let inside = context::depth() > 0;
+        let mut turns = if goes_on && (inside || long) {
             Turns::none()
         } else {
             Turns::new(long)
         };
-        let mut look = self.strand.look();
-        for spins in linger::SPINS {
-            if long || look != Look::Busy || !self.is_left_alone(spins) {
-                break;
-            }
-            look = self.strand.look();
-        }
+        let mut look = if goes_on && inside {
+            self.strand.look()
+        } else {
+            self.spin(how)
+        };
         loop {
             match look {
+                Look::Claimed(way) if !linger::is_sample(self.inline.turns()) => {
+                    return Ok(self.run_claimed(f, name, way));
+                }
                 Look::Claimed(way) => {
                     let times = self.strand.task_time();
                     let timed = |value: &mut T| {

@@ -73,7 +73,8 @@ fn picture(name: &str, rows: &[&Report], path: &Path) -> Result<(), Box<dyn Erro
         .axis_style(INK)
         .x_labels(rows.len() * 2)
         .x_label_formatter(&label)
-        .x_desc(format!("{name}/…"))
+        .x_desc(axis(name))
+        .y_label_formatter(&|y| ((y * 1e3).round() / 1e3).to_string())
         .y_desc("million a second (log)")
         .label_style(ink(12))
         .draw()?;
@@ -97,6 +98,15 @@ fn picture(name: &str, rows: &[&Report], path: &Path) -> Result<(), Box<dyn Erro
     }
     root.present()?;
     Ok(())
+}
+
+/// What the rows of a group differ in.
+fn axis(group: &str) -> &'static str {
+    match group {
+        "idle" => "called from",
+        "zipf" => "resources",
+        _ => "threads",
+    }
 }
 
 fn megas(entry: &Entry) -> f64 {

@@ -52,7 +52,7 @@ END
 # A compiler and its sources, of one version, new enough for this package.
 usable() {
     [[ -x $1/bin/rustc && -d $1/$library ]] &&
-        at_least "$("$1/bin/rustc" --version 2>/dev/null | cut -d ' ' -f 2)" "$(rust_version)" &&
+        at_least "$(LD_LIBRARY_PATH=$1/lib/$(uname -m)-linux-gnu "$1/bin/rustc" --version | cut -d ' ' -f 2)" "$(rust_version)" &&
         compose_sysroot "$1"
 }
 

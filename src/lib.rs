@@ -21,4 +21,4 @@ pub use raw::inner::Job;
 pub use resource::{Resource, WeakResource};
 pub use scheduler::{Executor, Scheduler, SchedulerBuilder};
 pub use stats::{ResourceStats, SchedulerStats};
-pub use termination::Closed;
+pub use termination::{Closed, IntoInner};

@@ -11,7 +11,7 @@ use crate::raw::task::Meta;
 use crate::scheduler::Scheduler;
 use crate::stats::ResourceStats;
 use crate::sync::{Arc, Weak};
-use crate::termination::{self, Closed};
+use crate::termination::{self, Closed, IntoInner};
 use std::fmt;
 use std::time::Duration;
 
@@ -402,6 +402,33 @@ impl<T: Send + 'static> Resource<T> {
     pub fn wait_closed(&self, timeout: Duration) -> bool {
         let core = Arc::clone(&self.core) as Arc<Core<dyn Value>>;
         termination::wait(&core, timeout)
+    }
+
+    /// Closes the resource, and gives its value back once everything that it
+    /// accepted is through.
+    ///
+    /// The resource is closed when this returns, for all its handles, whether or
+    /// not the result is awaited. The value comes out whatever the panic policy
+    /// says: [`is_poisoned`](Resource::is_poisoned) tells before. Of several handles
+    /// that ask for it, one gets it; the others get [`TaskError::Closed`].
+    ///
+    /// A task of the resource may call this, and pass the future to somebody who
+    /// awaits it outside.
+    ///
+    /// ```
+    /// use captor::{Resource, TaskError};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let total = Resource::new(0);
+    /// let other = total.clone();
+    /// total.execute(|t| *t += 2)?;
+    /// assert_eq!(total.into_inner().await, Ok(2));
+    /// assert_eq!(other.submit(|t| *t).await, Err(TaskError::Closed));
+    /// # Ok::<(), captor::SubmitError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn into_inner(self) -> IntoInner<T> {
+        IntoInner::new(self.core)
     }
 
     /// Cancels what is queued and has not started; returns how many tasks that

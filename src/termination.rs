@@ -1,8 +1,10 @@
-//! Awaiting the end of a closed resource.
+//! Awaiting the end of a closed resource, and taking its value back.
 
+use crate::error::TaskError;
 use crate::raw::deadlock::{Event, Wait};
 use crate::raw::extra::Key;
 use crate::raw::inner::{Core, Value};
+use crate::raw::rest::NotTaken;
 use crate::raw::wait::{Patrol, thread_waker};
 use crate::sync::Arc;
 use std::fmt;
@@ -67,6 +69,76 @@ impl fmt::Debug for Closed {
         f.debug_struct("Closed")
             .field("ended", &self.core.has_ended())
             .finish()
+    }
+}
+
+/// Resolves to the value of a resource, once everything that it accepted is
+/// through; from [`Resource::into_inner`](crate::Resource::into_inner).
+///
+/// It resolves to [`TaskError::Closed`] where another handle's `into_inner` has
+/// taken the value. Dropping it leaves the value to the last handle, and the
+/// resource closed.
+#[must_use = "without awaiting it, this only closes the resource"]
+pub struct IntoInner<T> {
+    core: Arc<Core<T>>,
+    closed: Closed,
+}
+
+impl<T: Send + 'static> IntoInner<T> {
+    /// Closes the resource of `core`.
+    pub(crate) fn new(core: Arc<Core<T>>) -> Self {
+        core.close();
+        let closed = Closed::new(Arc::clone(&core) as Arc<Core<dyn Value>>);
+        IntoInner { core, closed }
+    }
+
+    /// Blocks until the value is there.
+    ///
+    /// # Errors
+    /// [`TaskError::Closed`]: another handle's `into_inner` has taken it.
+    /// [`TaskError::WouldDeadlock`]: this is called by a task that the end has to
+    /// wait for. The resource is closed all the same.
+    ///
+    /// ```
+    /// use captor::Resource;
+    ///
+    /// let log = Resource::new(Vec::new());
+    /// log.execute(|l| l.push("started"))?;
+    /// assert_eq!(log.into_inner().wait()?, ["started"]);
+    /// # Ok::<(), captor::TaskError>(())
+    /// ```
+    pub fn wait(self) -> Result<T, TaskError> {
+        loop {
+            match self.core.take_value() {
+                Ok(value) => return Ok(value),
+                Err(NotTaken::Gone) => return Err(TaskError::Closed),
+                Err(NotTaken::Busy) if wait(&self.closed.core, Duration::MAX) => {}
+                Err(NotTaken::Busy) => return Err(TaskError::WouldDeadlock),
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for IntoInner<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.core.take_value() {
+                Ok(value) => return Poll::Ready(Ok(value)),
+                Err(NotTaken::Gone) => return Poll::Ready(Err(TaskError::Closed)),
+                // If it is ready, another is taking the value just now.
+                Err(NotTaken::Busy) => std::task::ready!(Pin::new(&mut self.closed).poll(cx)),
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for IntoInner<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntoInner")
+            .field("ended", &self.core.has_ended())
+            .finish_non_exhaustive()
     }
 }
 

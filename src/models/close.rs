@@ -113,3 +113,22 @@ fn two_close_at_once() {
         w.finish();
     });
 }
+
+/// While a task still runs, and is waited for; the value is the one's alone.
+#[test]
+fn one_of_two_gets_the_value() {
+    model(2, || {
+        let w = World::new(10, FOREVER, named());
+        let tally = w.tally().clone();
+        let other = w.spawn(|w| {
+            let entry = w.entry(1);
+            let _ = w.r.core().queue_detached(|log| drop(entry(log)), None);
+            w.part_with_value()
+        });
+        let mine = w.part_with_value();
+        let others = other.join();
+        assert!(mine != others, "{mine} {others}");
+        let ran = tally.finish();
+        assert!(ran.is_empty() || ran == [1], "{ran:?}");
+    });
+}

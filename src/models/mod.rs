@@ -383,6 +383,20 @@ impl World {
         self.tally
     }
 
+    /// Takes the value out, if it can. Was it there?
+    pub(crate) fn part_with_value(self) -> bool {
+        let value = self.r.clone().into_inner().wait();
+        let taken = value.is_ok();
+        assert!(taken || matches!(value, Err(TaskError::Closed)));
+        drop((value, self.part()));
+        taken
+    }
+
+    /// What is left when the resource is gone.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// All that was submitted is through, and every thread has ended: are the
     /// books balanced? Returns what ran.
     pub(crate) fn finish(self) -> Vec<u8> {

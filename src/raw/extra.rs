@@ -31,11 +31,13 @@ impl Settings {
     }
 }
 
-/// Why a strand refuses. Both may hold; closed then comes first.
+/// Why a strand refuses. All may hold; closed then comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) closed: bool,
     pub(crate) poisoned: bool,
+    /// The value was taken out, which is for ever.
+    pub(crate) emptied: bool,
 }
 
 #[derive(Debug, Default)]

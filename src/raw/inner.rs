@@ -85,7 +85,7 @@ pub(crate) struct Core<T: ?Sized> {
     pub(super) strand: Strand,
     pub(super) inline: Inline,
     /// Touched by the holder alone.
-    value: UnsafeCell<ManuallyDrop<T>>,
+    pub(super) value: UnsafeCell<ManuallyDrop<T>>,
 }
 
 // SAFETY: the value is reached only by the strand's holder, one thread at a
@@ -442,8 +442,11 @@ impl<T: ?Sized> Drop for Core<T> {
         debug_assert!(self.strand.is_at_rest());
         #[cfg(captor_loom)]
         self.strand.see_all();
+        if self.refusal().emptied {
+            return;
+        }
         panics::contain("drop of a resource's value", || {
-            // SAFETY: the last reference; not used again.
+            // SAFETY: the last reference; not used again, and not taken out.
             self.value
                 .with_mut(|value| unsafe { ManuallyDrop::drop(&mut *value) });
         });

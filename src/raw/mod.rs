@@ -1,11 +1,13 @@
 //! The protocol, and all unsafe code but for `sync`'s shims.
 //!
 //! From the bottom up: [`state`] (the word), [`queue`] (links), [`drain`] (the
-//! state machine over both), [`task`] (one queued closure), [`handle`] (who waits for it), [`suspend`] (tasks
-//! that wait), [`context`] and [`deadlock`] (what this thread is inside of),
-//! [`inner`] (the allocation behind a resource), [`role`] (taking, using and
-//! giving away its role), [`shift`] (one thread's turn), [`wait`] and [`linger`]
-//! (waiting for it), [`job`] (the way to the pool).
+//! state machine over both), [`lane`] and [`barrier`] (the way past it),
+//! [`task`] (one queued closure), [`handle`] (who waits for it), [`suspend`]
+//! (tasks that wait), [`context`] and [`deadlock`] (what this thread is inside
+//! of), [`inner`] (the allocation behind a resource), [`role`] (taking, using and
+//! giving away its role), [`shift`] (one thread's turn), [`rest`] (what is done
+//! when nothing runs any more), [`wait`] and [`linger`] (waiting for it),
+//! [`job`] (the way to the pool).
 
 #![allow(unsafe_code)]
 
@@ -22,6 +24,7 @@ pub(crate) mod lane;
 pub(crate) mod linger;
 pub(crate) mod panics;
 pub(crate) mod queue;
+pub(crate) mod rest;
 pub(crate) mod role;
 pub(crate) mod shift;
 pub(crate) mod spans;

@@ -1,6 +1,6 @@
-//! Submission: the fast path, lingering, queueing, blocking, healing.
+//! Submission: the fast path, lingering, queueing, blocking.
 
-use crate::error::{HealError, Panic, SubmitError, TaskError};
+use crate::error::{Panic, SubmitError, TaskError};
 use crate::raw::context;
 use crate::raw::deadlock;
 use crate::raw::drain::{Claim, Look, Way};
@@ -10,11 +10,8 @@ use crate::raw::linger::{self, Spins, Turns};
 use crate::raw::role::{captured, pass_on, queue};
 use crate::raw::task::{Body, Meta, Once, Queued};
 use crate::raw::wait;
-use crate::sync::{Arc, lock, yield_now};
+use crate::sync::Arc;
 use std::time::Instant;
-
-/// How often a heal looks whether the poisoned resource has come to rest.
-const HEAL_TURNS: usize = 1 << 16;
 
 /// A refused task's closure, and why.
 pub(crate) type Refused<F> = (SubmitError, F);
@@ -232,42 +229,6 @@ impl<T: Send + 'static> Core<T> {
             wait::wait(self, task, None);
             Ok(())
         })
-    }
-
-    /// Takes the poison off, with the value in hand. The resource stays as it
-    /// is if `f` panics.
-    pub(crate) fn heal<R>(self: &Arc<Self>, f: impl FnOnce(&mut T) -> R) -> Result<R, HealError> {
-        let mut turns = HEAL_TURNS;
-        loop {
-            if !self.refusal().poisoned {
-                return Err(HealError::NotPoisoned);
-            }
-            if self.strand.claim_refusing() {
-                break;
-            }
-            // It accepts nothing, so whoever holds it is about to let go.
-            if self.is_current() || turns == 0 {
-                return Err(HealError::Busy);
-            }
-            turns -= 1;
-            yield_now();
-        }
-        if !self.refusal().poisoned {
-            // Healed by another between the look and the claim, and closed since.
-            captured(self);
-            return Err(HealError::NotPoisoned);
-        }
-        // SAFETY: claimed above.
-        let outcome = unsafe { self.on_value(f) };
-        if outcome.is_ok() {
-            let mut refusal = lock(&self.extra().refusal);
-            refusal.poisoned = false;
-            if !refusal.closed {
-                self.strand.reopen();
-            }
-        }
-        captured(self);
-        outcome.map_err(|payload| HealError::Panicked(Panic::new(payload)))
     }
 }
 

@@ -13,6 +13,7 @@ mod scheduler;
 mod stats;
 mod sync;
 mod termination;
+mod trigger;
 
 pub use builder::{Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
 pub use completion::Completion;
@@ -22,3 +23,4 @@ pub use resource::{Resource, WeakResource};
 pub use scheduler::{Executor, Scheduler, SchedulerBuilder};
 pub use stats::{ResourceStats, SchedulerStats};
 pub use termination::{Closed, IntoInner};
+pub use trigger::Trigger;

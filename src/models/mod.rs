@@ -56,6 +56,8 @@ mod programs;
 mod queue;
 #[cfg(captor_loom)]
 mod suspend;
+#[cfg(captor_loom)]
+mod trigger;
 
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Limits};

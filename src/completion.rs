@@ -1,17 +1,18 @@
 //! [`Completion`]: the future of one task.
 
 use crate::error::TaskError;
+use crate::raw::chain::{ChainEnd, Link, Origin, Upstream};
 use crate::raw::deadlock;
 use crate::raw::handle::Handle;
 use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
 use crate::raw::wait;
-use crate::sync::{Weak, yield_now};
+use crate::sync::{Arc, Weak, yield_now};
 use std::fmt;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// The outcome of a submitted task: await it on any runtime, wait for it on a
@@ -58,7 +59,61 @@ pub struct Completion<R> {
 enum State<R> {
     Ready(Result<R, TaskError>),
     Queued(Handle<R>, Weak<Core<dyn Value>>),
+    /// Queued once another task is through, or queued since.
+    Linked(Handle<R>, Arc<dyn Link>),
     Taken,
+}
+
+impl<R> State<R> {
+    /// The task, unless the outcome is here.
+    fn task(&self) -> Option<&Handle<R>> {
+        match self {
+            State::Queued(task, _) | State::Linked(task, _) => Some(task),
+            State::Ready(_) | State::Taken => None,
+        }
+    }
+
+    /// The outcome. Only once it is there.
+    fn into_outcome(self) -> Result<R, TaskError> {
+        match self {
+            State::Ready(outcome) => outcome,
+            State::Queued(task, _) | State::Linked(task, _) => task.take(),
+            State::Taken => taken(),
+        }
+    }
+
+    /// Cancels the task, and what it waits for.
+    fn cancel(&self) -> bool {
+        let (cancelled, mut upstream) = self.cancel_one();
+        while let Some(task) = upstream {
+            upstream = task.cancel();
+        }
+        cancelled
+    }
+
+    /// Whether it was cancelled, and what it waited for.
+    fn cancel_one(&self) -> (bool, Option<Box<dyn Upstream>>) {
+        let (task, core) = match self {
+            State::Queued(task, core) if !task.is_complete() => (task, core.upgrade()),
+            State::Linked(task, link) if !task.is_complete() => match link.cancel() {
+                None => (task, link.resource().upgrade()),
+                upstream => return (true, upstream),
+            },
+            _ => return (false, None),
+        };
+        // Without its resource the task is through.
+        (core.is_some_and(|core| core.cancel(task)), None)
+    }
+
+    /// Waits for the task; `false` if the deadline came first.
+    #[cold]
+    fn block(&self, deadline: Option<Instant>) -> Result<bool, TaskError> {
+        match self {
+            State::Queued(task, core) => block(task, core, deadline),
+            State::Linked(task, link) => block_linked(task, link, deadline),
+            State::Ready(_) | State::Taken => Ok(true),
+        }
+    }
 }
 
 impl<R> Completion<R> {
@@ -107,8 +162,8 @@ impl<R> Completion<R> {
     pub fn wait(mut self) -> Result<R, TaskError> {
         match self.take() {
             State::Ready(outcome) => outcome,
-            State::Queued(task, core) => wait_queued(task, &core, self.cancel_on_drop),
             State::Taken => taken(),
+            queued => wait_queued(queued, self.cancel_on_drop),
         }
     }
 
@@ -133,19 +188,15 @@ impl<R> Completion<R> {
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
-        if let State::Queued(task, core) = &*self.state {
+        if self.state.task().is_some() {
             // A deadline past the end of time is none.
-            match block(task, core, Instant::now().checked_add(timeout)) {
+            match self.state.block(Instant::now().checked_add(timeout)) {
                 Ok(true) => {}
                 Ok(false) => return Err(self),
                 Err(error) => return Ok(Err(error)),
             }
         }
-        match self.take() {
-            State::Ready(outcome) => Ok(outcome),
-            State::Queued(task, _) => Ok(task.take()),
-            State::Taken => taken(),
-        }
+        Ok(self.take().into_outcome())
     }
 
     /// Is the outcome there?
@@ -155,10 +206,7 @@ impl<R> Completion<R> {
     /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        match &*self.state {
-            State::Ready(_) | State::Taken => true,
-            State::Queued(task, _) => task.is_complete(),
-        }
+        self.state.task().is_none_or(Handle::is_complete)
     }
 
     /// Cancels the task if it has not started: its closure is dropped now, on
@@ -181,13 +229,7 @@ impl<R> Completion<R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        match &*self.state {
-            State::Queued(task, core) if !task.is_complete() => {
-                // Without its resource the task is through.
-                core.upgrade().is_some_and(|core| core.cancel(task))
-            }
-            _ => false,
-        }
+        self.state.cancel()
     }
 
     /// From now on, dropping the completion cancels the task.
@@ -216,39 +258,69 @@ impl<R> Completion<R> {
     #[cold]
     fn poll_queued(
         &mut self,
-        task: Handle<R>,
-        core: Weak<Core<dyn Value>>,
+        queued: State<R>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<R, TaskError>> {
         // First of all: cloning a waker may panic.
-        *self.state = State::Queued(task, core);
-        if let State::Queued(task, _) = &*self.state {
-            if task.register(cx.waker()) {
-                return Poll::Pending;
-            }
+        *self.state = queued;
+        if self.register(cx.waker()) {
+            return Poll::Pending;
         }
-        match self.take() {
-            State::Queued(task, _) => Poll::Ready(task.take()),
-            _ => taken(),
+        Poll::Ready(self.take().into_outcome())
+    }
+}
+
+/// For [`then`](Self::then).
+impl<R> Completion<R> {
+    pub(crate) fn linked(task: Handle<R>, link: Arc<dyn Link>) -> Self {
+        Completion {
+            state: ManuallyDrop::new(State::Linked(task, link)),
+            cancel_on_drop: false,
         }
+    }
+
+    /// Has `waker` woken once the outcome is there. `false`: it is.
+    pub(crate) fn register(&self, waker: &Waker) -> bool {
+        self.state.task().is_some_and(|task| task.register(waker))
+    }
+
+    /// The outcome. Only once [`Completion::is_finished`].
+    pub(crate) fn into_outcome(mut self) -> Result<R, TaskError> {
+        self.take().into_outcome()
+    }
+
+    /// Where its task is, if the outcome was not there from the start.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        match &*self.state {
+            State::Queued(_, core) => Some(Origin::Resource(Weak::clone(core))),
+            State::Linked(_, link) => Some(Origin::Link(Arc::clone(link))),
+            State::Ready(_) | State::Taken => None,
+        }
+    }
+
+    /// Is it cancelled when it is dropped? From now on it is not.
+    pub(crate) fn take_cancel_on_drop(&mut self) -> bool {
+        std::mem::take(&mut self.cancel_on_drop)
+    }
+}
+
+impl<R> Upstream for Completion<R> {
+    fn cancel(self: Box<Self>) -> Option<Box<dyn Upstream>> {
+        self.state.cancel_one().1
     }
 }
 
 /// Waits for the task, and cancels it where that would never end, if it is to
 /// be cancelled with its completion.
 #[cold]
-fn wait_queued<R>(
-    task: Handle<R>,
-    core: &Weak<Core<dyn Value>>,
-    cancel: bool,
-) -> Result<R, TaskError> {
-    if let Err(error) = block(&task, core, None) {
-        if let Some(core) = core.upgrade().filter(|_| cancel) {
-            core.cancel(&task);
+fn wait_queued<R>(queued: State<R>, cancel: bool) -> Result<R, TaskError> {
+    if let Err(error) = queued.block(None) {
+        if cancel {
+            queued.cancel();
         }
         return Err(error);
     }
-    task.take()
+    queued.into_outcome()
 }
 
 /// Waits for the task; `false` if the deadline came first.
@@ -277,6 +349,24 @@ fn block<R>(
     }
 }
 
+/// Waits for a task and those that it waits for.
+fn block_linked<R>(
+    task: &Handle<R>,
+    link: &Arc<dyn Link>,
+    deadline: Option<Instant>,
+) -> Result<bool, TaskError> {
+    if link.origin().is_none() {
+        return block(task, &link.resource(), deadline);
+    }
+    let task = task.waiting();
+    let end = ChainEnd { task, link };
+    match deadlock::Wait::begin(link.resource().as_ptr().cast(), &end) {
+        Ok(_wait) => Ok(wait::wait_for_chain(link, task, deadline)),
+        Err(_) if task.is_complete() => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[cold]
 #[track_caller]
 fn taken() -> ! {
@@ -292,8 +382,8 @@ impl<R> Future for Completion<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.take() {
             State::Ready(outcome) => Poll::Ready(outcome),
-            State::Queued(task, core) => self.poll_queued(task, core, cx),
             State::Taken => taken(),
+            queued => self.poll_queued(queued, cx),
         }
     }
 }
@@ -328,9 +418,9 @@ impl<R> fmt::Debug for Completion<R> {
         let state = match &*self.state {
             State::Ready(Ok(_)) => "ready",
             State::Ready(Err(_)) => "failed",
-            State::Queued(task, _) if task.is_complete() => "ready",
-            State::Queued(..) => "pending",
             State::Taken => "taken",
+            State::Queued(..) | State::Linked(..) if self.is_finished() => "ready",
+            State::Queued(..) | State::Linked(..) => "pending",
         };
         f.debug_tuple("Completion").field(&state).finish()
     }

@@ -13,6 +13,7 @@ mod scheduler;
 mod stats;
 mod sync;
 mod termination;
+mod then;
 mod trigger;
 
 pub use builder::{Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};

@@ -587,8 +587,6 @@ impl<T> Resource<T> {
         Resource { core }
     }
 
-    #[cfg(test)]
-    #[allow(dead_code)]
     pub(crate) fn core(&self) -> &Arc<Core<T>> {
         &self.core
     }
@@ -605,7 +603,7 @@ fn goes_on() -> Patience {
 
 /// Drops a closure that will not run, and says why; a panic in its drop is
 /// what its caller gets then.
-fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
+pub(crate) fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
     match panics::catch(|| drop(f)) {
         Ok(()) => error.into(),
         Err(panic) => TaskError::Panicked(panic),

@@ -57,6 +57,8 @@ mod queue;
 #[cfg(captor_loom)]
 mod suspend;
 #[cfg(captor_loom)]
+mod then;
+#[cfg(captor_loom)]
 mod trigger;
 
 use crate::raw::extra::Settings;

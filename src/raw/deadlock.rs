@@ -3,10 +3,12 @@
 //! A thread inside a task holds that task's resource. If it blocks for another
 //! resource, it records "mine waits for that one" first; if following such
 //! records from there leads back to a resource it holds, nothing will ever
-//! release either, and the wait is refused. Each held resource waits for at
-//! most one other, so the records form chains, and one mutex around them is
+//! release either, and the wait is refused. One mutex around the records is
 //! enough: whoever closes a circle sees the rest of it. A record counts only
-//! while what it waits for has not come. (Wait-for graphs:
+//! while what it waits for has not come. Who waits for a chain of tasks on
+//! several resources waits for each that is yet to do its part, from the start:
+//! when the chain moves on, nobody would look.
+//! (Wait-for graphs:
 //! R. C. Holt, "Some Deadlock Properties of Computer Systems", 1972.)
 //!
 //! Threads outside of any task never come here, and a call that does not block
@@ -16,7 +18,7 @@ use crate::error::TaskError;
 use crate::raw::context::{self, Id};
 use crate::sync::StaticMutex;
 use core::ptr::NonNull;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
 /// Resource held by a blocked task → what it waits for; by address.
@@ -26,6 +28,9 @@ static WAITS: StaticMutex<Option<HashMap<usize, Edge>>> = StaticMutex::new(None)
 pub(crate) trait Event {
     /// It has come: the thread will go on, though it may not know yet.
     fn has_come(&self) -> bool;
+    /// Names the resources that have to move for it to come, besides the one
+    /// that is recorded with it.
+    fn each_other(&self, _each: &mut dyn FnMut(Id)) {}
 }
 
 #[derive(Clone, Copy)]
@@ -36,8 +41,9 @@ struct Edge {
     event: NonNull<dyn Event>,
 }
 
-// SAFETY: only `has_come` is called through it, under the mutex, on types
-// that are asked from any thread (a life word, a resource's state).
+// SAFETY: only `has_come` and `each_other` are called through it, under the
+// mutex, on types that are asked from any thread (a life word, a resource's
+// state, a chain's links).
 unsafe impl Send for Edge {}
 
 /// The wait would never end.
@@ -74,15 +80,23 @@ impl<'a> Wait<'a> {
         }
         let mut waits = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = waits.get_or_insert_with(HashMap::new);
-        let mut at = target.addr();
-        loop {
+        let mut seen = HashSet::new();
+        let mut ahead = vec![target.addr()];
+        event.each_other(&mut |id| ahead.push(id.addr()));
+        while let Some(at) = ahead.pop() {
             if context::holds(core::ptr::without_provenance(at)) {
                 return Err(WouldDeadlock);
             }
-            match waits.get(&at) {
+            if !seen.insert(at) {
+                continue;
+            }
+            if let Some(edge) = waits.get(&at) {
                 // SAFETY: recorded, so live; see `Edge`.
-                Some(edge) if !unsafe { edge.event.as_ref() }.has_come() => at = edge.target,
-                _ => break,
+                let event = unsafe { edge.event.as_ref() };
+                if !event.has_come() {
+                    ahead.push(edge.target);
+                    event.each_other(&mut |id| ahead.push(id.addr()));
+                }
             }
         }
         // SAFETY: only the lifetime is forgotten. The edge goes when `wait` is

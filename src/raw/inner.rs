@@ -19,6 +19,7 @@ use crate::sync::{Arc, Counter, UnsafeCell, lock};
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
+use core::task::Waker;
 use core::time::Duration;
 use once_cell::race::OnceBox;
 use std::any::Any;
@@ -262,7 +263,20 @@ impl<T: ?Sized> Core<T> {
         cancelled
     }
 
-    /// The remains of such a task came out of the queue.
+    /// Refuses a task that did not come to be queued; returns who waits for it.
+    pub(crate) fn refuse_unqueued(&self, task: Queued, error: TaskError) -> Option<Waker> {
+        if task.claim() {
+            return task.fail(error);
+        }
+        // Cancelled through its handle, and counted as if it were queued.
+        let extra = self.extra();
+        extra.remains.sub(1);
+        extra.cancelled.sub(1);
+        task.leave();
+        None
+    }
+
+    /// The remains of a cancelled task came out of the queue.
     pub(crate) fn note_remains(&self) {
         self.extra().remains.sub(1);
         self.counters.finish();

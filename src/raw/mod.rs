@@ -7,11 +7,12 @@
 //! of), [`inner`] (the allocation behind a resource), [`role`] (taking, using and
 //! giving away its role), [`shift`] (one thread's turn), [`rest`] (what is done
 //! when nothing runs any more), [`wait`] and [`linger`] (waiting for it),
-//! [`job`] (the way to the pool).
+//! [`job`] (the way to the pool), [`chain`] (tasks that come after others).
 
 #![allow(unsafe_code)]
 
 pub(crate) mod barrier;
+pub(crate) mod chain;
 pub(crate) mod context;
 pub(crate) mod counters;
 pub(crate) mod deadlock;

@@ -21,14 +21,28 @@ const MAX_PACE: u64 = 16;
 /// Queues a task, and does what follows from where it came to stand.
 pub(crate) fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
     let core = owner.core();
-    let depth = core.count_push();
-    let pooled = core.settings().pooled;
     let terms = match context::depth() {
-        _ if pooled => Terms::None,
+        _ if core.settings().pooled => Terms::None,
         context::MAX_DEPTH.. => Terms::None,
         0 if core.capture_limit() > 1 => Terms::Any,
         _ => Terms::Own,
     };
+    queue_on(terms, owner, task)
+}
+
+/// Queues a task and leaves it to others: the caller is no submitter, but has
+/// to get on with another resource.
+pub(crate) fn queue_for_others(
+    owner: &dyn Owner,
+    task: Queued,
+) -> Result<(), (SubmitError, Queued)> {
+    queue_on(Terms::None, owner, task)
+}
+
+fn queue_on(terms: Terms, owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
+    let core = owner.core();
+    let depth = core.count_push();
+    let pooled = core.settings().pooled;
     let inside = context::runs_task_of(core.id());
     let link = task.into_link();
     // SAFETY: a live task in no queue; it stays live until it is finished.

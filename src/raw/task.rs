@@ -427,11 +427,17 @@ impl Queued {
 
     /// Drops the claimed closure, and lets the outcome be `error`.
     pub(crate) fn refuse(self, error: TaskError) {
-        // SAFETY: the closure is in place: it was claimed and not run.
-        unsafe { (self.header().vtable.refuse)(self.0, error) };
-        if let Some(waker) = self.complete() {
+        if let Some(waker) = self.fail(error) {
             crate::raw::panics::wake(waker);
         }
+    }
+
+    /// The same, but for who waits: that one is for the caller to wake.
+    #[must_use = "somebody waits for it"]
+    pub(crate) fn fail(self, error: TaskError) -> Option<Waker> {
+        // SAFETY: the closure is in place: it was claimed and not run.
+        unsafe { (self.header().vtable.refuse)(self.0, error) };
+        self.complete()
     }
 
     /// Takes the closure back out of a task that was never queued.

@@ -4,13 +4,14 @@
 //! It is told through the same waker slot as a future is, so there is one
 //! waiting core: a thread's waker unparks it.
 
+use crate::raw::chain::{self, Link};
 use crate::raw::context;
 use crate::raw::handle::Awaited;
-use crate::raw::inner::{Owner, dispatch_job, rescue_job};
+use crate::raw::inner::{Core, Owner, Value, dispatch_job, rescue_job};
 use crate::raw::linger::Turns;
 use crate::raw::role::drain;
 use crate::raw::shift::Shift;
-use crate::sync::{Arc, MODEL, thread, thread_local};
+use crate::sync::{Arc, MODEL, thread, thread_local, yield_now};
 use core::task::Waker;
 use std::task::Wake;
 use std::time::{Duration, Instant};
@@ -113,13 +114,64 @@ impl<'a> Patrol<'a> {
     }
 }
 
+/// Does a thread that waits take the role of this resource, where it is on
+/// offer?
+fn may_help(core: &Core<dyn Value>, deadline: Option<Instant>) -> bool {
+    // One that has to be back in time does not take on work of unknown length,
+    // and a chain of waits that help each other must not use up the stack.
+    deadline.is_none() && !core.settings().pooled && context::depth() < MAX_HELP_DEPTH
+}
+
+/// Waits until `task`, at the end of a chain, is complete; `false` if
+/// `deadline` comes first.
+///
+/// The thread helps the resource whose turn it is, if it finds it on offer. It
+/// is not told when the chain moves on, and looks for that as a patrol does: it
+/// is only where all others are blocked that this matters.
+pub(crate) fn wait_for_chain(
+    link: &Arc<dyn Link>,
+    task: &dyn Awaited,
+    deadline: Option<Instant>,
+) -> bool {
+    let mut period = FIRST_PATROL;
+    let mut turns = Turns::new(false);
+    let complete = loop {
+        if task.is_complete() {
+            break true;
+        }
+        if turns.take() {
+            continue;
+        }
+        let Some(core) = chain::stage(link) else {
+            yield_now();
+            continue;
+        };
+        let helps = may_help(&core, deadline);
+        if helps && core.strand().take_offer() {
+            drain(&core, Shift::waiter(&core, task));
+            continue;
+        }
+        // Not one to be lent a role: its task may be in no queue yet.
+        if task.register_thread(&thread_waker(), false) {
+            let mut patrol = Patrol::new(&core, helps);
+            patrol.period = Some(period);
+            let in_time = patrol.park(deadline);
+            period = patrol.period.unwrap_or(period);
+            if !in_time {
+                break task.is_complete();
+            }
+        }
+    };
+    task.withdraw();
+    task.settle();
+    complete
+}
+
 /// Waits until `task` of `owner`'s resource is complete; `false` if `deadline`
 /// comes first.
 pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Instant>) -> bool {
     let core = owner.core();
-    // One that has to be back in time does not take on work of unknown length,
-    // and a chain of waits that help each other must not use up the stack.
-    let helps = deadline.is_none() && !core.settings().pooled && context::depth() < MAX_HELP_DEPTH;
+    let helps = may_help(core, deadline);
     let mut patrol = Patrol::new(owner, helps);
     let mut turns = Turns::new(core.strand().task_time().is_long());
     let mut asked = false;

@@ -1,0 +1,274 @@
+//! [`Completion::then`]: a task that is queued when another is through.
+//!
+//! Both tasks are there from the start. A [`Follow`] joins them: it is the
+//! waker of the first, and holds the second, not queued, beside the first's
+//! completion. When it is woken it puts the first's result where the second's
+//! closure takes it from, and queues it; or the second falls with the first.
+//!
+//! Whoever takes [`Stage::Waiting`] out of the stage decides what becomes of
+//! the second task; that is one of three:
+//!
+//! - the first completes: its waker runs once, after its outcome is in place;
+//! - it had completed when the waker was to be put in place: then none is, and
+//!   the caller of `then` goes on in its stead;
+//! - it is cancelled through the completion of the second.
+//!
+//! The waker may run before the caller of `then` has put `Waiting` there; it
+//! leaves `Woken` in that case, and the caller goes on. The mutex is held for a
+//! move in and out, and no user code runs under it.
+//!
+//! A waker runs under the role of the first resource. A task of the second that
+//! ran there would hold up the first's queue and be refused a wait for it, so it
+//! is queued for others to run; and chains of any length do not nest.
+
+use crate::completion::Completion;
+use crate::error::{SubmitError, TaskError};
+use crate::raw::chain::{Fallen, Link, Origin, Upstream, fall};
+use crate::raw::handle::Handle;
+use crate::raw::inner::{Core, Owner, Value};
+use crate::raw::panics;
+use crate::raw::role::{queue, queue_for_others};
+use crate::raw::task::{Meta, Once, Queued};
+use crate::resource::{self, Resource};
+use crate::sync::{Arc, Mutex, Weak, lock};
+use std::mem::replace;
+use std::task::{Wake, Waker};
+
+impl<R: Send + 'static> Completion<R> {
+    /// Queues `f` on another resource once this task is through, with its
+    /// result. No thread and no runtime waits meanwhile.
+    ///
+    /// Where the outcome is there already this is [`other.submit`]: on an idle
+    /// resource `f` runs here and now. Otherwise the thread that completes this
+    /// task queues it, for others to run; so its place in `other`'s order is
+    /// that of a task which is submitted then. Two allocations. `other` is kept
+    /// alive until then. It may be the same resource.
+    ///
+    /// # Errors
+    /// If there is no result, `f` is dropped and the error is the outcome, a
+    /// panic's payload included. If `other` refuses the task, that is the
+    /// outcome, and the result is dropped with `f`; a panic of `f` is.
+    ///
+    /// # Panics
+    /// If the outcome was taken by polling before.
+    ///
+    /// # Cancellation
+    /// [`cancel`](Self::cancel) of the completion that is returned flows
+    /// upstream: if `f` is not queued yet it never will be, and this task is
+    /// cancelled too if it has not started, since nobody is left to ask for it.
+    /// (If it runs, it runs to its end.) If `f` is queued, it is cancelled like
+    /// any task. [`cancel_on_drop`](Self::cancel_on_drop) passes on to what is
+    /// returned. Without it, dropping that leaves everything running.
+    ///
+    /// # Waiting
+    /// Inside a task, [`wait`](Self::wait) for the end of a chain needs each
+    /// resource of it that is yet to do its part: it is refused with
+    /// [`TaskError::WouldDeadlock`] if one of them waits for that task.
+    ///
+    /// ```
+    /// use captor::Resource;
+    ///
+    /// let stock = Resource::new(3);
+    /// let orders = Resource::new(Vec::new());
+    /// let booked = stock
+    ///     .submit(|apples| {
+    ///         *apples -= 1;
+    ///         *apples
+    ///     })
+    ///     .then(&orders, |orders, left| {
+    ///         orders.push(format!("one apple, {left} left"));
+    ///         orders.len()
+    ///     });
+    /// assert_eq!(booked.wait(), Ok(1));
+    /// ```
+    ///
+    /// An error flows through, and nothing is queued:
+    ///
+    /// ```
+    /// use captor::{Resource, TaskError};
+    ///
+    /// let (closed, other) = (Resource::new(()), Resource::new(0));
+    /// closed.close();
+    /// let end = closed.submit(|_| 1).then(&other, |sum, n| *sum += n);
+    /// assert_eq!(end.wait(), Err(TaskError::Closed));
+    /// assert_eq!(other.stats().submitted, 0);
+    /// ```
+    ///
+    /// [`other.submit`]: Resource::submit
+    pub fn then<U, S, F>(mut self, other: &Resource<U>, f: F) -> Completion<S>
+    where
+        U: Send + 'static,
+        S: Send + 'static,
+        F: FnOnce(&mut U, R) -> S + Send + 'static,
+    {
+        let cancels = self.take_cancel_on_drop();
+        let end = if self.is_finished() {
+            match self.into_outcome() {
+                Ok(result) => other.submit(move |value| f(value, result)),
+                Err(error) => Completion::ready(Err(resource::refused(error, f))),
+            }
+        } else {
+            follow(self, other.core(), f)
+        };
+        if cancels { end.cancel_on_drop() } else { end }
+    }
+}
+
+/// Joins a task that is not through, as far as is known, with the next one.
+fn follow<R, U, S, F>(first: Completion<R>, other: &Arc<Core<U>>, f: F) -> Completion<S>
+where
+    R: Send + 'static,
+    U: Send + 'static,
+    S: Send + 'static,
+    F: FnOnce(&mut U, R) -> S + Send + 'static,
+{
+    let follow = Arc::new(Follow {
+        stage: Mutex::new(Stage::Joining),
+        other: Arc::downgrade(other),
+    });
+    let result = Inbox(Arc::clone(&follow));
+    let body = Once(move |value: &mut U| f(value, result.take()));
+    let (task, handle) = Handle::with_task::<U, _>(body, Meta::current(None));
+    let other = Arc::clone(other);
+    let pending = first.register(&Waker::from(Arc::clone(&follow)));
+    let waiting = Waiting { first, task, other };
+    if pending {
+        follow.wait(waiting);
+    } else {
+        follow.submit(waiting, queue);
+    }
+    Completion::linked(handle, follow)
+}
+
+struct Follow<R, U> {
+    stage: Mutex<Stage<R, U>>,
+    other: Weak<Core<U>>,
+}
+
+enum Stage<R, U> {
+    /// The caller of `then` is at work.
+    Joining,
+    /// It is, and the first task is through.
+    Woken,
+    /// For the first task.
+    Waiting(Waiting<R, U>),
+    /// The second task is queued, or about to be, with this.
+    Passed(R),
+    /// Nothing is left to do.
+    Over,
+}
+
+struct Waiting<R, U> {
+    first: Completion<R>,
+    task: Queued,
+    other: Arc<Core<U>>,
+}
+
+/// How a task comes to be queued.
+type Submit = fn(&dyn Owner, Queued) -> Result<(), (SubmitError, Queued)>;
+
+impl<R, U> Follow<R, U> {
+    fn set(&self, stage: Stage<R, U>) -> Stage<R, U> {
+        replace(&mut *lock(&self.stage), stage)
+    }
+
+    /// Takes out what waits; leaves all other stages but `Joining` as they are.
+    fn take_waiting(&self) -> Option<Waiting<R, U>> {
+        let mut stage = lock(&self.stage);
+        match replace(&mut *stage, Stage::Over) {
+            Stage::Waiting(waiting) => return Some(waiting),
+            Stage::Joining => *stage = Stage::Woken,
+            other => *stage = other,
+        }
+        None
+    }
+}
+
+impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
+    /// The first task's waker is in place.
+    fn wait(&self, waiting: Waiting<R, U>) {
+        let mut stage = lock(&self.stage);
+        if let Stage::Joining = *stage {
+            *stage = Stage::Waiting(waiting);
+            return;
+        }
+        drop(stage);
+        self.submit(waiting, queue);
+    }
+
+    /// The first task is through: now for the second.
+    fn submit(&self, waiting: Waiting<R, U>, submit: Submit) {
+        let Waiting { first, task, other } = waiting;
+        let refused = match first.into_outcome() {
+            Ok(result) => {
+                self.set(Stage::Passed(result));
+                match submit(&other, task) {
+                    Ok(()) => return,
+                    Err((error, task)) => (error.into(), task),
+                }
+            }
+            Err(error) => {
+                self.set(Stage::Over);
+                (error, task)
+            }
+        };
+        let (error, task) = refused;
+        let core = other as Arc<Core<dyn Value>>;
+        fall(Fallen { core, task, error });
+    }
+}
+
+impl<R: Send + 'static, U: Send + 'static> Wake for Follow<R, U> {
+    fn wake(self: Arc<Self>) {
+        if let Some(waiting) = self.take_waiting() {
+            self.submit(waiting, queue_for_others);
+        }
+    }
+}
+
+impl<R: Send + 'static, U: Send + 'static> Link for Follow<R, U> {
+    fn cancel(&self) -> Option<Box<dyn Upstream>> {
+        let Waiting { first, task, other } = self.take_waiting()?;
+        let core = other as Arc<Core<dyn Value>>;
+        let error = TaskError::Cancelled;
+        fall(Fallen { core, task, error });
+        Some(Box::new(first))
+    }
+
+    fn resource(&self) -> Weak<Core<dyn Value>> {
+        Weak::clone(&self.other) as Weak<Core<dyn Value>>
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        match &*lock(&self.stage) {
+            Stage::Waiting(waiting) => waiting.first.origin(),
+            _ => None,
+        }
+    }
+}
+
+/// Where the second task's closure finds the first's result. It goes with the
+/// closure.
+struct Inbox<R, U>(Arc<Follow<R, U>>);
+
+impl<R, U> Inbox<R, U> {
+    fn take(self) -> R {
+        match self.0.set(Stage::Over) {
+            Stage::Passed(result) => result,
+            _ => unreachable!("the task was queued without the result"),
+        }
+    }
+}
+
+impl<R, U> Drop for Inbox<R, U> {
+    fn drop(&mut self) {
+        let mut stage = lock(&self.0.stage);
+        if let Stage::Passed(_) = *stage {
+            let unused = replace(&mut *stage, Stage::Over);
+            drop(stage);
+            // Beside the drop of the user's closure, and not to add to a panic
+            // of that.
+            panics::contain("drop of a result", || drop(unused));
+        }
+    }
+}

@@ -1,0 +1,614 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Continuations: a task of one resource that follows one of another.
+
+mod common;
+
+use captor::{Completion, Job, Resource, Scheduler, TaskError};
+use common::{
+    CountingWaker, Drops, Gate, hold, join, outcome, panic_message, pooled, wait_until,
+    within_deadline,
+};
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+/// Longer than any stack would carry, were there a frame for each.
+const LENGTH: usize = if cfg!(miri) { 100 } else { 100_000 };
+
+fn balances<T: Send + 'static>(r: &Resource<T>) {
+    wait_until("it is idle", || r.stats().outstanding == 0);
+    let stats = r.stats();
+    assert_eq!(
+        stats.submitted,
+        stats.completed + stats.panicked + stats.cancelled,
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn a_first_that_is_through_is_followed_at_once() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let end = a.submit(|n| *n).then(&b, |sum, n| {
+        *sum += n;
+        *sum
+    });
+    assert!(end.is_finished());
+    assert_eq!(end.wait(), Ok(11));
+}
+
+#[test]
+fn one_that_is_queued_is_followed_when_it_is_through() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let end = a.submit(|n| *n).then(&b, |sum, n| {
+        *sum += n;
+        *sum
+    });
+    assert!(!end.is_finished());
+    assert_eq!(b.stats().submitted, 0, "not before");
+    assert_eq!(b.with(|sum| *sum), Ok(10));
+    held.release();
+    assert_eq!(outcome(end), Ok(11));
+    balances(&a);
+    balances(&b);
+    assert_eq!(b.stats().submitted, 2);
+}
+
+#[test]
+fn one_that_came_to_its_end_meanwhile_is_followed_at_once() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let first = a.submit(|n| *n);
+    held.release();
+    wait_until("it ran", || first.is_finished());
+    assert!(first.then(&b, |_, _| ()).is_finished());
+}
+
+#[test]
+fn on_the_same_resource() {
+    let a = Resource::new(1);
+    let held = hold(&a);
+    let end = a.submit(|n| *n).then(&a, |n, was| {
+        *n += was;
+        *n
+    });
+    held.release();
+    assert_eq!(outcome(end), Ok(2));
+}
+
+#[test]
+fn awaited_by_a_future() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let mut end = a.submit(|n| *n).then(&b, |sum, n| *sum + n);
+    let count = CountingWaker::new();
+    let waker = count.waker();
+    let mut cx = Context::from_waker(&waker);
+    assert!(Pin::new(&mut end).poll(&mut cx).is_pending());
+    held.release();
+    wait_until("it is woken", || count.wakes() == 1);
+    assert_eq!(Pin::new(&mut end).poll(&mut cx), Poll::Ready(Ok(11)));
+}
+
+#[test]
+fn waited_for_with_a_timeout() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let end = a.submit(|n| *n).then(&b, |sum, n| *sum + n);
+    let end = end.wait_timeout(Duration::from_millis(5)).unwrap_err();
+    held.release();
+    assert_eq!(outcome(end), Ok(11));
+}
+
+#[test]
+fn waited_for_by_a_thread_from_the_start() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let end = a.submit(|n| *n).then(&b, |sum, n| *sum + n);
+    let waiter = thread::spawn(move || end.wait());
+    held.release();
+    assert_eq!(join(waiter).unwrap(), Ok(11));
+}
+
+#[test]
+fn a_thread_that_waits_helps_each_resource_in_turn() {
+    // Hand-offs go to an executor that nobody works for.
+    within_deadline(|| {
+        let (send, jobs) = mpsc::channel::<Job>();
+        let scheduler = Scheduler::builder()
+            .executor(move |job: Job| drop(send.send(job)))
+            .capture_limit(1)
+            .build()
+            .unwrap();
+        let (a, b, c) = (
+            scheduler.resource(1),
+            scheduler.resource(10),
+            scheduler.resource(100),
+        );
+        let held = hold(&a);
+        let end = a
+            .submit(|n| *n)
+            .then(&b, |n, sum| *n + sum)
+            .then(&c, |n, sum| *n + sum);
+        held.release();
+        assert_eq!(end.wait(), Ok(111));
+        drop((a, b, c));
+        jobs.try_iter().for_each(Job::run);
+    });
+}
+
+#[test]
+fn does_not_run_under_the_role_of_the_first() {
+    // It waits for the first, which would be refused there, and it does not
+    // hold up what is queued behind the first.
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let (back, gate) = (a.clone(), Gate::new());
+    let behind = gate.clone();
+    let end = a.submit(|n| *n).then(&b, move |_, _| {
+        gate.wait();
+        back.with(|n| *n)
+    });
+    a.execute(move |_| behind.open()).unwrap();
+    held.release();
+    assert_eq!(outcome(end), Ok(Ok(1)));
+}
+
+#[test]
+fn a_panic_of_the_first_flows_through() {
+    let (a, b, drops) = (Resource::new(1), Resource::new(10), Drops::new());
+    for queued in [false, true] {
+        let held = queued.then(|| hold(&a));
+        let tag = drops.counted();
+        let end = a
+            .submit(|_| resume_unwind(Box::new("spilled")))
+            .then(&b, move |_, ()| drop(tag));
+        drop(held);
+        assert_eq!(panic_message(outcome(end)), "spilled");
+        assert_eq!(drops.count(), 1 + usize::from(queued));
+    }
+    assert_eq!(b.stats(), Resource::new(10).stats(), "nothing came here");
+}
+
+#[test]
+fn a_cancellation_of_the_first_flows_through() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let end = a.submit(|n| *n).then(&b, |_, _| ());
+    assert_eq!(a.cancel_pending(), 1);
+    assert_eq!(end.wait(), Err(TaskError::Cancelled));
+    held.release();
+    assert_eq!(b.stats(), Resource::new(10).stats());
+    balances(&a);
+}
+
+#[test]
+fn a_refusal_of_the_first_flows_through() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    a.close();
+    let end = a.submit(|n| *n).then(&b, |_, _| ());
+    assert_eq!(end.wait(), Err(TaskError::Closed));
+}
+
+#[test]
+fn the_other_is_closed_by_then() {
+    let (a, b, drops) = (Resource::new(1), Resource::new(10), Drops::new());
+    let held = hold(&a);
+    let (result, tag) = (drops.counted(), drops.counted());
+    let end = a.submit(move |_| result).then(&b, move |_, result| {
+        drop(result);
+        drop(tag);
+    });
+    b.close();
+    assert!(!end.is_finished());
+    held.release();
+    assert_eq!(outcome(end), Err(TaskError::Closed));
+    assert_eq!(drops.count(), 2);
+    assert_eq!(b.stats().rejected, 1);
+    assert_eq!(b.stats().submitted, 0);
+    assert!(b.wait_closed(common::DEADLINE));
+}
+
+#[test]
+fn the_last_handle_of_the_other_goes_meanwhile() {
+    let (a, b, drops) = (
+        Resource::new(1),
+        Resource::new(Drops::new().counted()),
+        Drops::new(),
+    );
+    let held = hold(&a);
+    let tag = drops.counted();
+    b.with(|value| *value = tag).unwrap();
+    let end = a.submit(|n| *n).then(&b, |_, n| n);
+    drop(b);
+    assert_eq!(drops.count(), 0);
+    held.release();
+    assert_eq!(outcome(end), Ok(1));
+    wait_until("its value is gone", || drops.count() == 1);
+}
+
+#[test]
+fn cancelled_before_the_first_starts() {
+    let (a, b, drops) = (Resource::new(1), Resource::new(10), Drops::new());
+    let held = hold(&a);
+    let (first, second) = (drops.counted(), drops.counted());
+    let mut end = a
+        .submit(move |n| {
+            drop(first);
+            *n = 7;
+        })
+        .then(&b, move |_, ()| drop(second));
+    let count = CountingWaker::new();
+    let waker = count.waker();
+    let mut cx = Context::from_waker(&waker);
+    assert!(Pin::new(&mut end).poll(&mut cx).is_pending());
+    assert!(end.cancel());
+    assert_eq!(drops.count(), 2, "both closures are gone");
+    assert_eq!(count.wakes(), 1);
+    assert!(!end.cancel(), "it is through");
+    assert_eq!(end.wait(), Err(TaskError::Cancelled));
+    assert_eq!(b.stats(), Resource::new(10).stats());
+    held.release();
+    assert_eq!(a.with(|n| *n), Ok(1));
+    assert_eq!(a.stats().cancelled, 1);
+    balances(&a);
+}
+
+#[test]
+fn cancelled_while_the_first_runs() {
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let (a, b, drops) = (pooled(&scheduler, 1), Resource::new(10), Drops::new());
+    let (running, go) = (Gate::new(), Gate::new());
+    let (started, exit) = (running.clone(), go.clone());
+    let result = drops.counted();
+    let end = a
+        .submit(move |n| {
+            started.open();
+            exit.wait();
+            *n = 7;
+            result
+        })
+        .then(&b, |_, _| ());
+    running.wait();
+    assert!(end.cancel());
+    assert_eq!(end.wait(), Err(TaskError::Cancelled));
+    go.open();
+    assert_eq!(a.with(|n| *n), Ok(7));
+    wait_until("the result is gone", || drops.count() == 1);
+    assert_eq!(b.stats(), Resource::new(10).stats());
+    balances(&a);
+}
+
+#[test]
+fn cancelled_once_it_is_queued() {
+    let (a, b, drops) = (Resource::new(1), Resource::new(10), Drops::new());
+    let (held_a, held_b) = (hold(&a), hold(&b));
+    let result = drops.counted();
+    let end = a.submit(|_| result).then(&b, |_, _| ());
+    held_a.release();
+    wait_until("it is queued", || b.stats().submitted == 2);
+    assert_eq!(b.stats().outstanding, 2);
+    assert!(end.cancel());
+    assert_eq!(drops.count(), 1, "the result goes with the closure");
+    assert_eq!(b.stats().outstanding, 1);
+    assert_eq!(end.wait(), Err(TaskError::Cancelled));
+    held_b.release();
+    balances(&b);
+    assert_eq!(b.stats().cancelled, 1);
+}
+
+#[test]
+fn cancelled_with_all_that_is_pending_on_the_other() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held_b = hold(&b);
+    let early = {
+        let held_a = hold(&a);
+        let end = a.submit(|n| *n).then(&b, |_, n| n);
+        assert_eq!(b.cancel_pending(), 0, "it is not there yet");
+        held_a.release();
+        end
+    };
+    wait_until("it is queued", || b.stats().submitted == 2);
+    assert_eq!(b.cancel_pending(), 1);
+    assert_eq!(early.wait(), Err(TaskError::Cancelled));
+    held_b.release();
+    balances(&b);
+}
+
+#[test]
+fn cancelled_when_it_is_through() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let end = a.submit(|n| *n).then(&b, |_, n| n);
+    held.release();
+    wait_until("it is through", || end.is_finished());
+    assert!(!end.cancel());
+    assert_eq!(end.wait(), Ok(1));
+}
+
+#[test]
+fn dropped_leaves_everything_running() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    drop(a.submit(|n| *n).then(&b, |sum, n| *sum += n));
+    held.release();
+    wait_until("it ran", || b.with(|sum| *sum) == Ok(11));
+}
+
+#[test]
+fn dropped_cancels_where_it_was_asked_to() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    for asked_first in [false, true] {
+        let held = hold(&a);
+        let mut first = a.submit(|n| *n = 7);
+        if asked_first {
+            first = first.cancel_on_drop();
+        }
+        let mut end = first.then(&b, |sum, ()| *sum = 7);
+        if !asked_first {
+            end = end.cancel_on_drop();
+        }
+        drop(end);
+        held.release();
+        assert_eq!(a.with(|n| *n), Ok(1));
+    }
+    assert_eq!(b.with(|sum| *sum), Ok(10));
+    assert_eq!(a.stats().cancelled, 2);
+}
+
+#[test]
+fn a_panic_in_the_second() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let end = a
+        .submit(|n| *n)
+        .then(&b, |_, _| -> () { resume_unwind(Box::new("second")) });
+    held.release();
+    assert_eq!(panic_message(outcome(end)), "second");
+    assert_eq!(b.stats().panicked, 1);
+    assert_eq!(b.with(|sum| *sum), Ok(10));
+}
+
+/// Panics when it is dropped.
+struct Bomb(&'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        resume_unwind(Box::new(self.0));
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_the_second() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    let bomb = Bomb("closure");
+    let end = a.submit(|n| *n).then(&b, move |_, _| {
+        let _ = &bomb;
+    });
+    assert_eq!(a.cancel_pending(), 1);
+    assert_eq!(panic_message(outcome(end)), "closure");
+    held.release();
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_result_that_nobody_takes() {
+    let (a, b) = (Resource::new(1), Resource::new(10));
+    let held = hold(&a);
+    // Of the closure, too.
+    let bomb = Bomb("closure");
+    let end = a.submit(|_| Bomb("result")).then(&b, move |_, result| {
+        std::mem::forget(result);
+        let _ = &bomb;
+    });
+    b.close();
+    held.release();
+    assert_eq!(panic_message(outcome(end)), "closure");
+    assert_eq!(a.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn nothing_is_leaked() {
+    for way in 0..5 {
+        let (drops, held_b);
+        {
+            drops = Drops::new();
+            let (a, b) = (
+                Resource::new(drops.counted()),
+                Resource::new(drops.counted()),
+            );
+            let (closure, result, next) = (drops.counted(), drops.counted(), drops.counted());
+            let held = hold(&a);
+            held_b = (way == 4).then(|| hold(&b));
+            let end = a
+                .submit(move |_| {
+                    drop(closure);
+                    result
+                })
+                .then(&b, move |_, result| drop((result, next)));
+            match way {
+                0 => drop(end),
+                1 => drop(end.cancel_on_drop()),
+                2 => assert_eq!(a.cancel_pending(), 1),
+                3 => b.close(),
+                _ => {}
+            }
+            held.release();
+        }
+        drop(held_b);
+        wait_until("all is gone", || drops.count() == 5);
+    }
+}
+
+/// A chain over two resources in turn, all of it waiting for a first task.
+fn long_chain(a: &Resource<usize>, b: &Resource<usize>) -> Completion<usize> {
+    let mut end = a.submit(|n| {
+        *n += 1;
+        1
+    });
+    for n in 1..LENGTH {
+        let next = if n % 2 == 0 { a } else { b };
+        end = end.then(next, |n, sum| {
+            *n += 1;
+            sum + 1
+        });
+    }
+    end
+}
+
+/// Runs `f` where there is little room.
+fn on_a_small_stack<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    let small = thread::Builder::new().stack_size(256 * 1024);
+    join(small.spawn(f).unwrap()).unwrap()
+}
+
+#[test]
+fn a_long_chain_runs() {
+    on_a_small_stack(|| {
+        let (a, b) = (Resource::new(0), Resource::new(0));
+        let held = hold(&a);
+        let end = long_chain(&a, &b);
+        held.release();
+        assert_eq!(outcome(end), Ok(LENGTH));
+        assert_eq!(a.with(|n| *n).unwrap() + b.with(|n| *n).unwrap(), LENGTH);
+    });
+}
+
+#[test]
+fn a_long_chain_runs_where_nobody_is_left_to_hand_off_to() {
+    on_a_small_stack(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        assert!(scheduler.shutdown(common::DEADLINE));
+        let (a, b) = (scheduler.resource(0), scheduler.resource(0));
+        let mut end = Completion::then(a.submit(|_| 0), &b, |_, n| n);
+        let held = hold(&a);
+        for _ in 0..200 {
+            end = a.submit(|_| 0).then(&b, |_, n| n);
+        }
+        held.release();
+        assert_eq!(outcome(end), Ok(0));
+    });
+}
+
+#[test]
+fn a_long_chain_falls() {
+    // On the thread that sweeps.
+    on_a_small_stack(|| {
+        let (a, b) = (Resource::new(0), Resource::new(0));
+        let held = hold(&a);
+        let end = long_chain(&a, &b);
+        assert_eq!(a.cancel_pending(), 1);
+        assert_eq!(end.wait(), Err(TaskError::Cancelled));
+        held.release();
+        assert_eq!(b.stats().submitted, 0);
+    });
+}
+
+#[test]
+fn a_long_chain_is_cancelled() {
+    on_a_small_stack(|| {
+        let (a, b) = (Resource::new(0), Resource::new(0));
+        let held = hold(&a);
+        let end = long_chain(&a, &b);
+        assert!(end.cancel());
+        assert_eq!(end.wait(), Err(TaskError::Cancelled));
+        held.release();
+        assert_eq!(a.with(|n| *n), Ok(0));
+        assert_eq!(b.stats().submitted, 0);
+        assert_eq!(a.stats().cancelled, 1);
+    });
+}
+
+#[test]
+fn a_long_chain_is_dropped_and_runs() {
+    on_a_small_stack(|| {
+        let (a, b) = (Resource::new(0), Resource::new(0));
+        let held = hold(&a);
+        drop(long_chain(&a, &b));
+        held.release();
+        wait_until("all of it ran", || {
+            a.with(|n| *n).unwrap() + b.with(|n| *n).unwrap() == LENGTH
+        });
+    });
+}
+
+#[test]
+fn a_chain_that_falls_while_another_does_in_a_drop() {
+    // The closure that is dropped sweeps the other chain and waits for it.
+    within_deadline(|| {
+        let (a, b, c) = (Resource::new(0), Resource::new(0), Resource::new(0));
+        let (held_a, held_c) = (hold(&a), hold(&c));
+        let inner = c.submit(|_| ()).then(&b, |_, ()| ()).then(&b, |_, ()| ());
+        struct OnDrop<F: FnOnce()>(Option<F>);
+        impl<F: FnOnce()> Drop for OnDrop<F> {
+            fn drop(&mut self) {
+                self.0.take().unwrap()();
+            }
+        }
+        let (found, sweep) = (Arc::new(AtomicUsize::new(0)), c.clone());
+        let seen = Arc::clone(&found);
+        let on_drop = OnDrop(Some(move || {
+            sweep.cancel_pending();
+            assert_eq!(inner.wait(), Err(TaskError::Cancelled));
+            seen.fetch_add(1, Ordering::SeqCst);
+        }));
+        let outer = a
+            .submit(|_| ())
+            .then(&b, |_, ()| ())
+            .then(&b, move |_, ()| {
+                let _ = &on_drop;
+            });
+        assert_eq!(a.cancel_pending(), 1);
+        assert_eq!(outer.wait(), Err(TaskError::Cancelled));
+        assert_eq!(found.load(Ordering::SeqCst), 1);
+        held_a.release();
+        held_c.release();
+    });
+}
+
+#[test]
+fn waiting_for_a_chain_inside_a_task_of_one_of_its_resources() {
+    within_deadline(|| {
+        let (a, b) = (Resource::new(0), Resource::new(0));
+        let (first, second) = (a.clone(), b.clone());
+        let inside_first = a.with(move |_| first.submit(|_| ()).then(&second, |_, ()| ()).wait());
+        assert_eq!(inside_first, Ok(Err(TaskError::WouldDeadlock)));
+        let held = hold(&a);
+        let (first, second) = (a.clone(), b.clone());
+        let inside_second = b.with(move |_| first.submit(|_| ()).then(&second, |_, ()| ()).wait());
+        assert_eq!(inside_second, Ok(Err(TaskError::WouldDeadlock)));
+        held.release();
+        wait_until("both chains ran", || b.stats().completed == 3);
+    });
+}
+
+#[test]
+fn a_circle_that_a_chain_would_close_when_it_moves_on() {
+    // A task of `a` waits for a chain over `c` and `b`, while `c` is held. A
+    // task of `b` then waits for `a`: it is told, although the chain has not
+    // come to `b` yet.
+    within_deadline(|| {
+        let (a, b, c) = (Resource::new(0), Resource::new(0), Resource::new(0));
+        let held = hold(&c);
+        let sleeper = common::Sleepers::new();
+        let waiter = thread::spawn({
+            let (a, b, c, sleeper) = (a.clone(), b.clone(), c.clone(), sleeper.clone());
+            move || {
+                a.with(move |_| {
+                    sleeper.here();
+                    c.submit(|_| ()).then(&b, |_, ()| ()).wait()
+                })
+            }
+        });
+        sleeper.wait(&c, 2);
+        let circle = b.with(|_| a.with(|_| ()));
+        assert_eq!(circle, Ok(Err(TaskError::WouldDeadlock)));
+        held.release();
+        assert_eq!(join(waiter).unwrap(), Ok(Ok(())));
+    });
+}

@@ -71,7 +71,7 @@ fn it_is_cancelled_while_the_first_completes() {
 /// A sweep cancels the first, the second, or neither; the handle cancels too.
 #[test]
 fn it_is_cancelled_while_all_is_swept() {
-    model(1, || {
+    model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| {
             let end = pair(&w);
@@ -96,13 +96,13 @@ fn it_is_closed_while_the_first_completes() {
         let w = pooled_world();
         let closer = w.spawn(|w| w.r.close());
         let end = pair(&w);
-        w.work_until_gone(4);
-        closer.join();
+        w.work_until(|| end.is_finished());
         match end.wait() {
             Ok(token) => drop(token),
             Err(TaskError::Closed) => {}
             Err(other) => panic!("{other}"),
         }
+        closer.join();
         w.finish();
     });
 }

@@ -11,7 +11,7 @@ use crate::raw::handle::Awaited;
 use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
 use crate::raw::task::Queued;
-use crate::sync::{Arc, Weak, thread_local};
+use crate::sync::{Arc, Weak, thread_local_const};
 use core::cell::RefCell;
 
 /// A task that is queued once another is through.
@@ -86,7 +86,7 @@ pub(crate) struct Fallen {
     pub(crate) error: TaskError,
 }
 
-thread_local! {
+thread_local_const! {
     /// What fell while this thread wakes who waits for another that fell.
     static FALLEN: RefCell<Option<Vec<Fallen>>> = RefCell::new(None);
 }
@@ -97,9 +97,10 @@ thread_local! {
 /// chain.
 pub(crate) fn fall(first: Fallen) {
     let mut first = Some(first);
-    let left = FALLEN.try_with(|fallen| match &mut *fallen.borrow_mut() {
-        Some(fallen) => fallen.extend(first.take()),
-        None => {}
+    let left = FALLEN.try_with(|fallen| {
+        if let Some(fallen) = &mut *fallen.borrow_mut() {
+            fallen.extend(first.take());
+        }
     });
     let Some(first) = first else { return };
     let mut fallen = vec![first];

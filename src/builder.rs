@@ -124,6 +124,51 @@ impl ResourceBuilder {
         self
     }
 
+    /// How many tasks may be queued: submitted, and not started yet. At least
+    /// 1. Default: any number.
+    ///
+    /// Where that many are, [`submit`](Resource::submit),
+    /// [`try_submit`](Resource::try_submit) and [`execute`](Resource::execute)
+    /// refuse with `Full`, at once; [`reserve`](Resource::reserve) and its kin
+    /// wait for room. A task that runs at once, on an idle resource, needs none.
+    /// Nor does [`with`](Resource::with): what it queues lies on the stack of
+    /// its caller, who submits nothing else meanwhile. Room comes back when a
+    /// task starts, and when it is cancelled. (One that is cancelled through its
+    /// [`Completion`] leaves its memory in the queue, its closure dropped, until
+    /// its turn comes.)
+    ///
+    /// A task that submits to its own resource is refused like any other when
+    /// that is full, and goes on: nobody waits.
+    ///
+    /// ```
+    /// use captor::{Dispatch, Resource, TrySubmitError};
+    /// use std::sync::mpsc;
+    ///
+    /// let r = Resource::builder().capacity(1).dispatch(Dispatch::Pool).build(0)?;
+    /// let (go, gate) = mpsc::channel::<()>();
+    /// let (started, running) = mpsc::channel();
+    /// let first = r.submit(move |_| {
+    ///     started.send(()).unwrap();
+    ///     gate.recv()
+    /// });
+    /// running.recv().unwrap();
+    ///
+    /// let second = r.submit(|n| *n += 1);
+    /// let Err(TrySubmitError::Full(third)) = r.try_submit(|n: &mut i32| *n += 1) else {
+    ///     unreachable!("the queue has room for one");
+    /// };
+    /// # drop(go);
+    /// # let _ = first.wait();
+    /// second.wait()?;
+    /// r.try_submit(third)?.wait()?;
+    /// assert_eq!(r.with(|n| *n), Ok(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn capacity(mut self, tasks: usize) -> Self {
+        self.settings.capacity = Some(tasks);
+        self
+    }
+
     /// Where tasks may run. Default: [`Dispatch::Inline`].
     ///
     /// ```
@@ -164,7 +209,8 @@ impl ResourceBuilder {
     /// The resource.
     ///
     /// # Errors
-    /// [`BuildError::ZeroCaptureLimit`]. The value is dropped then.
+    /// [`BuildError::ZeroCaptureLimit`], [`BuildError::ZeroCapacity`]. The value
+    /// is dropped then.
     ///
     /// ```
     /// let r = captor::Resource::builder().build(7)?;
@@ -174,6 +220,9 @@ impl ResourceBuilder {
     pub fn build<T: Send + 'static>(self, value: T) -> Result<Resource<T>, BuildError> {
         if self.settings.capture_limit == Some(0) {
             return Err(BuildError::ZeroCaptureLimit);
+        }
+        if self.settings.capacity == Some(0) {
+            return Err(BuildError::ZeroCapacity);
         }
         let scheduler = self
             .scheduler

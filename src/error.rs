@@ -14,6 +14,7 @@ use std::sync::Mutex;
 /// | a task's outcome: [`Completion`](crate::Completion), [`with`](crate::Resource::with) | [`TaskError`] | |
 /// | [`execute`](crate::Resource::execute) | [`SubmitError`] | [`TaskError`] |
 /// | [`try_submit`](crate::Resource::try_submit) | [`TrySubmitError`], which hands the closure back | [`SubmitError`], [`TaskError`] |
+/// | [`reserve`](crate::Resource::reserve), [`try_reserve`](crate::Resource::try_reserve), [`reserve_blocking`](crate::Resource::reserve_blocking), [`reserve_timeout`](crate::Resource::reserve_timeout) | [`ReserveError`] | [`TaskError`] |
 /// | [`clear_poison`](crate::Resource::clear_poison) | [`HealError`] | |
 /// | the builders | [`BuildError`] | |
 ///
@@ -36,8 +37,8 @@ pub enum TaskError {
     /// The resource was closed when it was submitted.
     #[error("the resource is closed")]
     Closed,
-    /// The resource had no room for it. Not produced yet: resources are not
-    /// bounded.
+    /// The resource had no room for it: as many tasks were queued as its
+    /// [capacity](crate::ResourceBuilder::capacity) allows.
     #[error("the resource is full")]
     Full,
     /// Not produced yet: tasks have no deadlines. Its deadline passed before it started.
@@ -177,7 +178,8 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// The resource had no room. Not produced yet: resources are not bounded.
+    /// As many tasks are queued as the resource's
+    /// [capacity](crate::ResourceBuilder::capacity) allows.
     #[error("the resource is full")]
     Full,
     /// The resource is closed.
@@ -219,7 +221,8 @@ impl From<SubmitError> for TaskError {
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySubmitError<F> {
-    /// The resource had no room. Not produced yet: resources are not bounded.
+    /// As many tasks are queued as the resource's
+    /// [capacity](crate::ResourceBuilder::capacity) allows.
     #[error("the resource is full")]
     Full(F),
     /// The resource is closed.
@@ -274,6 +277,52 @@ impl<F> From<TrySubmitError<F>> for TaskError {
     }
 }
 
+/// Why there is no [`Permit`](crate::Permit).
+///
+/// ```
+/// use captor::{Resource, ReserveError};
+///
+/// let r = Resource::builder().capacity(1).build(())?;
+/// let permit = r.try_reserve()?;
+/// assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Full);
+/// r.close();
+/// assert_eq!(r.reserve_blocking().unwrap_err(), ReserveError::Closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReserveError {
+    /// There is no room now;
+    /// from [`try_reserve`](crate::Resource::try_reserve) alone.
+    #[error("the resource is full")]
+    Full,
+    /// There was no room in time;
+    /// from [`reserve_timeout`](crate::Resource::reserve_timeout) alone.
+    #[error("the resource was full for as long as was waited")]
+    Timeout,
+    /// The resource is closed.
+    #[error("the resource is closed")]
+    Closed,
+    /// An earlier task panicked, and the resource keeps others out since.
+    #[error("the resource is poisoned: an earlier task panicked")]
+    Poisoned,
+    /// It is full, and waiting might never have ended: the caller is inside a
+    /// task of that resource, or of one that waits for it.
+    #[error("waiting here would deadlock: it is inside a task that has to end first")]
+    WouldDeadlock,
+}
+
+impl From<ReserveError> for TaskError {
+    fn from(error: ReserveError) -> Self {
+        match error {
+            ReserveError::Full | ReserveError::Timeout => TaskError::Full,
+            ReserveError::Closed => TaskError::Closed,
+            ReserveError::Poisoned => TaskError::Poisoned,
+            ReserveError::WouldDeadlock => TaskError::WouldDeadlock,
+        }
+    }
+}
+
 /// Why [`clear_poison`](crate::Resource::clear_poison) did not heal a resource.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -313,6 +362,9 @@ pub enum BuildError {
     /// `capture_limit(0)`.
     #[error("capture_limit must be at least 1: a submitter runs its own task")]
     ZeroCaptureLimit,
+    /// `capacity(0)`.
+    #[error("capacity must be at least 1: a busy resource could take no task")]
+    ZeroCapacity,
     /// `workers(n)` with `n` out of range.
     #[error("workers must be between 1 and {max}, not {given}")]
     Workers {

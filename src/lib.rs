@@ -7,6 +7,7 @@ mod completion;
 mod error;
 #[cfg(all(test, any(captor_loom, captor_shuttle)))]
 mod models;
+mod permit;
 mod pool;
 mod raw;
 mod resource;
@@ -19,7 +20,10 @@ mod trigger;
 
 pub use builder::{Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
 pub use completion::Completion;
-pub use error::{BuildError, HealError, Panic, SubmitError, TaskError, TrySubmitError};
+pub use error::{
+    BuildError, HealError, Panic, ReserveError, SubmitError, TaskError, TrySubmitError,
+};
+pub use permit::{Permit, Reserve};
 pub use raw::inner::Job;
 pub use resource::{Resource, WeakResource};
 pub use scheduler::{Executor, Scheduler, SchedulerBuilder};

@@ -6,7 +6,7 @@ use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
 use crate::raw::context::{self, MAX_DEPTH};
 use crate::raw::inner::{Core, TaskName, Value};
 use crate::raw::panics;
-use crate::raw::submit::{Lingered, Patience, Refused};
+use crate::raw::submit::{Entry, Lingered, Patience, Refused};
 use crate::raw::task::Meta;
 use crate::scheduler::Scheduler;
 use crate::stats::ResourceStats;
@@ -26,6 +26,7 @@ use std::time::Duration;
 /// | [`submit`](Self::submit) | no | a [`Completion`] to await, wait for, or cancel |
 /// | [`try_submit`](Self::try_submit) | no | the same; a refused closure comes back |
 /// | [`execute`](Self::execute) | no | fire and forget |
+/// | [`reserve`](Self::reserve), [`reserve_blocking`](Self::reserve_blocking) | for room | a [`Permit`](crate::Permit) to submit with, where there is a [capacity](ResourceBuilder::capacity) |
 ///
 /// If nothing is queued or running, each of them runs the closure at once on
 /// the calling thread. Otherwise it is queued, and a thread that is at work on
@@ -89,9 +90,10 @@ impl<T: Send + 'static> Resource<T> {
     /// read "In async code" on [the front page](crate).
     ///
     /// # Errors
-    /// Through the completion: [`TaskError::Closed`] or
-    /// [`TaskError::Poisoned`] if the resource refused, in which case `f` is
-    /// dropped here, and [`TaskError::Panicked`] if `f` panicked.
+    /// Through the completion: [`TaskError::Closed`], [`TaskError::Poisoned`] or,
+    /// where it has a [capacity](ResourceBuilder::capacity), [`TaskError::Full`]
+    /// if the resource refused, in which case `f` is dropped here, and
+    /// [`TaskError::Panicked`] if `f` panicked.
     ///
     /// # Panics
     /// Never; a panic of `f` is its outcome.
@@ -120,7 +122,8 @@ impl<T: Send + 'static> Resource<T> {
     /// [`submit`](Self::submit), but a closure that is refused comes back.
     ///
     /// # Errors
-    /// [`TrySubmitError`], with the closure, if the resource is closed or poisoned.
+    /// [`TrySubmitError`], with the closure, if the resource is closed, poisoned,
+    /// or full (where it has a [capacity](ResourceBuilder::capacity)).
     ///
     /// # Panics
     /// Never; a panic of `f` is its outcome.
@@ -145,7 +148,7 @@ impl<T: Send + 'static> Resource<T> {
         match self.try_inline(f, None) {
             Ok(outcome) => Ok(Completion::ready(outcome)),
             Err(f) => self
-                .submit_busy(f, None)
+                .submit_busy(f, None, Entry::Bounded)
                 .map_err(|(error, f)| TrySubmitError::new(error, f)),
         }
     }
@@ -156,8 +159,7 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// Once very many tasks are queued (16,384), each call yields a few times
     /// to let the resource catch up. That is no bound: where tasks are slow or
-    /// block, producers have to watch
-    /// [`outstanding`](crate::ResourceStats::outstanding) themselves.
+    /// block, set a [capacity](ResourceBuilder::capacity).
     ///
     /// What is still queued when the process exits is lost: before `main`
     /// returns, wait for a later task,
@@ -165,7 +167,8 @@ impl<T: Send + 'static> Resource<T> {
     /// [shut the scheduler down](Scheduler::shutdown).
     ///
     /// # Errors
-    /// [`SubmitError`] if the resource is closed or poisoned; `f` is dropped.
+    /// [`SubmitError`] if the resource is closed, poisoned, or full (where it has
+    /// a [capacity](ResourceBuilder::capacity)); `f` is dropped.
     ///
     /// # Panics
     /// Never; a panic of `f`, or of its result's drop, is reported as above.
@@ -197,7 +200,7 @@ impl<T: Send + 'static> Resource<T> {
     /// # Errors
     /// [`TaskError::WouldDeadlock`], before anything is queued, inside a task
     /// of the same resource or of one that waits for it; otherwise as for
-    /// [`submit`](Self::submit).
+    /// [`submit`](Self::submit), but never [`TaskError::Full`]: it needs no room.
     ///
     /// # Panics
     /// Never; a panic of `f` is an error.
@@ -260,7 +263,7 @@ impl<T: Send + 'static> Resource<T> {
         match self.try_inline(f, name) {
             Ok(outcome) => Completion::ready(outcome),
             Err(f) => self
-                .submit_busy(f, name)
+                .submit_busy(f, name, Entry::Bounded)
                 .unwrap_or_else(|(error, f)| Completion::ready(Err(refused(error, f)))),
         }
     }
@@ -277,12 +280,47 @@ impl<T: Send + 'static> Resource<T> {
                 self.report(error, name);
                 Ok(())
             }
-            Err(f) => self.execute_busy(f, name),
+            Err(f) => self.execute_busy(f, name, Entry::Bounded),
+        }
+    }
+
+    /// [`submit`](Self::submit) of a closure that brings room along.
+    pub(crate) fn submit_reserved<R, F>(&self, f: F) -> Completion<R>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.try_inline(f, None) {
+            Ok(outcome) => Completion::ready(outcome),
+            Err(f) => self
+                .submit_busy(f, None, Entry::Reserved)
+                .unwrap_or_else(|(error, f)| Completion::ready(Err(refused(error, f)))),
+        }
+    }
+
+    /// [`execute`](Self::execute) of a closure that brings room along.
+    pub(crate) fn execute_reserved<R, F>(&self, f: F) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+    {
+        let f = |value: &mut T| drop(f(value));
+        match self.try_inline(f, None) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.report(error, None);
+                Ok(())
+            }
+            Err(f) => self.execute_busy(f, None, Entry::Reserved),
         }
     }
 
     #[cold]
-    fn submit_busy<R, F>(&self, f: F, name: TaskName) -> Result<Completion<R>, Refused<F>>
+    fn submit_busy<R, F>(
+        &self,
+        f: F,
+        name: TaskName,
+        entry: Entry,
+    ) -> Result<Completion<R>, Refused<F>>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
@@ -291,7 +329,7 @@ impl<T: Send + 'static> Resource<T> {
             Ok(outcome) => Ok(Completion::ready(outcome)),
             Err(Lingered::Refused(refused)) => Err(refused),
             Err(Lingered::Queue(f)) => {
-                let task = self.core.queue(f, Meta::current(name))?;
+                let task = self.core.queue(f, Meta::current(name), entry)?;
                 let core = Arc::downgrade(&self.core) as Weak<Core<dyn Value>>;
                 Ok(Completion::queued(task, core))
             }
@@ -299,7 +337,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[cold]
-    fn execute_busy<F>(&self, f: F, name: TaskName) -> Result<(), SubmitError>
+    fn execute_busy<F>(&self, f: F, name: TaskName, entry: Entry) -> Result<(), SubmitError>
     where
         F: FnOnce(&mut T) + Send + 'static,
     {
@@ -310,10 +348,12 @@ impl<T: Send + 'static> Resource<T> {
                 return Ok(());
             }
             Err(Lingered::Refused(refused)) => refused,
-            Err(Lingered::Queue(f)) => match self.core.queue_detached(f, Meta::current(name)) {
-                Ok(()) => return Ok(()),
-                Err(refused) => refused,
-            },
+            Err(Lingered::Queue(f)) => {
+                match self.core.queue_detached(f, Meta::current(name), entry) {
+                    Ok(()) => return Ok(()),
+                    Err(refused) => refused,
+                }
+            }
         };
         let (error, f) = refused;
         panics::contain("drop of a refused closure", || drop(f));

@@ -33,7 +33,7 @@ pub struct ResourceStats {
     pub cancelled: u64,
     /// Tasks whose deadline passed before they started.
     pub expired: u64,
-    /// Submissions refused: the resource was closed or poisoned.
+    /// Submissions refused: the resource was closed, poisoned or full.
     pub rejected: u64,
     /// How often a thread that had run tasks left the rest to another: a
     /// captured submitter at its limit, a worker at its quantum. (Where tasks

@@ -1,6 +1,7 @@
 //! Closing while others submit.
 
 use super::{FOREVER, Spawned, Token, World, model, named};
+use crate::raw::submit::Entry;
 use crate::{Completion, TaskError, TrySubmitError};
 use std::time::Duration;
 
@@ -49,7 +50,9 @@ fn the_end_comes_after_all_that_was_accepted() {
         let others = [1, 2].map(|n| {
             w.spawn(move |w| {
                 let entry = w.entry(n);
-                let _ = w.r.core().queue_detached(|log| drop(entry(log)), None);
+                let _ =
+                    w.r.core()
+                        .queue_detached(|log| drop(entry(log)), None, Entry::Bounded);
             })
         });
         w.r.close();

@@ -55,6 +55,8 @@ mod programs;
 #[cfg(captor_loom)]
 mod queue;
 #[cfg(captor_loom)]
+mod room;
+#[cfg(captor_loom)]
 mod suspend;
 #[cfg(captor_loom)]
 mod then;
@@ -63,6 +65,7 @@ mod trigger;
 
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Limits};
+use crate::raw::submit::Entry;
 use crate::resource::Resource;
 use crate::sync::{
     Arc, AtomicUsize, Condvar, Counter, Mutex, Ordering, StaticMutex, UnsafeCell, lock, thread,
@@ -348,7 +351,10 @@ impl World {
     /// Queues without a look at whether the resource is idle.
     pub(crate) fn queue(&self, n: u8) {
         let entry = self.entry(n);
-        let queued = self.r.core().queue_detached(|log| drop(entry(log)), None);
+        let queued = self
+            .r
+            .core()
+            .queue_detached(|log| drop(entry(log)), None, Entry::Bounded);
         assert!(queued.is_ok());
     }
 

@@ -4,6 +4,7 @@
 
 use super::{FOREVER, World};
 use crate::raw::extra::Settings;
+use crate::raw::submit::Entry;
 use crate::raw::suspend::{Step, suspend};
 use crate::raw::task::Steps;
 use crate::sync::{Arc, thread, yield_now};
@@ -295,7 +296,11 @@ fn tasks_suspend_and_resume() {
                         drop(token.take());
                         Step::Done(())
                     };
-                    assert!(w.r.core().queue_body(Steps(body), None).is_ok());
+                    assert!(
+                        w.r.core()
+                            .queue_body(Steps(body), None, Entry::Bounded)
+                            .is_ok()
+                    );
                     w.queue(10 * i + 2);
                 })
             })

@@ -3,6 +3,7 @@
 use super::{Mailbox, Token, World, model, named, ran_all};
 use crate::raw::extra::Settings;
 use crate::raw::handle::Handle;
+use crate::raw::submit::Entry;
 use crate::raw::suspend::{Resumer, Step, suspend};
 use crate::raw::task::Steps;
 use crate::sync::{Arc, AtomicUsize, Ordering};
@@ -30,7 +31,7 @@ fn queue_waiting(w: &World, n: u8, waits: usize, to: &Arc<Mailbox<Resumer>>) -> 
         drop(closure);
         Step::Done(result)
     };
-    match w.r.core().queue_body(Steps(body), None) {
+    match w.r.core().queue_body(Steps(body), None, Entry::Bounded) {
         Ok(handle) => handle,
         Err((error, _)) => panic!("{error}"),
     }
@@ -124,7 +125,7 @@ fn the_task_sees_what_its_resumer_did() {
             log.push(1);
             Step::Done(())
         };
-        let queued = w.r.core().queue_body(Steps(body), None);
+        let queued = w.r.core().queue_body(Steps(body), None, Entry::Bounded);
         let Ok(handle) = queued else {
             panic!("it is open")
         };

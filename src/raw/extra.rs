@@ -2,6 +2,7 @@
 //! awaits the end. Kept behind one pointer and made at the first need.
 
 use crate::raw::panics;
+use crate::raw::room::Room;
 use crate::sync::{Counter, Mutex, lock};
 use core::task::Waker;
 use core::time::Duration;
@@ -16,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) pooled: bool,
     /// A panic keeps later tasks out.
     pub(crate) poison: bool,
+    /// How many tasks may be queued.
+    pub(crate) capacity: Option<usize>,
 }
 
 impl Settings {
@@ -26,8 +29,14 @@ impl Settings {
             capture_time,
             pooled,
             poison,
+            capacity,
         } = self;
-        name.is_none() && capture_limit.is_none() && capture_time.is_none() && !pooled && !poison
+        name.is_none()
+            && capture_limit.is_none()
+            && capture_time.is_none()
+            && !pooled
+            && !poison
+            && capacity.is_none()
     }
 }
 
@@ -47,6 +56,8 @@ pub(crate) struct Extra {
     /// Submitting takes it only to say why it was refused.
     pub(crate) refusal: Mutex<Refusal>,
     pub(crate) ended: Listeners,
+    /// Where the queue is bounded.
+    pub(crate) room: Option<Box<Room>>,
 
     /// Hand-offs, past what the resource itself counts.
     pub(crate) handoffs: Counter,

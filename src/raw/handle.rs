@@ -52,12 +52,14 @@ impl<R> Handle<R> {
         self.header().life() & COMPLETE != 0
     }
 
-    /// Drops the closure unless it was claimed. `true`: the task will not run.
-    pub(crate) fn cancel(&self, error: TaskError) -> bool {
+    /// Drops the closure unless it was claimed. `true`: the task will not run,
+    /// and `claimed` was called before.
+    pub(crate) fn cancel(&self, error: TaskError, claimed: impl FnOnce(&Header)) -> bool {
         let header = self.header();
         if header.set(CLAIMED) & CLAIMED != 0 {
             return false;
         }
+        claimed(header);
         // SAFETY: claimed just now, so the closure is in place and ours.
         unsafe { (header.vtable.refuse)(self.0, error) };
         if let Some(waker) = publish(header) {

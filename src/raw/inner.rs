@@ -12,8 +12,9 @@ use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
 use crate::raw::panics;
 use crate::raw::queue::Link;
+use crate::raw::room::Room;
 use crate::raw::spans;
-use crate::raw::task::Queued;
+use crate::raw::task::{Header, Queued};
 use crate::stats::ResourceStats;
 use crate::sync::{Arc, Counter, UnsafeCell, lock};
 use core::fmt;
@@ -103,6 +104,7 @@ impl<T: Send + 'static> Core<T> {
         let strand = Strand::new(settings.pooled, host.limits.lane);
         if !settings.is_default() {
             let _ = extra.set(Box::new(Extra {
+                room: settings.capacity.map(|n| Box::new(Room::new(n))),
                 settings,
                 ..Extra::default()
             }));
@@ -143,6 +145,7 @@ impl<T: ?Sized> Core<T> {
             capture_time: None,
             pooled: false,
             poison: false,
+            capacity: None,
         };
         self.extra.get().map_or(DEFAULT, |extra| &extra.settings)
     }
@@ -166,6 +169,22 @@ impl<T: ?Sized> Core<T> {
         context::is_current(self.id())
     }
 
+    /// The room in its queue, where that is bounded.
+    pub(crate) fn room(&self) -> Option<&Room> {
+        self.extra.get()?.room.as_deref()
+    }
+
+    /// A task came out of the queue to be run, was cancelled in it, or was not
+    /// let into it: gives its room back, if it takes up any. For whoever claimed
+    /// it, or would have queued it.
+    pub(crate) fn leave_room(&self, task: &Header) {
+        if let Some(room) = self.room() {
+            if task.leaves_room() {
+                room.give_back();
+            }
+        }
+    }
+
     pub(crate) fn refusal(&self) -> Refusal {
         self.extra
             .get()
@@ -184,19 +203,39 @@ impl<T: ?Sized> Core<T> {
 
     /// A task was refused: counts it and says why.
     pub(crate) fn why_refused(&self) -> SubmitError {
-        let extra = self.extra();
-        extra.rejected.add(1);
-        let refusal = *lock(&extra.refusal);
         // Poison may have been cleared since; closed is for ever.
-        let error = if refusal.closed {
+        self.note_refused(if self.refusal().closed {
             SubmitError::Closed
         } else {
             SubmitError::Poisoned
-        };
+        })
+    }
+
+    fn note_refused(&self, error: SubmitError) -> SubmitError {
+        self.extra().rejected.add(1);
         panics::tell(|| {
             tracing::debug!(target: "captor", resource = self.name(), reason = %error, "task refused");
         });
         error
+    }
+
+    /// Takes room for a task that is about to be queued; says whether there is
+    /// any to give back.
+    pub(crate) fn take_room(&self) -> Result<bool, SubmitError> {
+        match self.room() {
+            None => Ok(false),
+            Some(room) if room.try_take() => Ok(true),
+            // What is closed and full is closed.
+            Some(_) if self.strand.state().is_refusing() => Err(self.why_refused()),
+            Some(_) => Err(self.note_refused(SubmitError::Full)),
+        }
+    }
+
+    /// Tasks are refused now: nobody need wait for room any more.
+    fn turn_away(&self) {
+        if let Some(room) = self.room() {
+            room.turn_away();
+        }
     }
 
     /// Refuses every task from now on. `false`: it was closed before.
@@ -211,6 +250,7 @@ impl<T: ?Sized> Core<T> {
         panics::tell(|| {
             tracing::debug!(target: "captor", resource = self.name(), "resource closed");
         });
+        self.turn_away();
         if at_rest {
             extra.ended.notify();
         }
@@ -237,6 +277,7 @@ impl<T: ?Sized> Core<T> {
             if task.claim() {
                 extra.swept.add(1);
                 count += 1;
+                self.leave_room(task.header());
                 task.refuse(error());
             } else {
                 // Cancelled through its handle, and counted there.
@@ -255,7 +296,7 @@ impl<T: ?Sized> Core<T> {
         let extra = self.extra();
         extra.cancelled.add(1);
         extra.remains.add(1);
-        let cancelled = task.cancel(TaskError::Cancelled);
+        let cancelled = task.cancel(TaskError::Cancelled, |task| self.leave_room(task));
         if !cancelled {
             extra.remains.sub(1);
             extra.cancelled.sub(1);
@@ -305,6 +346,7 @@ impl<T: ?Sized> Core<T> {
                 tracing::debug!(target: "captor", resource = self.name(), task = name, "task panicked");
             });
             if extra.settings.poison {
+                self.turn_away();
                 self.sweep(|| TaskError::Poisoned);
             }
         });

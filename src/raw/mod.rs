@@ -7,7 +7,8 @@
 //! of), [`inner`] (the allocation behind a resource), [`role`] (taking, using and
 //! giving away its role), [`shift`] (one thread's turn), [`rest`] (what is done
 //! when nothing runs any more), [`wait`] and [`linger`] (waiting for it),
-//! [`job`] (the way to the pool), [`chain`] (tasks that come after others).
+//! [`job`] (the way to the pool), [`chain`] (tasks that come after others),
+//! [`room`] (bounded queues).
 
 #![allow(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub(crate) mod panics;
 pub(crate) mod queue;
 pub(crate) mod rest;
 pub(crate) mod role;
+pub(crate) mod room;
 pub(crate) mod shift;
 pub(crate) mod spans;
 pub(crate) mod state;

@@ -50,7 +50,9 @@ fn queue_on(terms: Terms, owner: &dyn Owner, task: Queued) -> Result<(), (Submit
     if pushed == Pushed::Refused {
         core.counters.undo_push();
         // SAFETY: it was made from a task just above, and not pushed.
-        return Err((core.why_refused(), unsafe { Queued::from_link(link) }));
+        let task = unsafe { Queued::from_link(link) };
+        core.leave_room(task.header());
+        return Err((core.why_refused(), task));
     }
     core.counters.pushed(&depth);
     match pushed {

@@ -6,6 +6,7 @@ use crate::raw::handle::Awaited;
 use crate::raw::inner::{Core, Owner, Value, bring_back};
 use crate::raw::panics;
 use crate::raw::queue::Link;
+use crate::raw::room::Room;
 use crate::raw::spans;
 use crate::raw::task::{Queued, Ran};
 use core::ptr::{self, NonNull};
@@ -60,6 +61,8 @@ impl Lending {
 pub(crate) struct Shift<'a> {
     owner: &'a dyn Owner,
     core: &'a Core<dyn Value>,
+    /// Where what leaves the queue gives back room.
+    room: Option<&'a Room>,
     budget: Budget<'a>,
     /// The thread's own task, for which it need not lend itself.
     own: *const Link,
@@ -80,6 +83,7 @@ impl<'a> Shift<'a> {
         Shift {
             owner,
             core,
+            room: core.room(),
             budget,
             own,
             lending: None,
@@ -243,6 +247,12 @@ impl Crew for Shift<'_> {
             self.core.note_remains();
             context::enter(self.core.id(), Kind::Aside, || task.leave());
             return Flow::Done;
+        }
+        if let Some(room) = self.room {
+            // Before it runs: it may wait for what the one does who gets the room.
+            if task.header().leaves_room() {
+                context::enter(self.core.id(), Kind::Aside, || room.give_back());
+            }
         }
         let is_own = ptr::eq(link.as_ptr(), self.own);
         self.starts(is_own);

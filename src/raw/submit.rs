@@ -162,11 +162,19 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: F,
         meta: Option<Box<Meta>>,
+        entry: Entry,
     ) -> Result<(), Refused<F>>
     where
         F: FnOnce(&mut T) + Send + 'static,
     {
+        let takes_room = match self.enter_queue(entry) {
+            Ok(takes_room) => takes_room,
+            Err(error) => return Err((error, f)),
+        };
         let task = Queued::detached::<T, F>(f, meta);
+        if takes_room {
+            task.header().takes_room();
+        }
         queue(self, task).map_err(|(error, task)| {
             // SAFETY: made as this type just above, and refused.
             let Once(f) = unsafe { task.into_closure::<Once<F>, ()>() };
@@ -174,17 +182,25 @@ impl<T: Send + 'static> Core<T> {
         })
     }
 
+    fn enter_queue(&self, entry: Entry) -> Result<bool, SubmitError> {
+        match entry {
+            Entry::Bounded => self.take_room(),
+            Entry::Reserved => Ok(false),
+        }
+    }
+
     /// Queues `f` and returns the handle to its outcome.
     pub(crate) fn queue<R, F>(
         self: &Arc<Self>,
         f: F,
         meta: Option<Box<Meta>>,
+        entry: Entry,
     ) -> Result<Handle<R>, Refused<F>>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.queue_body(Once(f), meta)
+        self.queue_body(Once(f), meta, entry)
             .map_err(|(error, Once(f))| (error, f))
     }
 
@@ -192,12 +208,20 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         body: F,
         meta: Option<Box<Meta>>,
+        entry: Entry,
     ) -> Result<Handle<R>, Refused<F>>
     where
         F: Body<T, R> + Send + 'static,
         R: Send + 'static,
     {
+        let takes_room = match self.enter_queue(entry) {
+            Ok(takes_room) => takes_room,
+            Err(error) => return Err((error, body)),
+        };
         let (task, handle) = Handle::with_task::<T, F>(body, meta);
+        if takes_room {
+            task.header().takes_room();
+        }
         match queue(self, task) {
             Ok(()) => Ok(handle),
             Err((error, task)) => {
@@ -209,7 +233,8 @@ impl<T: Send + 'static> Core<T> {
         }
     }
 
-    /// Queues `f` from this stack frame and waits until it is through.
+    /// Queues `f` from this stack frame and waits until it is through. It needs
+    /// no room: what it takes up is its caller's stack, and he blocks.
     ///
     /// # Errors
     /// It was not queued: refused, or the wait would never end.
@@ -241,6 +266,15 @@ pub(crate) enum Patience {
     Blocks,
     /// It is nested so deep that it must not run the task itself.
     TooDeep,
+}
+
+/// What a task that has to be queued brings along, where the queue is bounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Entry {
+    /// Nothing: there has to be room for it.
+    Bounded,
+    /// Room: its closure has it, and gives it back when it starts or is dropped.
+    Reserved,
 }
 
 /// Lingering was in vain.

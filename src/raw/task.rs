@@ -18,6 +18,7 @@
 //! | `LENT` | the holder | it takes the waker to offer its role to that thread; cleared when the role is on offer | with `WAITING` |
 //! | `ASKED` | the holder | with `LENT`; cleared by the waiter, who then looks for the role | |
 //! | `SUSPENDED` | the holder | the closure was run, but not to its end | before `CLAIMED` |
+//! | `ROOM` | its submitter, before it is queued | it takes up room in a bounded queue; cleared by who claims it, who gives that back | after it was cleared |
 
 use crate::error::{Panic, TaskError};
 use crate::raw::queue::Link;
@@ -41,6 +42,7 @@ pub(crate) const THREAD: usize = 1 << 6;
 pub(crate) const LENT: usize = 1 << 7;
 pub(crate) const ASKED: usize = 1 << 8;
 pub(crate) const SUSPENDED: usize = 1 << 9;
+pub(crate) const ROOM: usize = 1 << 10;
 
 /// How one run of a task ended.
 #[derive(Debug)]
@@ -322,6 +324,17 @@ impl Header {
         self.life
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// It takes up room in a bounded queue from now on.
+    pub(crate) fn takes_room(&self) {
+        self.set(ROOM);
+    }
+
+    /// It does so no longer. `true` for the first who says so.
+    pub(crate) fn leaves_room(&self) -> bool {
+        // Set, if at all, before the task was queued.
+        self.life.load(Ordering::Relaxed) & ROOM != 0 && self.clear(ROOM) & ROOM != 0
     }
 
     /// # Safety

@@ -1,0 +1,255 @@
+//! Bounded queues: no room is lost or given out twice, nobody waits in vain.
+
+use super::{FOREVER, Spawned, World, model, named};
+use crate::raw::extra::Settings;
+use crate::raw::room::{Room, TurnedAway};
+use crate::raw::wait::thread_waker;
+use crate::sync::{Arc, AtomicUsize, Ordering, thread};
+use crate::{ReserveError, SubmitError, TaskError};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Waits as the blocking calls do.
+fn take(room: &Room, refuses: impl Fn() -> bool) -> Result<(), TurnedAway> {
+    if room.try_take() {
+        return Ok(());
+    }
+    let waker = thread_waker();
+    let Some(ticket) = room.take_or_wait(&waker, refuses)? else {
+        return Ok(());
+    };
+    loop {
+        // If the wake-up is lost, the checker finds all threads asleep.
+        thread::park();
+        if let Poll::Ready(got) = room.poll(ticket, &waker) {
+            return got;
+        }
+    }
+}
+
+fn wait(room: &Room) {
+    take(room, || false).expect("nobody turns us away");
+}
+
+/// Takes a place in the line, if there is no room, and gives it up; or the room.
+fn give_up(room: &Room) {
+    match room.take_or_wait(Waker::noop(), || false) {
+        Ok(Some(ticket)) => room.leave(ticket),
+        Ok(None) => room.give_back(),
+        Err(TurnedAway) => panic!("nobody turns us away"),
+    }
+}
+
+/// Is there room for `n`, and no more?
+fn has_room(room: &Room, n: usize) {
+    for _ in 0..n {
+        assert!(room.try_take(), "room was lost");
+    }
+    assert!(!room.try_take(), "room was given twice");
+}
+
+fn spawn(room: &Arc<Room>, f: impl FnOnce(&Room) + Send + 'static) -> thread::JoinHandle<()> {
+    let room = Arc::clone(room);
+    thread::spawn(move || f(&room))
+}
+
+/// A mutex, if there is room for one. The count would be wrong if two were in
+/// there at once, or if one did not see what the one before it wrote.
+#[test]
+fn who_has_room_sees_what_was_done_before_it_was_given_back() {
+    model(2, || {
+        let room = Arc::new(Room::new(1));
+        let count = Arc::new(AtomicUsize::new(0));
+        let bump = |count: Arc<AtomicUsize>| {
+            move |room: &Room| {
+                wait(room);
+                let n = count.load(Ordering::Relaxed);
+                count.store(n + 1, Ordering::Relaxed);
+                room.give_back();
+            }
+        };
+        let others = [(); 2].map(|()| spawn(&room, bump(Arc::clone(&count))));
+        bump(Arc::clone(&count))(&room);
+        others.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(count.load(Ordering::Relaxed), 3);
+        has_room(&room, 1);
+    });
+}
+
+#[test]
+fn two_give_back_while_two_come_to_wait() {
+    model(2, || {
+        let room = Arc::new(Room::new(2));
+        assert!(room.try_take() && room.try_take());
+        let waiter = spawn(&room, wait);
+        let giver = spawn(&room, Room::give_back);
+        room.give_back();
+        wait(&room);
+        waiter.join().unwrap();
+        giver.join().unwrap();
+        has_room(&room, 0);
+    });
+}
+
+/// The room goes to the one who stays, also if the other was served.
+#[test]
+fn one_gives_up_while_room_comes_back() {
+    model(3, || {
+        let room = Arc::new(Room::new(1));
+        assert!(room.try_take());
+        let leaves = spawn(&room, give_up);
+        let waits = spawn(&room, wait);
+        room.give_back();
+        leaves.join().unwrap();
+        waits.join().unwrap();
+        has_room(&room, 0);
+        room.give_back();
+        has_room(&room, 1);
+    });
+}
+
+#[test]
+fn the_last_in_the_line_gives_up_while_room_comes_back() {
+    model(3, || {
+        let room = Arc::new(Room::new(1));
+        assert!(room.try_take());
+        let leaves = spawn(&room, give_up);
+        room.give_back();
+        leaves.join().unwrap();
+        has_room(&room, 1);
+    });
+}
+
+/// Everybody is served or turned away, and room that came back is not lost.
+#[test]
+fn all_are_turned_away_while_they_come_and_room_comes_back() {
+    model(3, || {
+        let room = Arc::new(Room::new(1));
+        assert!(room.try_take());
+        let refuses = Arc::new(AtomicUsize::new(0));
+        let waiter = {
+            let (room, refuses) = (Arc::clone(&room), Arc::clone(&refuses));
+            thread::spawn(move || {
+                if take(&room, || refuses.load(Ordering::Acquire) == 1).is_ok() {
+                    room.give_back();
+                }
+            })
+        };
+        let giver = spawn(&room, Room::give_back);
+        refuses.store(1, Ordering::Release);
+        room.turn_away();
+        waiter.join().unwrap();
+        giver.join().unwrap();
+        has_room(&room, 1);
+    });
+}
+
+fn bounded() -> Settings {
+    Settings {
+        capacity: Some(1),
+        ..named()
+    }
+}
+
+/// There is room for one, once all that was queued has run.
+fn has_room_at_the_end(w: World) -> Vec<u8> {
+    w.run_jobs();
+    let permit = w.r.try_reserve().expect("room was lost");
+    assert_eq!(w.r.try_reserve().unwrap_err(), ReserveError::Full);
+    drop(permit);
+    w.finish()
+}
+
+/// What is refused is not run, and what was accepted is.
+#[test]
+fn a_submission_finds_room_or_is_refused() {
+    model(2, || {
+        let w = World::new(10, FOREVER, bounded());
+        let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.entry(n))));
+        w.r.execute(w.slow_entry(3)).expect("one has to find room");
+        let accepted = others.map(Spawned::join);
+        let ran = has_room_at_the_end(w);
+        for (n, accepted) in [1, 2].into_iter().zip(accepted) {
+            assert_eq!(ran.contains(&n), accepted == Ok(()));
+            assert!(matches!(accepted, Ok(()) | Err(SubmitError::Full)));
+        }
+    });
+}
+
+/// Room comes back from a task that starts, and goes to who blocks for it.
+#[test]
+fn a_thread_waits_for_room_and_submits() {
+    model(2, || {
+        let w = World::served(bounded());
+        let other = w.spawn(|w| {
+            let permit = w.r.reserve_blocking().expect("it is open");
+            permit.execute(w.entry(1)).expect("it has room");
+        });
+        w.r.execute(w.slow_entry(2)).expect("it has room");
+        let third = w.r.execute(w.entry(3));
+        w.serve(1);
+        other.join();
+        let ran = has_room_at_the_end(w);
+        assert!(ran.contains(&1) && ran.contains(&2));
+        assert_eq!(ran.contains(&3), third.is_ok());
+    });
+}
+
+/// Who claims the task gives its room back: who runs it, the handle, a sweep.
+#[test]
+fn a_task_gives_its_room_back_once() {
+    model(2, || {
+        let w = World::new(10, Duration::ZERO, bounded());
+        let handle = w.spawn(|w| match w.r.try_submit(w.entry(1)) {
+            Ok(task) => drop(task.cancel()),
+            Err(refused) => drop(refused.into_inner()),
+        });
+        let sweeper = w.spawn(|w| {
+            w.r.cancel_pending();
+        });
+        let _ = w.r.execute(w.slow_entry(2));
+        handle.join();
+        sweeper.join();
+        has_room_at_the_end(w);
+    });
+}
+
+/// The future is dropped while the task starts whose room it waits for.
+#[test]
+fn a_future_that_waits_for_room_is_dropped() {
+    model(2, || {
+        let w = World::new(10, FOREVER, bounded());
+        let other = w.spawn(|w| {
+            let mut reserve = w.r.reserve();
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(got) = Pin::new(&mut reserve).poll(&mut cx) {
+                drop(got.expect("it is open"));
+            }
+        });
+        let _ = w.r.execute(w.slow_entry(1));
+        let _ = w.r.execute(w.entry(2));
+        other.join();
+        has_room_at_the_end(w);
+    });
+}
+
+#[test]
+fn closing_reaches_who_waits_for_room() {
+    model(3, || {
+        let w = World::new(10, FOREVER, bounded());
+        let permit = w.r.try_reserve().expect("it is empty");
+        let other = w.spawn(|w| match w.r.reserve_blocking() {
+            Ok(_) => panic!("there was no room"),
+            Err(error) => assert_eq!(error, ReserveError::Closed),
+        });
+        w.r.close();
+        other.join();
+        assert_eq!(
+            permit.submit(w.entry(1)).wait().map(drop),
+            Err(TaskError::Closed)
+        );
+        assert!(w.finish().is_empty());
+    });
+}

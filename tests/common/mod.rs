@@ -296,9 +296,18 @@ impl Sleepers {
     #[track_caller]
     pub(crate) fn wait<T: Send + 'static>(&self, resource: &Resource<T>, outstanding: u64) {
         wait_outstanding(resource, outstanding);
-        let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        assert!(!list.is_empty(), "nobody announced itself");
-        for stat in list.iter() {
+        self.wait_for(1);
+    }
+
+    /// Waits until `count` threads have announced themselves, and all of them
+    /// sleep.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, count: usize) {
+        let list = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        wait_until("so many have announced themselves", || {
+            list().len() >= count
+        });
+        for stat in list().iter() {
             if stat.as_os_str().is_empty() {
                 // Next to nothing is left for that thread to do.
                 thread::sleep(Duration::from_millis(50));

@@ -1,0 +1,805 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! A bounded queue: who is refused, who waits for room, and when it comes back.
+
+mod common;
+
+use captor::{
+    BuildError, Completion, Dispatch, Job, PanicPolicy, Permit, Reserve, ReserveError, Resource,
+    Scheduler, SubmitError, TaskError, TrySubmitError,
+};
+use common::{
+    CountingWaker, DEADLINE, Drops, Gate, Held, Sleepers, hold, join, outcome, panic_message,
+    wait_until, within_deadline,
+};
+use futures::executor::block_on;
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+const EACH: [Dispatch; 2] = [Dispatch::Inline, Dispatch::Pool];
+
+fn bounded(capacity: usize, dispatch: Dispatch) -> Resource<u64> {
+    Resource::builder()
+        .capacity(capacity)
+        .dispatch(dispatch)
+        .build(0)
+        .unwrap()
+}
+
+/// A busy resource whose queue is full.
+fn full(capacity: usize, dispatch: Dispatch) -> (Resource<u64>, Held) {
+    let r = bounded(capacity, dispatch);
+    let held = hold(&r);
+    for _ in 0..capacity {
+        r.execute(|n| *n += 1).unwrap();
+    }
+    (r, held)
+}
+
+/// Is there room for `n`, and no more?
+#[track_caller]
+fn has_room(r: &Resource<u64>, n: usize) {
+    let permits: Vec<_> = (0..n).map(|_| r.try_reserve().unwrap()).collect();
+    assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Full);
+    drop(permits);
+}
+
+/// Polls with a waker that counts.
+fn poll(reserve: &mut Reserve<u64>, waker: &Arc<CountingWaker>) -> Poll<Option<Permit<u64>>> {
+    let waker = waker.waker();
+    let polled = Pin::new(reserve).poll(&mut Context::from_waker(&waker));
+    polled.map(Result::ok)
+}
+
+/// One that has its place in the line, and its wake-ups.
+fn waiting(r: &Resource<u64>) -> (Reserve<u64>, Arc<CountingWaker>) {
+    let (mut reserve, wakes) = (r.reserve(), CountingWaker::new());
+    assert!(poll(&mut reserve, &wakes).is_pending());
+    (reserve, wakes)
+}
+
+#[test]
+fn every_call_is_refused_where_the_queue_is_full() {
+    for dispatch in EACH {
+        let (r, held) = full(2, dispatch);
+        let drops = Drops::new();
+        let (one, two) = (drops.counted(), drops.counted());
+        assert_eq!(r.submit(|_| drop(one)).wait(), Err(TaskError::Full));
+        assert_eq!(r.execute(|_| drop(two)), Err(SubmitError::Full));
+        assert_eq!(drops.count(), 2, "refused closures are dropped");
+        assert_eq!(r.task().submit(|_| ()).wait(), Err(TaskError::Full));
+        assert_eq!(r.task().execute(|_| ()), Err(SubmitError::Full));
+        let Err(TrySubmitError::Full(f)) = r.try_submit(|n: &mut u64| *n + 5) else {
+            panic!("it should be full");
+        };
+        assert_eq!(Resource::new(1).submit(f).wait(), Ok(6));
+        assert_eq!(r.stats().rejected, 5);
+        held.release();
+        assert_eq!(r.with(|n| *n), Ok(2), "what was accepted runs");
+        has_room(&r, 2);
+    }
+}
+
+#[test]
+fn what_runs_at_once_needs_no_room() {
+    let r = bounded(1, Dispatch::Inline);
+    let permit = r.try_reserve().unwrap();
+    for n in 1..=3 {
+        r.execute(|n| *n += 1).unwrap();
+        assert_eq!(r.submit(|n| *n).wait(), Ok(n));
+        assert_eq!(r.try_submit(|n| *n).unwrap().wait(), Ok(n));
+    }
+    drop(permit);
+    has_room(&r, 1);
+}
+
+#[test]
+fn a_resource_without_a_capacity_is_never_full() {
+    let r = Resource::new(0_u64);
+    let held = hold(&r);
+    let permits: Vec<_> = (0..100).map(|_| r.try_reserve().unwrap()).collect();
+    assert!(r.reserve_timeout(Duration::ZERO).is_ok());
+    let tasks: Vec<_> = permits
+        .into_iter()
+        .map(|permit| permit.submit(|n| *n += 1))
+        .collect();
+    held.release();
+    assert!(tasks.into_iter().all(|task| outcome(task).is_ok()));
+    assert_eq!(r.with(|n| *n), Ok(100));
+    r.close();
+    assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Closed);
+    assert_eq!(block_on(r.reserve()).unwrap_err(), ReserveError::Closed);
+}
+
+#[test]
+fn a_capacity_of_nothing_is_an_error() {
+    let error = Resource::builder().capacity(0).build(()).unwrap_err();
+    assert_eq!(error, BuildError::ZeroCapacity);
+    let r = bounded(usize::MAX, Dispatch::Inline);
+    let held = hold(&r);
+    r.execute(|n| *n += 1).unwrap();
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn who_blocks_for_the_result_needs_no_room() {
+    for dispatch in EACH {
+        let (r, held) = full(1, dispatch);
+        let asleep = Sleepers::new();
+        let caller = {
+            let (r, asleep) = (r.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                r.with(|n| *n)
+            })
+        };
+        asleep.wait(&r, 3);
+        held.release();
+        assert_eq!(join(caller).unwrap(), Ok(1));
+        has_room(&r, 1);
+    }
+}
+
+#[test]
+fn room_comes_back_when_a_task_starts() {
+    for dispatch in EACH {
+        let r = bounded(1, dispatch);
+        let held = hold(&r);
+        let (started, go) = (Gate::new(), Gate::new());
+        let first = {
+            let (started, go) = (started.clone(), go.clone());
+            r.submit(move |_| {
+                started.open();
+                go.wait();
+            })
+        };
+        has_room(&r, 0);
+        held.gate().open();
+        started.wait();
+        has_room(&r, 1);
+        let second = r.submit(|_| ());
+        has_room(&r, 0);
+        go.open();
+        assert_eq!((outcome(first), outcome(second)), (Ok(()), Ok(())));
+        held.release();
+        has_room(&r, 1);
+    }
+}
+
+#[test]
+fn room_comes_back_when_a_task_is_cancelled_and_only_once() {
+    for dispatch in EACH {
+        let r = bounded(2, dispatch);
+        let held = hold(&r);
+        let first = r.submit(|n| *n = 9);
+        let second = r.submit(|n| *n = 9).cancel_on_drop();
+        has_room(&r, 0);
+        assert!(first.cancel() && !first.cancel());
+        has_room(&r, 1);
+        drop(second);
+        has_room(&r, 2);
+        // Their remains are still queued, and have no room to give back.
+        held.release();
+        assert_eq!(r.with(|n| *n), Ok(0));
+        has_room(&r, 2);
+    }
+}
+
+#[test]
+fn room_comes_back_when_all_is_cancelled() {
+    for dispatch in EACH {
+        let (r, held) = full(3, dispatch);
+        assert_eq!(r.cancel_pending(), 3);
+        has_room(&r, 3);
+        // One that was cancelled before is met as well.
+        let permit = r.try_reserve().unwrap();
+        let tasks = [permit.submit(|_| ()), r.submit(|_| ())];
+        assert!(tasks[0].cancel() && tasks[1].cancel());
+        assert_eq!(r.cancel_pending(), 0);
+        has_room(&r, 3);
+        held.release();
+        has_room(&r, 3);
+    }
+}
+
+#[test]
+fn room_comes_back_from_a_sweep_by_poison_and_from_refusals() {
+    for dispatch in EACH {
+        let r = Resource::builder()
+            .capacity(3)
+            .dispatch(dispatch)
+            .panic_policy(PanicPolicy::Poison)
+            .build(0)
+            .unwrap();
+        let held = hold(&r);
+        let bad: Completion<()> = r.submit(|_| resume_unwind(Box::new("bad")));
+        let swept = [r.submit(|_| ()), r.try_reserve().unwrap().submit(|_| ())];
+        let (served, _) = waiting(&r);
+        let (mut reserve, wakes) = waiting(&r);
+        held.release();
+        assert_eq!(panic_message(outcome(bad)), "bad");
+        for task in swept {
+            assert_eq!(outcome(task), Err(TaskError::Poisoned));
+        }
+        // The first has the room of the task that panicked; the other is turned
+        // away before any of what is swept comes to it.
+        drop(served);
+        wait_until("it is turned away", || wakes.wakes() == 1);
+        assert_eq!(block_on(&mut reserve).unwrap_err(), ReserveError::Poisoned);
+        assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Poisoned);
+        // More refusals than there is room.
+        for _ in 0..4 {
+            assert_eq!(r.execute(|_| ()), Err(SubmitError::Poisoned));
+        }
+        r.clear_poison(|n| *n = 0).unwrap();
+        has_room(&r, 3);
+        assert!(block_on(r.reserve()).is_ok());
+    }
+}
+
+#[test]
+fn a_permits_task_gives_its_room_back_once() {
+    for dispatch in EACH {
+        let r = bounded(1, dispatch);
+        // On an idle resource.
+        let room = r.clone();
+        let idle = r.try_reserve().unwrap().submit(move |_| has_room(&room, 1));
+        assert_eq!(outcome(idle), Ok(()));
+        r.try_reserve().unwrap().execute(|n| *n += 1).unwrap();
+        r.with(|_| ()).unwrap();
+        has_room(&r, 1);
+        // Queued, and run.
+        let held = hold(&r);
+        let task = r.try_reserve().unwrap().submit(|n| *n);
+        has_room(&r, 0);
+        held.release();
+        assert_eq!(outcome(task), Ok(1));
+        has_room(&r, 1);
+        // Queued, and cancelled.
+        let held = hold(&r);
+        let task = r.try_reserve().unwrap().submit(|n| *n);
+        assert!(task.cancel());
+        has_room(&r, 1);
+        r.try_reserve().unwrap().execute(|n| *n += 1).unwrap();
+        assert_eq!(r.cancel_pending(), 1);
+        has_room(&r, 1);
+        held.release();
+        has_room(&r, 1);
+    }
+}
+
+#[test]
+fn a_permit_is_not_refused_for_want_of_room() {
+    for dispatch in EACH {
+        let r = bounded(2, dispatch);
+        let held = hold(&r);
+        let permit = r.try_reserve().unwrap();
+        r.execute(|n| *n += 1).unwrap();
+        assert_eq!(r.execute(|_| ()), Err(SubmitError::Full));
+        permit.execute(|n| *n += 10).unwrap();
+        has_room(&r, 0);
+        held.release();
+        assert_eq!(r.with(|n| *n), Ok(11));
+    }
+}
+
+#[test]
+fn a_permit_that_is_dropped_gives_its_room_back() {
+    let (r, held) = full(1, Dispatch::Inline);
+    held.release();
+    let permit = r.try_reserve().unwrap();
+    has_room(&r, 0);
+    drop(permit);
+    has_room(&r, 1);
+}
+
+#[test]
+fn who_waits_is_served_in_the_order_they_came() {
+    within_deadline(|| {
+        let r = bounded(1, Dispatch::Inline);
+        let permit = r.try_reserve().unwrap();
+        let (send, permits) = mpsc::channel();
+        let blocks = |n: usize| {
+            let (r, send, asleep) = (r.clone(), send.clone(), Sleepers::new());
+            let announced = asleep.clone();
+            let thread = thread::spawn(move || {
+                announced.here();
+                send.send((n, r.reserve_blocking().unwrap())).unwrap();
+            });
+            asleep.wait_for(1);
+            thread
+        };
+        let (mut first, first_wakes) = waiting(&r);
+        let second = blocks(2);
+        let (mut third, third_wakes) = waiting(&r);
+        let fourth = blocks(4);
+
+        drop(permit);
+        assert_eq!((first_wakes.wakes(), third_wakes.wakes()), (1, 0));
+        // Served, though it does not know: nobody gets in between.
+        assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Full);
+        assert!(poll(&mut third, &third_wakes).is_pending());
+        drop(block_on(&mut first).unwrap());
+        let (n, permit) = permits.recv_timeout(DEADLINE).unwrap();
+        assert_eq!((n, third_wakes.wakes()), (2, 0));
+        drop(permit);
+        assert_eq!(third_wakes.wakes(), 1);
+        assert!(permits.try_recv().is_err(), "the fourth is not served yet");
+        drop(block_on(&mut third).unwrap());
+        let (n, permit) = permits.recv_timeout(DEADLINE).unwrap();
+        assert_eq!(n, 4);
+        drop(permit);
+        has_room(&r, 1);
+        join(second).unwrap();
+        join(fourth).unwrap();
+    });
+}
+
+#[test]
+fn who_gives_up_loses_no_room() {
+    let r = bounded(1, Dispatch::Inline);
+    let permit = r.try_reserve().unwrap();
+    // Before it is served.
+    let (first, first_wakes) = waiting(&r);
+    let (second, second_wakes) = waiting(&r);
+    let (mut third, third_wakes) = waiting(&r);
+    drop(first);
+    assert_eq!(Arc::strong_count(&first_wakes), 1, "its waker is gone");
+    drop(permit);
+    assert_eq!((first_wakes.wakes(), second_wakes.wakes()), (0, 1));
+    // After: the next is served.
+    assert_eq!(third_wakes.wakes(), 0);
+    drop(second);
+    assert_eq!(third_wakes.wakes(), 1);
+    drop(block_on(&mut third).unwrap());
+    // And where nobody is next, it is free again.
+    let permit = r.try_reserve().unwrap();
+    let (fourth, wakes) = waiting(&r);
+    drop(permit);
+    has_room(&r, 0);
+    drop(fourth);
+    assert_eq!(wakes.wakes(), 1);
+    has_room(&r, 1);
+    // Nor does one that was never polled hold anything.
+    drop(r.reserve());
+    has_room(&r, 1);
+    drop(block_on(r.reserve()).unwrap());
+    has_room(&r, 1);
+}
+
+#[test]
+fn a_reserve_that_moves_to_another_task_wakes_that_one() {
+    let (r, held) = full(1, Dispatch::Inline);
+    let (mut reserve, before) = waiting(&r);
+    let after = CountingWaker::new();
+    assert!(poll(&mut reserve, &after).is_pending());
+    assert_eq!(Arc::strong_count(&before), 1, "its waker is gone");
+    assert_eq!(r.cancel_pending(), 1);
+    assert_eq!((before.wakes(), after.wakes()), (0, 1));
+    assert!(poll(&mut reserve, &after).is_ready());
+    held.release();
+}
+
+#[test]
+#[should_panic(expected = "polled after completion")]
+fn a_reserve_is_ready_once() {
+    let r = bounded(1, Dispatch::Inline);
+    let (mut reserve, waker) = (r.reserve(), CountingWaker::new());
+    assert!(poll(&mut reserve, &waker).is_ready());
+    let _ = poll(&mut reserve, &waker);
+}
+
+#[test]
+fn closing_turns_away_who_waits() {
+    within_deadline(|| {
+        for dispatch in EACH {
+            let r = bounded(2, dispatch);
+            let held = hold(&r);
+            let permits = [(); 2].map(|()| r.try_reserve().unwrap());
+            let asleep = Sleepers::new();
+            let blocked = [None, Some(Duration::MAX), Some(4 * DEADLINE)].map(|timeout| {
+                let (r, asleep) = (r.clone(), asleep.clone());
+                thread::spawn(move || {
+                    asleep.here();
+                    match timeout {
+                        None => r.reserve_blocking().unwrap_err(),
+                        Some(timeout) => r.reserve_timeout(timeout).unwrap_err(),
+                    }
+                })
+            });
+            let (mut reserve, wakes) = waiting(&r);
+            asleep.wait_for(3);
+            let [first, second] = permits;
+            r.close();
+            for thread in blocked {
+                assert_eq!(join(thread).unwrap(), ReserveError::Closed);
+            }
+            assert_eq!(wakes.wakes(), 1);
+            assert_eq!(block_on(&mut reserve).unwrap_err(), ReserveError::Closed);
+            assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Closed);
+            assert_eq!(block_on(r.reserve()).unwrap_err(), ReserveError::Closed);
+            // What was reserved is of no use any more.
+            assert_eq!(first.submit(|_| ()).wait(), Err(TaskError::Closed));
+            assert_eq!(second.execute(|_| ()), Err(SubmitError::Closed));
+            held.release();
+            assert!(r.wait_closed(DEADLINE));
+        }
+    });
+}
+
+#[test]
+fn one_that_was_served_before_the_close_has_its_permit() {
+    let r = bounded(1, Dispatch::Inline);
+    let permit = r.try_reserve().unwrap();
+    let (mut reserve, _) = waiting(&r);
+    drop(permit);
+    r.close();
+    let permit = block_on(&mut reserve).unwrap();
+    assert_eq!(permit.submit(|_| ()).wait(), Err(TaskError::Closed));
+}
+
+#[test]
+fn what_is_closed_and_full_is_closed() {
+    for dispatch in EACH {
+        let (r, held) = full(1, dispatch);
+        r.close();
+        assert_eq!(r.execute(|_| ()), Err(SubmitError::Closed));
+        assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Closed);
+        held.release();
+        assert!(r.wait_closed(DEADLINE));
+    }
+}
+
+#[test]
+fn waiting_ends_in_time() {
+    within_deadline(|| {
+        let r = bounded(1, Dispatch::Inline);
+        let permit = r.try_reserve().unwrap();
+        for timeout in [Duration::ZERO, Duration::from_millis(2)] {
+            let late = r.reserve_timeout(timeout);
+            assert_eq!(late.unwrap_err(), ReserveError::Timeout);
+        }
+        // It is in nobody's way.
+        drop(permit);
+        has_room(&r, 1);
+        let permit = r.try_reserve().unwrap();
+        let asleep = Sleepers::new();
+        let waiter = {
+            let (r, asleep) = (r.clone(), asleep.clone());
+            thread::spawn(move || {
+                asleep.here();
+                r.reserve_timeout(Duration::MAX).is_ok()
+            })
+        };
+        asleep.wait_for(1);
+        drop(permit);
+        assert!(join(waiter).unwrap());
+        has_room(&r, 1);
+    });
+}
+
+/// What a task of `r` comes to that submits more to it than there is room for.
+fn fills_its_own(r: &Resource<u64>, capacity: usize) {
+    for _ in 0..capacity {
+        r.execute(|n| *n += 1).unwrap();
+    }
+    assert_eq!(r.execute(|_| ()), Err(SubmitError::Full));
+    assert_eq!(r.submit(|_| ()).wait(), Err(TaskError::Full));
+    assert!(matches!(r.try_submit(|_| ()), Err(TrySubmitError::Full(_))));
+    assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Full);
+    let forever = r.reserve_blocking();
+    assert_eq!(forever.unwrap_err(), ReserveError::WouldDeadlock);
+    let long = r.reserve_timeout(Duration::MAX);
+    assert_eq!(long.unwrap_err(), ReserveError::WouldDeadlock);
+}
+
+#[test]
+fn a_task_that_fills_its_own_resource_is_refused_and_goes_on() {
+    within_deadline(|| {
+        for dispatch in EACH {
+            let r = bounded(2, dispatch);
+            let inner = r.clone();
+            // It runs at once, or alone in the queue.
+            r.with(move |_| {
+                // No wait is needed.
+                drop(inner.reserve_blocking().unwrap());
+                fills_its_own(&inner, 2);
+            })
+            .unwrap();
+            assert_eq!(r.with(|n| *n), Ok(2));
+            // It runs out of the queue, on another thread than its submitter's.
+            let held = hold(&r);
+            let inner = r.clone();
+            let task = r.submit(move |_| fills_its_own(&inner, 2));
+            held.release();
+            assert_eq!(outcome(task), Ok(()));
+            assert_eq!(r.with(|n| *n), Ok(4));
+            has_room(&r, 2);
+        }
+    });
+}
+
+#[test]
+fn a_circle_through_a_full_resource_is_refused() {
+    within_deadline(|| {
+        let (a, b) = (Resource::new(()), bounded(1, Dispatch::Inline));
+        let (started, asleep) = (Gate::new(), Sleepers::new());
+        let other = {
+            let (a, b) = (a.clone(), b.clone());
+            let (started, asleep) = (started.clone(), asleep.clone());
+            thread::spawn(move || {
+                b.with(|_| {
+                    started.open();
+                    asleep.wait_for(1);
+                    a.with(|_| ())
+                })
+            })
+        };
+        started.wait();
+        b.execute(|n| *n += 1).unwrap();
+        let reserved = a.with(|_| {
+            asleep.here();
+            b.reserve_blocking().map(drop)
+        });
+        // Who comes last is told; the other goes on.
+        assert_eq!(join(other).unwrap(), Ok(Err(TaskError::WouldDeadlock)));
+        assert_eq!(reserved, Ok(Ok(())));
+        // It has left no trace.
+        assert_eq!(b.with(|_| a.with(|_| ())), Ok(Ok(())));
+        has_room(&b, 1);
+    });
+}
+
+#[test]
+fn a_worker_that_waits_for_room_is_stood_in_for() {
+    within_deadline(|| {
+        let scheduler = Scheduler::builder().workers(1).build().unwrap();
+        let builder = || {
+            let builder = Resource::builder().scheduler(&scheduler);
+            builder.dispatch(Dispatch::Pool)
+        };
+        let x = builder().build(()).unwrap();
+        let r = builder().capacity(1).build(0_u64).unwrap();
+        let inner = r.clone();
+        let task = x.submit(move |_| {
+            // The only worker is here.
+            inner.execute(|n| *n += 1).unwrap();
+            let permit = inner.reserve_blocking().unwrap();
+            permit.execute(|n| *n += 1).unwrap();
+        });
+        assert_eq!(outcome(task), Ok(()));
+        assert_eq!(r.with(|n| *n), Ok(2));
+    });
+}
+
+#[test]
+fn an_executors_thread_that_waits_for_room_is_stood_in_for() {
+    within_deadline(|| {
+        let (send, receive) = mpsc::channel::<Job>();
+        let scheduler = Scheduler::builder()
+            .executor(move |job: Job| drop(send.send(job)))
+            .build()
+            .unwrap();
+        let builder = || {
+            let builder = Resource::builder().scheduler(&scheduler);
+            builder.dispatch(Dispatch::Pool)
+        };
+        let x = builder().build(()).unwrap();
+        let r = builder().capacity(1).build(0_u64).unwrap();
+        let inner = r.clone();
+        let task = x.submit(move |_| {
+            inner.execute(|n| *n += 1).unwrap();
+            inner.reserve_blocking().map(drop)
+        });
+        let only = thread::spawn(move || receive.recv().unwrap().run());
+        assert_eq!(outcome(task), Ok(Ok(())));
+        join(only).unwrap();
+    });
+}
+
+/// A waker that notes what it finds when it is called.
+struct Visits {
+    r: Resource<u64>,
+    found: Mutex<Vec<(bool, Result<u64, TaskError>)>>,
+}
+
+impl Wake for Visits {
+    fn wake(self: Arc<Self>) {
+        let found = (self.r.is_current(), self.r.with(|n| *n));
+        self.found.lock().unwrap().push(found);
+    }
+}
+
+#[test]
+fn a_waker_that_comes_back_is_told_so_and_one_that_panics_harms_nobody() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            resume_unwind(Box::new("a waker panics"));
+        }
+    }
+
+    within_deadline(|| {
+        for dispatch in EACH {
+            // Room comes from a task that was queued by itself, or with a permit.
+            for reserved in [false, true] {
+                let r = bounded(1, dispatch);
+                let held = hold(&r);
+                let task = if reserved {
+                    r.try_reserve().unwrap().submit(|n| *n)
+                } else {
+                    r.submit(|n| *n)
+                };
+                let visits = Arc::new(Visits {
+                    r: r.clone(),
+                    found: Mutex::default(),
+                });
+                let mut reserve = r.reserve();
+                let waker = Waker::from(Arc::clone(&visits));
+                let mut cx = Context::from_waker(&waker);
+                assert!(Pin::new(&mut reserve).poll(&mut cx).is_pending());
+                held.release();
+                assert_eq!(outcome(task), Ok(0));
+                let found = std::mem::take(&mut *visits.found.lock().unwrap());
+                assert_eq!(found, [(false, Err(TaskError::WouldDeadlock))]);
+                let permit = block_on(&mut reserve).unwrap();
+
+                let waker = Waker::from(Arc::new(Panics));
+                let mut next = r.reserve();
+                let polled = Pin::new(&mut next).poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+                drop(permit);
+                assert!(block_on(&mut next).is_ok());
+                drop(next);
+                has_room(&r, 1);
+            }
+        }
+    });
+}
+
+#[test]
+fn handles_of_a_resource_outlive_what_it_has_queued() {
+    // Permits and waits hold the resource; a task that does is no circle.
+    let drops = Drops::new();
+    let r = Resource::builder()
+        .capacity(1)
+        .build(drops.counted())
+        .unwrap();
+    let held = hold(&r);
+    let permit = r.try_reserve().unwrap();
+    let reserve = r.reserve();
+    drop(r);
+    let task = permit.submit(|_| ());
+    drop(reserve);
+    held.release();
+    assert_eq!(outcome(task), Ok(()));
+    wait_until("the value is dropped", || drops.count() == 1);
+}
+
+/// Counts what is queued, from after it was let in until it starts.
+#[derive(Default)]
+struct Level {
+    now: AtomicI64,
+    most: AtomicI64,
+}
+
+impl Level {
+    fn rise(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn fall(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+const CAPACITY: usize = 3;
+const ROUNDS: u64 = 400;
+
+#[test]
+fn never_more_is_queued_than_there_is_room() {
+    for dispatch in EACH {
+        within_deadline(move || {
+            let scheduler = Scheduler::builder().workers(2).build().unwrap();
+            let r = Resource::builder()
+                .capacity(CAPACITY)
+                .capture_limit(2)
+                .scheduler(&scheduler)
+                .dispatch(dispatch)
+                .build(0)
+                .unwrap();
+            let level = Arc::new(Level::default());
+            let producers: Vec<_> = (0..4)
+                .map(|i| {
+                    let (r, level) = (r.clone(), level.clone());
+                    thread::spawn(move || {
+                        for round in 0..ROUNDS {
+                            let falls = level.clone();
+                            let task = move |n: &mut u64| {
+                                falls.fall();
+                                *n += 1;
+                            };
+                            match (round + i) % 3 {
+                                0 => r.reserve_blocking().unwrap().execute(task).unwrap(),
+                                1 => block_on(r.reserve()).unwrap().execute(task).unwrap(),
+                                _ => {
+                                    let mut task = task;
+                                    while let Err(TrySubmitError::Full(f)) =
+                                        r.try_submit(task).map(drop)
+                                    {
+                                        task = f;
+                                        thread::yield_now();
+                                    }
+                                }
+                            }
+                            level.rise();
+                        }
+                    })
+                })
+                .collect();
+            for producer in producers {
+                join(producer).unwrap();
+            }
+            assert_eq!(r.with(|n| *n), Ok(4 * ROUNDS));
+            assert_eq!(level.now.load(Ordering::SeqCst), 0);
+            // One more: the room of the task that starts is there before it says so.
+            let most = level.most.load(Ordering::SeqCst);
+            assert!(most <= CAPACITY as i64 + 1, "{most} queued");
+            has_room(&r, CAPACITY);
+        });
+    }
+}
+
+#[test]
+fn whatever_becomes_of_tasks_and_waits_all_room_is_back_at_the_end() {
+    for dispatch in EACH {
+        within_deadline(move || {
+            let r = bounded(CAPACITY, dispatch);
+            let ran = Arc::new(AtomicU64::new(0));
+            let threads: Vec<_> = (0..4)
+                .map(|i| {
+                    let (r, ran) = (r.clone(), ran.clone());
+                    thread::spawn(move || {
+                        for round in 0..ROUNDS {
+                            let ran = ran.clone();
+                            let task = move |_: &mut u64| ran.fetch_add(1, Ordering::Relaxed);
+                            match (round * 5 + i) % 7 {
+                                0 => drop(r.submit(task).cancel_on_drop()),
+                                1 => drop(r.reserve_timeout(Duration::ZERO)),
+                                2 => {
+                                    let mut reserve = r.reserve();
+                                    let _ = poll(&mut reserve, &CountingWaker::new());
+                                }
+                                3 => drop(r.reserve_blocking().unwrap().submit(task)),
+                                4 => drop(block_on(r.reserve()).unwrap().submit(task).cancel()),
+                                5 if round % 16 == 0 => drop(r.cancel_pending()),
+                                5 => drop(r.execute(task)),
+                                _ => drop(r.with(task)),
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for thread in threads {
+                join(thread).unwrap();
+            }
+            r.with(|_| ()).unwrap();
+            has_room(&r, CAPACITY);
+            let stats = r.stats();
+            assert_eq!(stats.outstanding, 0);
+            assert_eq!(
+                stats.submitted,
+                stats.completed + stats.cancelled,
+                "{stats:?}"
+            );
+            assert_eq!(stats.completed, ran.load(Ordering::Relaxed) + 1);
+        });
+    }
+}

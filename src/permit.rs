@@ -88,6 +88,9 @@ impl<T: Send + 'static> Resource<T> {
     /// As there, and [`ReserveError::WouldDeadlock`], where it is full, inside a
     /// task of this resource, or of one that a task of it waits for.
     ///
+    /// # In async code
+    /// It blocks the thread: use [`reserve`](Self::reserve) and `.await`.
+    ///
     /// ```
     /// let r = captor::Resource::builder().capacity(1).build(0)?;
     /// std::thread::scope(|s| {
@@ -146,9 +149,7 @@ fn why_turned_away<T: ?Sized>(core: &Core<T>) -> ReserveError {
 /// resource refuses what is submitted with a permit too.
 ///
 /// ```
-/// use captor::{Dispatch, Resource, TaskError};
-///
-/// let r = Resource::builder().capacity(1).build(0)?;
+/// let r = captor::Resource::builder().capacity(1).build(0)?;
 /// let permit = r.try_reserve()?;
 /// // To find out what is to be done may take its time.
 /// let n = "7".parse::<i32>()?;

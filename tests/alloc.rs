@@ -9,7 +9,7 @@
 mod common;
 
 use allocation_counter::{AllocationInfo, measure};
-use captor::{PanicPolicy, Resource, TaskError};
+use captor::{PanicPolicy, Resource, SubmitError, TaskError};
 use common::{DEADLINE, hold, join, wait_outstanding};
 use futures::executor::block_on;
 use std::panic::resume_unwind;
@@ -148,6 +148,31 @@ fn dropping_and_cancelling_queued_tasks_does_not_allocate() {
         }
     });
     assert_allocations(info, 3 * QUEUED);
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(2 * QUEUED));
+}
+
+#[test]
+fn room_for_a_queued_task_is_no_allocation_and_its_refusal_none_at_all() {
+    let bounded = Resource::builder().capacity(2 * QUEUED as usize);
+    let r = bounded.build(0).unwrap();
+    let held = hold(&r);
+    let info = measure_warm(|| {
+        for n in 0..QUEUED {
+            if n % 2 == 0 {
+                r.execute(|n| *n += 1).unwrap();
+            } else {
+                r.try_reserve().unwrap().execute(|n| *n += 1).unwrap();
+            }
+        }
+    });
+    assert_allocations(info, QUEUED);
+    let info = measure(|| {
+        for _ in 0..QUEUED {
+            assert_eq!(r.execute(|n| *n += 1), Err(SubmitError::Full));
+        }
+    });
+    assert_allocations(info, 0);
     held.release();
     assert_eq!(r.with(|n| *n), Ok(2 * QUEUED));
 }

@@ -1,13 +1,14 @@
 //! Producers that submit faster than anybody can run: memory stays bounded,
-//! since submitters pace themselves, and every task runs.
+//! since submitters pace themselves, and every task runs; or, where there is a
+//! capacity, is refused.
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 #![allow(unsafe_code, reason = "a global allocator that counts")]
 
 mod common;
 
-use captor::{Dispatch, Resource, ResourceBuilder, Scheduler};
-use common::wait_until;
+use captor::{Dispatch, Resource, ResourceBuilder, Scheduler, SubmitError};
+use common::{hold, wait_until};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex};
@@ -127,4 +128,25 @@ fn nor_where_only_a_worker_runs_them() {
         .dispatch(Dispatch::Pool);
     let growth = overload(builder, TASKS / 10, slow);
     assert!(growth < LIMIT, "{growth} bytes");
+}
+
+/// However long the resource is blocked, and whatever comes meanwhile.
+#[test]
+fn nor_behind_a_task_that_blocks_where_there_is_a_capacity() {
+    const CAPACITY: usize = 1000;
+    let _alone = alone();
+    let r = Resource::builder().capacity(CAPACITY).build(0).unwrap();
+    let held = hold(&r);
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    for n in 0..100 * CAPACITY {
+        let full = r.execute(|n| *n += 1) == Err(SubmitError::Full);
+        assert_eq!(full, n >= CAPACITY);
+    }
+    let growth = PEAK.load(Relaxed).saturating_sub(before);
+    // 48 bytes each, and the rest of the program.
+    assert!(growth < 64 * CAPACITY + (1 << 20), "{growth} bytes");
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(CAPACITY));
+    assert_eq!(r.stats().rejected, 99 * CAPACITY as u64);
 }

@@ -5,9 +5,9 @@
 mod common;
 
 use captor::{
-    BuildError, Closed, Completion, Dispatch, HealError, Job, Panic, PanicPolicy, Resource,
-    ResourceBuilder, ResourceStats, Scheduler, SchedulerBuilder, SchedulerStats, SubmitError,
-    TaskBuilder, TaskError, TrySubmitError, WeakResource,
+    BuildError, Closed, Completion, Dispatch, HealError, Job, Panic, PanicPolicy, Permit, Reserve,
+    ReserveError, Resource, ResourceBuilder, ResourceStats, Scheduler, SchedulerBuilder,
+    SchedulerStats, SubmitError, TaskBuilder, TaskError, TrySubmitError, WeakResource,
 };
 use common::{Drops, hold, outcome};
 use std::cell::{Cell, RefCell};
@@ -59,6 +59,12 @@ fn send_sync_and_unpin() {
     is_sync::<Closed>();
     is_unpin::<Closed>();
 
+    is_send::<Permit<NotSync>>();
+    is_sync::<Permit<NotSync>>();
+    is_send::<Reserve<NotSync>>();
+    is_unpin::<Reserve<NotUnpin>>();
+    is_static::<Reserve<i32>>();
+
     is_send::<Scheduler>();
     is_sync::<Scheduler>();
     is_unpin::<Scheduler>();
@@ -78,6 +84,8 @@ fn send_sync_and_unpin() {
     is_send::<SubmitError>();
     is_sync::<SubmitError>();
     is_send::<TrySubmitError<NotSync>>();
+    is_send::<ReserveError>();
+    is_sync::<ReserveError>();
     is_send::<BuildError>();
     is_sync::<BuildError>();
     is_send::<ResourceStats>();
@@ -91,6 +99,8 @@ fn send_sync_and_unpin() {
 
 assert_not!(Resource<Rc<()>>: Send, Sync);
 assert_not!(WeakResource<Rc<()>>: Send, Sync);
+assert_not!(Permit<Rc<()>>: Send, Sync);
+assert_not!(Reserve<Rc<()>>: Send, Sync);
 assert_not!(Completion<Rc<()>>: Send, Sync);
 assert_not!(Completion<Cell<i32>>: Sync);
 

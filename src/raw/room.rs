@@ -202,3 +202,46 @@ impl Room {
         }
     }
 }
+
+#[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
+mod tests {
+    use super::*;
+
+    fn word(room: &Room) -> usize {
+        room.word.load(Ordering::Relaxed)
+    }
+
+    fn wait(room: &Room) -> Ticket {
+        let ticket = room.take_or_wait(Waker::noop(), || false).unwrap();
+        ticket.expect("nothing is free")
+    }
+
+    /// Else who gives back would take the lock from then on.
+    #[test]
+    fn the_flag_goes_with_the_last_who_waits() {
+        let room = Room::new(1);
+        assert!(room.try_take());
+        assert_eq!(word(&room), 0);
+        let (first, second) = (wait(&room), wait(&room));
+        room.leave(first);
+        assert_eq!(word(&room), WAITERS);
+        room.leave(second);
+        assert_eq!(word(&room), 0);
+        let served = wait(&room);
+        room.give_back();
+        assert_eq!(word(&room), 0);
+        wait(&room);
+        room.turn_away();
+        assert_eq!(word(&room), 0);
+        room.leave(served);
+        assert_eq!(word(&room), ONE);
+    }
+
+    #[test]
+    fn more_than_memory_has_room_for() {
+        let room = Room::new(usize::MAX);
+        assert!(room.try_take());
+        room.give_back();
+        assert_eq!(word(&room), MAX * ONE);
+    }
+}

@@ -159,6 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn a_suspended_task_gives_its_room_back_once() {
+        let r = Resource::builder().capacity(1).build(Vec::new()).unwrap();
+        let (send, receive) = mpsc::channel();
+        let task = waits_once(&r, send);
+        // It has started.
+        let room = r.try_reserve().unwrap();
+        receive.recv().unwrap().resume();
+        assert_eq!(task.wait(), Ok(vec![1, 0]));
+        assert!(r.try_reserve().is_err());
+        drop(room);
+    }
+
+    #[test]
     fn dropping_the_resumer_resumes() {
         let r = Resource::new(Vec::new());
         let (send, receive) = mpsc::channel();

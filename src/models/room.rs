@@ -110,14 +110,27 @@ fn one_gives_up_while_room_comes_back() {
     });
 }
 
+/// Who finds it free after that sees what came before it was given back.
 #[test]
 fn the_last_in_the_line_gives_up_while_room_comes_back() {
     model(3, || {
         let room = Arc::new(Room::new(1));
+        let written = Arc::new(AtomicUsize::new(0));
         assert!(room.try_take());
         let leaves = spawn(&room, give_up);
+        let looks = {
+            let written = Arc::clone(&written);
+            spawn(&room, move |room| {
+                if room.try_take() {
+                    assert_eq!(written.load(Ordering::Relaxed), 1);
+                    room.give_back();
+                }
+            })
+        };
+        written.store(1, Ordering::Relaxed);
         room.give_back();
         leaves.join().unwrap();
+        looks.join().unwrap();
         has_room(&room, 1);
     });
 }

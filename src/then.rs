@@ -46,8 +46,9 @@ impl<R: Send + 'static> Completion<R> {
     ///
     /// # Errors
     /// If there is no result, `f` is dropped and the error is the outcome, a
-    /// panic's payload included. If `other` refuses the task, that is the
-    /// outcome, and the result is dropped with `f`; a panic of `f` is.
+    /// panic's payload included. If `other` refuses the task, for want of room for
+    /// example, that is the outcome, and the result is dropped with `f`; a panic of
+    /// `f` is.
     ///
     /// # Panics
     /// If the outcome was taken by polling before.
@@ -202,7 +203,11 @@ impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
         let refused = match first.into_outcome() {
             Ok(result) => {
                 self.set(Stage::Passed(result));
-                match submit(&other, task) {
+                let queued = match other.take_room_for(&task) {
+                    Ok(()) => submit(&other, task),
+                    Err(error) => Err((error, task)),
+                };
+                match queued {
                     Ok(()) => return,
                     Err((error, task)) => (error.into(), task),
                 }

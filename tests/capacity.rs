@@ -803,3 +803,27 @@ fn whatever_becomes_of_tasks_and_waits_all_room_is_back_at_the_end() {
         });
     }
 }
+
+/// By the thread that calls `then`, or by the waker of the first task; and a
+/// task that comes to be queued gives its room back.
+#[test]
+fn a_continuation_needs_room_too() {
+    within_deadline(|| {
+        for ready in [true, false] {
+            let (r, held) = full(1, Dispatch::Inline);
+            let first = Resource::new(());
+            let busy = (!ready).then(|| hold(&first));
+            let end = first.submit(|_| ()).then(&r, |n, ()| *n);
+            drop(busy);
+            assert_eq!(outcome(end), Err(TaskError::Full));
+            drop(held);
+
+            has_room(&r, 1);
+            let busy = (!ready).then(|| hold(&first));
+            let end = first.submit(|_| ()).then(&r, |n, ()| *n);
+            drop(busy);
+            assert_eq!(outcome(end), Ok(1));
+            has_room(&r, 1);
+        }
+    });
+}

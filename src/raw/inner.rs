@@ -231,6 +231,15 @@ impl<T: ?Sized> Core<T> {
         }
     }
 
+    /// Takes room for a task that was made before it is known whether there is any.
+    pub(crate) fn take_room_for(&self, task: &Queued) -> Result<(), SubmitError> {
+        if self.take_room()? {
+            // If it was cancelled meanwhile, its remains take up the room.
+            task.header().takes_room();
+        }
+        Ok(())
+    }
+
     /// Tasks are refused now: nobody need wait for room any more.
     fn turn_away(&self) {
         if let Some(room) = self.room() {
@@ -274,10 +283,10 @@ impl<T: ?Sized> Core<T> {
             // SAFETY: it came out of the queue.
             let task = unsafe { Queued::from_link(link) };
             let extra = self.extra();
+            self.leave_room(task.header());
             if task.claim() {
                 extra.swept.add(1);
                 count += 1;
-                self.leave_room(task.header());
                 task.refuse(error());
             } else {
                 // Cancelled through its handle, and counted there.
@@ -306,6 +315,7 @@ impl<T: ?Sized> Core<T> {
 
     /// Refuses a task that did not come to be queued; returns who waits for it.
     pub(crate) fn refuse_unqueued(&self, task: Queued, error: TaskError) -> Option<Waker> {
+        self.leave_room(task.header());
         if task.claim() {
             return task.fail(error);
         }

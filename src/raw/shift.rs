@@ -243,16 +243,16 @@ impl Crew for Shift<'_> {
         }
         // SAFETY: the drain took it out of the queue.
         let task = unsafe { Queued::from_link(link) };
-        if !task.claim() {
-            self.core.note_remains();
-            context::enter(self.core.id(), Kind::Aside, || task.leave());
-            return Flow::Done;
-        }
         if let Some(room) = self.room {
             // Before it runs: it may wait for what the one does who gets the room.
             if task.header().leaves_room() {
                 context::enter(self.core.id(), Kind::Aside, || room.give_back());
             }
+        }
+        if !task.claim() {
+            self.core.note_remains();
+            context::enter(self.core.id(), Kind::Aside, || task.leave());
+            return Flow::Done;
         }
         let is_own = ptr::eq(link.as_ptr(), self.own);
         self.starts(is_own);

@@ -258,11 +258,30 @@ impl<R> Completion<R> {
     #[cold]
     fn poll_queued(
         &mut self,
-        queued: State<R>,
+        task: Handle<R>,
+        core: Weak<Core<dyn Value>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<R, TaskError>> {
+        self.poll_pending(State::Queued(task, core), cx)
+    }
+
+    #[cold]
+    fn poll_linked(
+        &mut self,
+        task: Handle<R>,
+        link: Arc<dyn Link>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<R, TaskError>> {
+        self.poll_pending(State::Linked(task, link), cx)
+    }
+
+    fn poll_pending(
+        &mut self,
+        pending: State<R>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<R, TaskError>> {
         // First of all: cloning a waker may panic.
-        *self.state = queued;
+        *self.state = pending;
         if self.register(cx.waker()) {
             return Poll::Pending;
         }
@@ -383,7 +402,9 @@ impl<R> Future for Completion<R> {
         match self.take() {
             State::Ready(outcome) => Poll::Ready(outcome),
             State::Taken => taken(),
-            queued => self.poll_queued(queued, cx),
+            // Taken apart, so that the ready path does not have it in memory.
+            State::Queued(task, core) => self.poll_queued(task, core, cx),
+            State::Linked(task, link) => self.poll_linked(task, link, cx),
         }
     }
 }

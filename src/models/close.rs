@@ -125,7 +125,9 @@ fn one_of_two_gets_the_value() {
         let tally = w.tally().clone();
         let other = w.spawn(|w| {
             let entry = w.entry(1);
-            let _ = w.r.core().queue_detached(|log| drop(entry(log)), None);
+            let _ =
+                w.r.core()
+                    .queue_detached(|log| drop(entry(log)), None, Entry::Bounded);
             w.part_with_value()
         });
         let mine = w.part_with_value();

@@ -106,3 +106,30 @@ fn it_is_closed_while_the_first_completes() {
         w.finish();
     });
 }
+
+/// The first's completer finds the resource closed, and refuses the second,
+/// which is cancelled through its handle before, after, or meanwhile.
+#[test]
+fn it_is_cancelled_while_it_is_refused() {
+    model(3, || {
+        let w = pooled_world();
+        let end = pair(&w);
+        w.r.close();
+        let canceller = w.spawn(|_| {
+            let cancelled = end.cancel();
+            let expected = if cancelled {
+                TaskError::Cancelled
+            } else {
+                TaskError::Closed
+            };
+            assert_eq!(end.wait().unwrap_err(), expected);
+        });
+        w.work_until_gone(4);
+        canceller.join();
+        // The second was never submitted, so it was not cancelled either.
+        let completed = w.r.stats().completed;
+        let ran = w.finish();
+        assert!(ran.is_empty() || ran == [1], "{ran:?}");
+        assert_eq!(completed, ran.len() as u64);
+    });
+}

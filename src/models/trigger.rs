@@ -2,6 +2,7 @@
 
 use super::{Log, World, model, named};
 use crate::Trigger;
+use crate::raw::extra::Settings;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -51,6 +52,31 @@ fn two_fire_behind_a_task() {
         let ran = w.finish();
         assert_eq!(ran.last(), Some(&3), "{ran:?}");
         assert!(ran.len() <= 2, "{ran:?}");
+    });
+}
+
+/// Both may queue a task, neither having seen the other's; one run serves both.
+#[test]
+fn two_fire_before_it_runs() {
+    model(3, || {
+        let settings = Settings {
+            pooled: true,
+            ..named()
+        };
+        let w = World::new(10, Duration::ZERO, settings);
+        let (trigger, written) = noting(&w);
+        let other = w.spawn({
+            let (trigger, written) = (trigger.clone(), Written(Arc::clone(&written.0)));
+            move |_| {
+                written.write(1);
+                trigger.fire().unwrap();
+            }
+        });
+        written.write(0);
+        trigger.fire().unwrap();
+        other.join();
+        drop(trigger);
+        assert_eq!(w.finish(), [3]);
     });
 }
 

@@ -4,6 +4,7 @@ use crate::completion::Completion;
 use crate::error::{BuildError, SubmitError};
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, TaskName};
+use crate::raw::submit::Entry;
 use crate::resource::Resource;
 use crate::scheduler::Scheduler;
 use crate::sync::Arc;
@@ -279,7 +280,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.resource.submit_named(f, self.name)
+        self.resource.submit_named(f, self.name, Entry::Bounded)
     }
 
     /// [`Resource::execute`] with these attributes.
@@ -295,7 +296,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
-        self.resource.execute_named(f, self.name)
+        self.resource.execute_named(f, self.name, Entry::Bounded)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::raw::context::{self, Kind};
 use crate::raw::deadlock::{Event, Wait};
 use crate::raw::inner::Core;
 use crate::raw::room::{Ticket, TurnedAway};
+use crate::raw::submit::Entry;
 use crate::raw::wait::{Patrol, thread_waker};
 use crate::resource::Resource;
 use crate::sync::Arc;
@@ -182,7 +183,7 @@ impl<T: Send + 'static> Permit<T> {
         R: Send + 'static,
     {
         let resource = self.resource.clone();
-        resource.submit_reserved(self.into_task(f))
+        resource.submit_named(self.into_task(f), None, Entry::Reserved)
     }
 
     /// [`Resource::execute`], with room reserved.
@@ -200,7 +201,7 @@ impl<T: Send + 'static> Permit<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         let resource = self.resource.clone();
-        resource.execute_reserved(self.into_task(f))
+        resource.execute_named(self.into_task(f), None, Entry::Reserved)
     }
 
     /// The closure has the permit with it, and so the room comes back when it

@@ -116,7 +116,7 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.submit_named(f, None)
+        self.submit_named(f, None, Entry::Bounded)
     }
 
     /// [`submit`](Self::submit), but a closure that is refused comes back.
@@ -186,7 +186,7 @@ impl<T: Send + 'static> Resource<T> {
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
-        self.execute_named(f, None)
+        self.execute_named(f, None, Entry::Bounded)
     }
 
     /// Runs `f` and blocks for its result. `f` may borrow from the caller.
@@ -255,7 +255,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[inline]
-    pub(crate) fn submit_named<R, F>(&self, f: F, name: TaskName) -> Completion<R>
+    pub(crate) fn submit_named<R, F>(&self, f: F, name: TaskName, entry: Entry) -> Completion<R>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
@@ -263,13 +263,18 @@ impl<T: Send + 'static> Resource<T> {
         match self.try_inline(f, name) {
             Ok(outcome) => Completion::ready(outcome),
             Err(f) => self
-                .submit_busy(f, name, Entry::Bounded)
+                .submit_busy(f, name, entry)
                 .unwrap_or_else(|(error, f)| Completion::ready(Err(refused(error, f)))),
         }
     }
 
     #[inline]
-    pub(crate) fn execute_named<R, F>(&self, f: F, name: TaskName) -> Result<(), SubmitError>
+    pub(crate) fn execute_named<R, F>(
+        &self,
+        f: F,
+        name: TaskName,
+        entry: Entry,
+    ) -> Result<(), SubmitError>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
@@ -280,37 +285,7 @@ impl<T: Send + 'static> Resource<T> {
                 self.report(error, name);
                 Ok(())
             }
-            Err(f) => self.execute_busy(f, name, Entry::Bounded),
-        }
-    }
-
-    /// [`submit`](Self::submit) of a closure that brings room along.
-    pub(crate) fn submit_reserved<R, F>(&self, f: F) -> Completion<R>
-    where
-        F: FnOnce(&mut T) -> R + Send + 'static,
-        R: Send + 'static,
-    {
-        match self.try_inline(f, None) {
-            Ok(outcome) => Completion::ready(outcome),
-            Err(f) => self
-                .submit_busy(f, None, Entry::Reserved)
-                .unwrap_or_else(|(error, f)| Completion::ready(Err(refused(error, f)))),
-        }
-    }
-
-    /// [`execute`](Self::execute) of a closure that brings room along.
-    pub(crate) fn execute_reserved<R, F>(&self, f: F) -> Result<(), SubmitError>
-    where
-        F: FnOnce(&mut T) -> R + Send + 'static,
-    {
-        let f = |value: &mut T| drop(f(value));
-        match self.try_inline(f, None) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                self.report(error, None);
-                Ok(())
-            }
-            Err(f) => self.execute_busy(f, None, Entry::Reserved),
+            Err(f) => self.execute_busy(f, name, entry),
         }
     }
 

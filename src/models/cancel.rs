@@ -1,6 +1,6 @@
 //! Taking tasks back out while the resource runs them.
 
-use super::{Spawned, World, model, named};
+use super::{Spawned, World, model, named, pooled};
 use crate::TaskError;
 use std::time::Duration;
 
@@ -113,11 +113,7 @@ fn a_sweep_wakes_who_waits() {
 #[test]
 fn tasks_of_a_pooled_resource_run_or_are_swept() {
     model(2, || {
-        let settings = crate::raw::extra::Settings {
-            pooled: true,
-            ..named()
-        };
-        let w = World::new(10, Duration::ZERO, settings);
+        let w = World::new(10, Duration::ZERO, pooled());
         let other = w.spawn(|w| {
             w.r.execute(w.entry(1)).unwrap();
             w.r.cancel_pending();

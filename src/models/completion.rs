@@ -1,7 +1,6 @@
 //! Waiting for a task's outcome, by waker and by thread, while it completes.
 
-use super::{Mailbox, Token, World, model, named};
-use crate::raw::extra::Settings;
+use super::{Mailbox, Token, World, model, pooled};
 use crate::sync::{Arc, AtomicUsize, Ordering, yield_now};
 use crate::{Completion, TaskError};
 use std::future::Future;
@@ -38,11 +37,7 @@ fn poll(c: &mut Completion<Token>, waker: &Waker) -> Poll<Result<Token, TaskErro
 
 /// Another thread runs what is submitted to it.
 fn pooled_world() -> World {
-    let settings = Settings {
-        pooled: true,
-        ..named()
-    };
-    World::new(1, Duration::ZERO, settings)
+    World::new(1, Duration::ZERO, pooled())
 }
 
 #[test]

@@ -1,15 +1,7 @@
 //! Giving the role away, to the pool or to a thread that waits, while others submit.
 
-use super::{Spawned, World, in_order, model, named, ran_all};
-use crate::raw::extra::Settings;
+use super::{Spawned, World, in_order, model, named, pooled, ran_all};
 use std::time::Duration;
-
-fn pooled() -> Settings {
-    Settings {
-        pooled: true,
-        ..named()
-    }
-}
 
 #[test]
 fn submitters_hand_off_to_the_pool_while_others_push() {

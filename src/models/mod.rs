@@ -509,6 +509,15 @@ pub(crate) fn named() -> Settings {
     }
 }
 
+/// Of a resource whose tasks never run on who submits them.
+#[cfg(captor_loom)]
+pub(crate) fn pooled() -> Settings {
+    Settings {
+        pooled: true,
+        ..named()
+    }
+}
+
 /// Goes through the interleavings of `f` with at most so many preemptions.
 #[cfg(captor_loom)]
 pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {

@@ -1,7 +1,6 @@
 //! A task that waits and keeps the resource, and the one who resumes it.
 
-use super::{Mailbox, Token, World, model, named, ran_all};
-use crate::raw::extra::Settings;
+use super::{Mailbox, Token, World, model, named, pooled, ran_all};
 use crate::raw::handle::Handle;
 use crate::raw::submit::Entry;
 use crate::raw::suspend::{Resumer, Step, suspend};
@@ -181,11 +180,7 @@ fn a_waiter_behind_a_suspended_task_is_served() {
 #[test]
 fn a_sweep_races_with_resuming() {
     model(3, || {
-        let settings = Settings {
-            pooled: true,
-            ..named()
-        };
-        let w = World::new(1, Duration::ZERO, settings);
+        let w = World::new(1, Duration::ZERO, pooled());
         let to = Mailbox::<Resumer>::new();
         let handle = queue_waiting(&w, 1, 1, &to);
         // It has begun, so that there is something to resume.

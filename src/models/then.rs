@@ -1,17 +1,12 @@
 //! A task that follows another, while that one completes, is cancelled or both.
 
-use super::{Log, Token, World, model, named};
-use crate::raw::extra::Settings;
+use super::{Log, Token, World, model, named, pooled};
 use crate::{Completion, TaskError};
 use std::time::Duration;
 
 /// Another thread runs what is submitted to it.
 fn pooled_world() -> World {
-    let settings = Settings {
-        pooled: true,
-        ..named()
-    };
-    World::new(1, Duration::ZERO, settings)
+    World::new(1, Duration::ZERO, pooled())
 }
 
 /// 1, and then 2 with the result of 1.

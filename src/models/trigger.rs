@@ -1,12 +1,12 @@
 //! Firing a trigger while its task is queued, runs, is cancelled or refused.
 
-use super::{Log, World, model, named};
+use super::{Log, World, model, named, pooled};
 use crate::Trigger;
-use crate::raw::extra::Settings;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What was written before it was fired.
+#[derive(Clone)]
 struct Written(Arc<[AtomicUsize; 2]>);
 
 /// Notes, each time it runs, what each of two threads had written by then.
@@ -33,14 +33,14 @@ fn two_fire_behind_a_task() {
         let w = World::new(10, Duration::ZERO, named());
         let (trigger, written) = noting(&w);
         let other = w.spawn({
-            let (trigger, written) = (trigger.clone(), Written(Arc::clone(&written.0)));
+            let (trigger, written) = (trigger.clone(), written.clone());
             move |_| {
                 written.write(1);
                 trigger.fire().unwrap();
             }
         });
         w.r.execute({
-            let (trigger, written) = (trigger.clone(), Written(Arc::clone(&written.0)));
+            let (trigger, written) = (trigger.clone(), written.clone());
             move |_: &mut Log| {
                 written.write(0);
                 trigger.fire().unwrap();
@@ -59,14 +59,10 @@ fn two_fire_behind_a_task() {
 #[test]
 fn two_fire_before_it_runs() {
     model(3, || {
-        let settings = Settings {
-            pooled: true,
-            ..named()
-        };
-        let w = World::new(10, Duration::ZERO, settings);
+        let w = World::new(10, Duration::ZERO, pooled());
         let (trigger, written) = noting(&w);
         let other = w.spawn({
-            let (trigger, written) = (trigger.clone(), Written(Arc::clone(&written.0)));
+            let (trigger, written) = (trigger.clone(), written.clone());
             move |_| {
                 written.write(1);
                 trigger.fire().unwrap();
@@ -112,7 +108,7 @@ fn two_fire_while_it_is_closed() {
         let w = World::new(10, Duration::ZERO, named());
         let (trigger, written) = noting(&w);
         let other = w.spawn({
-            let (trigger, written) = (trigger.clone(), Written(Arc::clone(&written.0)));
+            let (trigger, written) = (trigger.clone(), written.clone());
             move |_| {
                 written.write(1);
                 trigger.fire().is_ok()

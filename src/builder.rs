@@ -2,8 +2,9 @@
 
 use crate::completion::Completion;
 use crate::error::{BuildError, SubmitError};
+use crate::raw::attributes::Attributes;
 use crate::raw::extra::Settings;
-use crate::raw::inner::{Core, TaskName};
+use crate::raw::inner::Core;
 use crate::raw::submit::Entry;
 use crate::resource::Resource;
 use crate::scheduler::Scheduler;
@@ -245,14 +246,14 @@ impl ResourceBuilder {
 #[must_use = "nothing is submitted until `submit` or `execute`"]
 pub struct TaskBuilder<'a, T> {
     resource: &'a Resource<T>,
-    name: TaskName,
+    attributes: Attributes,
 }
 
 impl<'a, T> TaskBuilder<'a, T> {
     pub(crate) fn new(resource: &'a Resource<T>) -> Self {
         TaskBuilder {
             resource,
-            name: None,
+            attributes: Attributes::default(),
         }
     }
 }
@@ -266,7 +267,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// # Ok::<(), captor::SubmitError>(())
     /// ```
     pub fn name(mut self, name: &'static str) -> Self {
-        self.name = Some(name);
+        self.attributes.name = Some(name);
         self
     }
 
@@ -280,7 +281,8 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.resource.submit_named(f, self.name, Entry::Bounded)
+        self.resource
+            .submit_as(f, Some(&self.attributes), Entry::Bounded)
     }
 
     /// [`Resource::execute`] with these attributes.
@@ -296,14 +298,15 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
-        self.resource.execute_named(f, self.name, Entry::Bounded)
+        self.resource
+            .execute_as(f, Some(&self.attributes), Entry::Bounded)
     }
 }
 
 impl<T> fmt::Debug for TaskBuilder<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskBuilder")
-            .field("name", &self.name)
+            .field("attributes", &self.attributes)
             .finish_non_exhaustive()
     }
 }

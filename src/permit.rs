@@ -183,7 +183,7 @@ impl<T: Send + 'static> Permit<T> {
         R: Send + 'static,
     {
         let resource = self.resource.clone();
-        resource.submit_named(self.into_task(f), None, Entry::Reserved)
+        resource.submit_as(self.into_task(f), None, Entry::Reserved)
     }
 
     /// [`Resource::execute`], with room reserved.
@@ -201,7 +201,7 @@ impl<T: Send + 'static> Permit<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         let resource = self.resource.clone();
-        resource.execute_named(self.into_task(f), None, Entry::Reserved)
+        resource.execute_as(self.into_task(f), None, Entry::Reserved)
     }
 
     /// The closure has the permit with it, and so the room comes back when it

@@ -3,11 +3,11 @@
 use crate::builder::{ResourceBuilder, TaskBuilder};
 use crate::completion::Completion;
 use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
+use crate::raw::attributes::{self, Given, Tag};
 use crate::raw::context::{self, MAX_DEPTH};
-use crate::raw::inner::{Core, TaskName, Value};
+use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
 use crate::raw::submit::{Entry, Lingered, Patience, Refused};
-use crate::raw::task::Meta;
 use crate::scheduler::Scheduler;
 use crate::stats::ResourceStats;
 use crate::sync::{Arc, Weak};
@@ -116,7 +116,7 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.submit_named(f, None, Entry::Bounded)
+        self.submit_as(f, None, Entry::Bounded)
     }
 
     /// [`submit`](Self::submit), but a closure that is refused comes back.
@@ -186,7 +186,7 @@ impl<T: Send + 'static> Resource<T> {
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
-        self.execute_named(f, None, Entry::Bounded)
+        self.execute_as(f, None, Entry::Bounded)
     }
 
     /// Runs `f` and blocks for its result. `f` may borrow from the caller.
@@ -243,49 +243,49 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[inline(always)]
-    fn try_inline<R, F>(&self, f: F, name: TaskName) -> Result<Result<R, TaskError>, F>
+    fn try_inline<R, F>(&self, f: F, given: Given<'_>) -> Result<Result<R, TaskError>, F>
     where
         F: FnOnce(&mut T) -> R,
     {
         if context::depth() < MAX_DEPTH {
-            self.core.try_run(f, name)
+            self.core.try_run(f, given)
         } else {
             Err(f)
         }
     }
 
     #[inline]
-    pub(crate) fn submit_named<R, F>(&self, f: F, name: TaskName, entry: Entry) -> Completion<R>
+    pub(crate) fn submit_as<R, F>(&self, f: F, given: Given<'_>, entry: Entry) -> Completion<R>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        match self.try_inline(f, name) {
+        match self.try_inline(f, given) {
             Ok(outcome) => Completion::ready(outcome),
             Err(f) => self
-                .submit_busy(f, name, entry)
+                .submit_busy(f, given, entry)
                 .unwrap_or_else(|(error, f)| Completion::ready(Err(refused(error, f)))),
         }
     }
 
     #[inline]
-    pub(crate) fn execute_named<R, F>(
+    pub(crate) fn execute_as<R, F>(
         &self,
         f: F,
-        name: TaskName,
+        given: Given<'_>,
         entry: Entry,
     ) -> Result<(), SubmitError>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         let f = |value: &mut T| drop(f(value));
-        match self.try_inline(f, name) {
+        match self.try_inline(f, given) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                self.report(error, name);
+                self.report(error, given);
                 Ok(())
             }
-            Err(f) => self.execute_busy(f, name, entry),
+            Err(f) => self.execute_busy(f, given, entry),
         }
     }
 
@@ -293,18 +293,18 @@ impl<T: Send + 'static> Resource<T> {
     fn submit_busy<R, F>(
         &self,
         f: F,
-        name: TaskName,
+        given: Given<'_>,
         entry: Entry,
     ) -> Result<Completion<R>, Refused<F>>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        match self.core.linger(f, name, goes_on()) {
+        match self.core.linger(f, given, goes_on()) {
             Ok(outcome) => Ok(Completion::ready(outcome)),
             Err(Lingered::Refused(refused)) => Err(refused),
             Err(Lingered::Queue(f)) => {
-                let task = self.core.queue(f, Meta::current(name), entry)?;
+                let task = self.core.queue(f, Tag::new(given), entry)?;
                 let core = Arc::downgrade(&self.core) as Weak<Core<dyn Value>>;
                 Ok(Completion::queued(task, core))
             }
@@ -312,23 +312,21 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[cold]
-    fn execute_busy<F>(&self, f: F, name: TaskName, entry: Entry) -> Result<(), SubmitError>
+    fn execute_busy<F>(&self, f: F, given: Given<'_>, entry: Entry) -> Result<(), SubmitError>
     where
         F: FnOnce(&mut T) + Send + 'static,
     {
-        let refused = match self.core.linger(f, name, goes_on()) {
+        let refused = match self.core.linger(f, given, goes_on()) {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => {
-                self.report(error, name);
+                self.report(error, given);
                 return Ok(());
             }
             Err(Lingered::Refused(refused)) => refused,
-            Err(Lingered::Queue(f)) => {
-                match self.core.queue_detached(f, Meta::current(name), entry) {
-                    Ok(()) => return Ok(()),
-                    Err(refused) => refused,
-                }
-            }
+            Err(Lingered::Queue(f)) => match self.core.queue_detached(f, Tag::new(given), entry) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            },
         };
         let (error, f) = refused;
         panics::contain("drop of a refused closure", || drop(f));
@@ -337,8 +335,8 @@ impl<T: Send + 'static> Resource<T> {
 
     /// A task that nobody waits for failed.
     #[cold]
-    fn report(&self, error: TaskError, name: TaskName) {
-        let _origin = self.core.origin(name);
+    fn report(&self, error: TaskError, given: Given<'_>) {
+        let _origin = self.core.origin(attributes::name(given));
         panics::drop_outcome::<()>(Err(error));
     }
 
@@ -356,7 +354,7 @@ impl<T: Send + 'static> Resource<T> {
             Err(Lingered::Refused((error, f))) => return Err(refused(error, f)),
             Err(Lingered::Queue(f)) => f,
         };
-        match self.core.queue_and_wait(f, Meta::current(None)) {
+        match self.core.queue_and_wait(f, Tag::new(None)) {
             Ok(outcome) => outcome,
             Err((error, f)) => Err(refused(error, f)),
         }

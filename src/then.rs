@@ -23,12 +23,13 @@
 
 use crate::completion::Completion;
 use crate::error::{SubmitError, TaskError};
+use crate::raw::attributes::Tag;
 use crate::raw::chain::{Fallen, Link, Origin, Upstream, fall};
 use crate::raw::handle::Handle;
 use crate::raw::inner::{Core, Owner, Value};
 use crate::raw::panics;
 use crate::raw::role::{queue, queue_for_others};
-use crate::raw::task::{Meta, Once, Queued};
+use crate::raw::task::{Once, Queued};
 use crate::resource::{self, Resource};
 use crate::sync::{Arc, Mutex, Weak, lock};
 use std::mem::replace;
@@ -129,7 +130,7 @@ where
     });
     let result = Inbox(Arc::clone(&follow));
     let body = Once(move |value: &mut U| f(value, result.take()));
-    let (task, handle) = Handle::with_task::<U, _>(body, Meta::current(None));
+    let (task, handle) = Handle::with_task::<U, _>(body, Tag::new(None));
     let other = Arc::clone(other);
     let pending = first.register(&Waker::from(Arc::clone(&follow)));
     let waiting = Waiting { first, task, other };

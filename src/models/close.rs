@@ -1,6 +1,7 @@
 //! Closing while others submit.
 
 use super::{FOREVER, Spawned, Token, World, model, named};
+use crate::raw::attributes::Tag;
 use crate::raw::submit::Entry;
 use crate::{Completion, TaskError, TrySubmitError};
 use std::time::Duration;
@@ -50,9 +51,11 @@ fn the_end_comes_after_all_that_was_accepted() {
         let others = [1, 2].map(|n| {
             w.spawn(move |w| {
                 let entry = w.entry(n);
-                let _ =
-                    w.r.core()
-                        .queue_detached(|log| drop(entry(log)), None, Entry::Bounded);
+                let _ = w.r.core().queue_detached(
+                    |log| drop(entry(log)),
+                    Tag::new(None),
+                    Entry::Bounded,
+                );
             })
         });
         w.r.close();
@@ -127,7 +130,7 @@ fn one_of_two_gets_the_value() {
             let entry = w.entry(1);
             let _ =
                 w.r.core()
-                    .queue_detached(|log| drop(entry(log)), None, Entry::Bounded);
+                    .queue_detached(|log| drop(entry(log)), Tag::new(None), Entry::Bounded);
             w.part_with_value()
         });
         let mine = w.part_with_value();

@@ -63,6 +63,7 @@ mod then;
 #[cfg(captor_loom)]
 mod trigger;
 
+use crate::raw::attributes::Tag;
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Limits};
 use crate::raw::submit::Entry;
@@ -351,10 +352,10 @@ impl World {
     /// Queues without a look at whether the resource is idle.
     pub(crate) fn queue(&self, n: u8) {
         let entry = self.entry(n);
-        let queued = self
-            .r
-            .core()
-            .queue_detached(|log| drop(entry(log)), None, Entry::Bounded);
+        let queued =
+            self.r
+                .core()
+                .queue_detached(|log| drop(entry(log)), Tag::new(None), Entry::Bounded);
         assert!(queued.is_ok());
     }
 

@@ -3,6 +3,7 @@
 //! reports a deadlock) and wrong counts; orderings are loom's business.
 
 use super::{FOREVER, World};
+use crate::raw::attributes::Tag;
 use crate::raw::extra::Settings;
 use crate::raw::submit::Entry;
 use crate::raw::suspend::{Step, suspend};
@@ -298,7 +299,7 @@ fn tasks_suspend_and_resume() {
                     };
                     assert!(
                         w.r.core()
-                            .queue_body(Steps(body), None, Entry::Bounded)
+                            .queue_body(Steps(body), Tag::new(None), Entry::Bounded)
                             .is_ok()
                     );
                     w.queue(10 * i + 2);

@@ -1,6 +1,7 @@
 //! A task that waits and keeps the resource, and the one who resumes it.
 
 use super::{Mailbox, Token, World, model, named, pooled, ran_all};
+use crate::raw::attributes::Tag;
 use crate::raw::handle::Handle;
 use crate::raw::submit::Entry;
 use crate::raw::suspend::{Resumer, Step, suspend};
@@ -30,7 +31,11 @@ fn queue_waiting(w: &World, n: u8, waits: usize, to: &Arc<Mailbox<Resumer>>) -> 
         drop(closure);
         Step::Done(result)
     };
-    match w.r.core().queue_body(Steps(body), None, Entry::Bounded) {
+    match w
+        .r
+        .core()
+        .queue_body(Steps(body), Tag::new(None), Entry::Bounded)
+    {
         Ok(handle) => handle,
         Err((error, _)) => panic!("{error}"),
     }
@@ -124,7 +129,9 @@ fn the_task_sees_what_its_resumer_did() {
             log.push(1);
             Step::Done(())
         };
-        let queued = w.r.core().queue_body(Steps(body), None, Entry::Bounded);
+        let queued =
+            w.r.core()
+                .queue_body(Steps(body), Tag::new(None), Entry::Bounded);
         let Ok(handle) = queued else {
             panic!("it is open")
         };

@@ -5,6 +5,7 @@
 //! task; everything that asks (`is_current`, deadlock checks, the nesting
 //! limit) walks the frames.
 
+use crate::raw::attributes::Described;
 use crate::sync::thread_local_const;
 use core::cell::Cell;
 use core::ptr;
@@ -21,20 +22,40 @@ pub(crate) const MAX_DEPTH: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// Its own task: called, if anything, by the tasks further out.
-    Own,
+    Own = 0,
     /// Somebody else's task, to which it only lends itself.
-    Lent,
+    Lent = 1,
     /// No task but what comes with one, under the role all the same: wakers,
     /// drops of outcomes and of closures.
-    Aside,
+    Aside = 2,
 }
 
 struct Frame {
     resource: Id,
     outer: *const Frame,
-    depth: usize,
-    kind: Kind,
+    /// How many tasks this one is inside of, itself included, and what kind it
+    /// is: in one word, since it is written for every task.
+    depth_and_kind: usize,
+    /// The task, if it has anything to say of itself.
+    subject: Option<*const (dyn Described + 'static)>,
 }
+
+/// In units of which `depth_and_kind` counts the depth.
+const LEVEL: usize = 4;
+
+impl Frame {
+    #[inline(always)]
+    fn kind(&self) -> Kind {
+        match self.depth_and_kind % LEVEL {
+            0 => Kind::Own,
+            1 => Kind::Lent,
+            _ => Kind::Aside,
+        }
+    }
+}
+
+/// A task that runs, as its frame knows it.
+pub(crate) type Subject<'a> = &'a (dyn Described + 'static);
 
 thread_local_const! {
     static INNERMOST: Cell<*const Frame> = Cell::new(ptr::null());
@@ -131,12 +152,23 @@ pub(crate) fn depth() -> usize {
         return 0;
     }
     // SAFETY: frames are linked for as long as `enter` keeps them on the stack.
-    unsafe { (*frame).depth }
+    unsafe { (*frame).depth_and_kind / LEVEL }
 }
 
 /// Runs `f` for `resource`, whose role this thread has.
 #[inline(always)]
 pub(crate) fn enter<R>(resource: Id, kind: Kind, f: impl FnOnce() -> R) -> R {
+    enter_task(resource, kind, None, f)
+}
+
+/// The same, for `f` which is a task.
+#[inline(always)]
+pub(crate) fn enter_task<R>(
+    resource: Id,
+    kind: Kind,
+    subject: Option<Subject<'_>>,
+    f: impl FnOnce() -> R,
+) -> R {
     /// Leaves the frame, also when `f` unwinds.
     struct Leave(*const Frame);
     impl Drop for Leave {
@@ -149,8 +181,8 @@ pub(crate) fn enter<R>(resource: Id, kind: Kind, f: impl FnOnce() -> R) -> R {
     let frame = Frame {
         resource,
         outer: INNERMOST.with(Cell::get),
-        depth: depth() + 1,
-        kind,
+        depth_and_kind: (depth() + 1) * LEVEL + kind as usize,
+        subject: subject.map(core::ptr::from_ref),
     };
     INNERMOST.with(|i| i.set(&raw const frame));
     let _leave = Leave(frame.outer);
@@ -160,7 +192,7 @@ pub(crate) fn enter<R>(resource: Id, kind: Kind, f: impl FnOnce() -> R) -> R {
 /// Is the running task one of `resource`, or called by one?
 pub(crate) fn is_current(resource: Id) -> bool {
     for frame in frames() {
-        match frame.kind {
+        match frame.kind() {
             Kind::Aside => return false,
             _ if frame.resource == resource => return true,
             Kind::Lent => return false,
@@ -178,7 +210,7 @@ pub(crate) fn holds(resource: Id) -> bool {
 
 /// Is this thread inside of a task of `resource`?
 pub(crate) fn runs_task_of(resource: Id) -> bool {
-    frames().any(|frame| frame.resource == resource && frame.kind != Kind::Aside)
+    frames().any(|frame| frame.resource == resource && frame.kind() != Kind::Aside)
 }
 
 /// Names each resource whose role this thread has.

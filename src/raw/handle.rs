@@ -4,12 +4,13 @@
 //! The bits named here are described at [`task`](crate::raw::task).
 
 use crate::error::TaskError;
+use crate::raw::attributes::Tag;
 use crate::raw::deadlock::Event;
 use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::task::{
-    ASKED, Body, CLAIMED, COMPLETE, FreeFn, HANDLE, Header, LENT, Meta, Once, QUEUED, Queued,
-    TAKEN, THREAD, Task, WAITING, boxed, dispose, publish,
+    ASKED, Body, CLAIMED, COMPLETE, FreeFn, HANDLE, Header, LENT, Once, QUEUED, Queued, TAKEN,
+    THREAD, Task, WAITING, boxed, dispose, publish,
 };
 use crate::sync::yield_now;
 use core::marker::PhantomData;
@@ -30,12 +31,12 @@ unsafe impl<R: Send> Sync for Handle<R> {}
 
 impl<R> Handle<R> {
     /// A task, and the handle to its outcome.
-    pub(crate) fn with_task<T, F>(body: F, meta: Option<Box<Meta>>) -> (Queued, Self)
+    pub(crate) fn with_task<T, F>(body: F, tag: Tag) -> (Queued, Self)
     where
         F: Body<T, R> + Send,
         R: Send,
     {
-        let task = boxed::<T, R, F>(body, true, meta);
+        let task = boxed::<T, R, F>(body, true, tag);
         (Queued::from_header(task), Handle(task, PhantomData))
     }
 
@@ -85,7 +86,7 @@ impl<R> Handle<R> {
     }
 
     /// Clears `HANDLE` and sets `also`, which is not set, in one step.
-    fn let_go(&self, also: usize) {
+    fn let_go(&self, also: u32) {
         let flipped = HANDLE | also;
         let before = self.header().flip(flipped);
         if before & QUEUED == 0 {
@@ -192,7 +193,7 @@ impl Awaited for Header {
 }
 
 impl Header {
-    fn register(&self, waker: &Waker, kind: usize) -> bool {
+    fn register(&self, waker: &Waker, kind: u32) -> bool {
         loop {
             let life = self.life();
             if life & COMPLETE != 0 {
@@ -231,7 +232,7 @@ impl Header {
 /// with an error if it did not come to be queued; the closure then comes back.
 pub(crate) fn on_stack<T, R, F, E>(
     closure: F,
-    meta: Option<Box<Meta>>,
+    tag: Tag,
     run: impl FnOnce(&dyn Awaited, Queued) -> Result<(), E>,
 ) -> Result<Result<R, TaskError>, (E, F)>
 where
@@ -247,7 +248,7 @@ where
     }
 
     let body = Once(closure);
-    let task = Task::<Once<F>, R>::new::<T>(body, true, meta, FreeFn::Borrowed);
+    let task = Task::<Once<F>, R>::new::<T>(body, true, tag, FreeFn::Borrowed);
     let this = NonNull::from(&task).cast::<Header>();
     let frame = Frame;
     let result = match run(&task.header, Queued::from_header(this)) {

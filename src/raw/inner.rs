@@ -5,7 +5,8 @@
 //! forgotten, so that it is compiled once.
 
 use crate::error::{SubmitError, TaskError};
-use crate::raw::context::{self, Id, Kind};
+use crate::raw::attributes::{Given, TaskName};
+use crate::raw::context::{self, Id, Kind, Subject};
 use crate::raw::counters::{Counters, Depth, Inline};
 use crate::raw::drain::Strand;
 use crate::raw::extra::{Extra, Refusal, Settings};
@@ -372,9 +373,6 @@ impl<T: ?Sized> Core<T> {
     }
 }
 
-/// What a task is called in the log.
-pub(crate) type TaskName = Option<&'static str>;
-
 /// A resource with tasks queued, handed off to be drained by another thread.
 ///
 /// An [`Executor`](crate::Executor) is given one at each hand-off and has it
@@ -484,8 +482,10 @@ impl<T> Core<T> {
     pub(crate) unsafe fn on_value<R>(
         &self,
         f: impl FnOnce(&mut T) -> R,
+        given: Given<'_>,
     ) -> Result<R, Box<dyn Any + Send>> {
-        context::enter(self.id(), Kind::Own, || {
+        let subject = given.map(|attributes| attributes as Subject<'_>);
+        context::enter_task(self.id(), Kind::Own, subject, || {
             catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: the holder's alone, by the contract.
                 self.value.with_mut(|value| f(unsafe { &mut **value }))

@@ -2,7 +2,7 @@
 //!
 //! From the bottom up: [`state`] (the word), [`queue`] (links), [`drain`] (the
 //! state machine over both), [`lane`] and [`barrier`] (the way past it),
-//! [`task`] (one queued closure), [`handle`] (who waits for it), [`suspend`]
+//! [`attributes`] (what is said of a task), [`task`] (one queued closure), [`handle`] (who waits for it), [`suspend`]
 //! (tasks that wait), [`context`] and [`deadlock`] (what this thread is inside
 //! of), [`inner`] (the allocation behind a resource), [`role`] (taking, using and
 //! giving away its role), [`shift`] (one thread's turn), [`rest`] (what is done
@@ -12,6 +12,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod attributes;
 pub(crate) mod barrier;
 pub(crate) mod chain;
 pub(crate) mod context;

@@ -44,7 +44,7 @@ impl<T: Send + 'static> Core<T> {
             return Err(HealError::NotPoisoned);
         }
         // SAFETY: claimed above.
-        let outcome = unsafe { self.on_value(f) };
+        let outcome = unsafe { self.on_value(f, None) };
         if outcome.is_ok() {
             let mut refusal = lock(&self.extra().refusal);
             refusal.poisoned = false;

@@ -1,6 +1,7 @@
 //! One thread's turn at draining a resource: what it runs, how, and for how long.
 
-use crate::raw::context::{self, Kind};
+use crate::raw::attributes::Described;
+use crate::raw::context::{self, Kind, Subject};
 use crate::raw::drain::{Crew, Flow};
 use crate::raw::handle::Awaited;
 use crate::raw::inner::{Core, Owner, Value, bring_back};
@@ -258,7 +259,8 @@ impl Crew for Shift<'_> {
         self.starts(is_own);
         let panicked = loop {
             let kind = if is_own { Kind::Own } else { Kind::Lent };
-            let ran = context::enter(self.core.id(), kind, || {
+            let subject = Some(task.header() as Subject<'_>);
+            let ran = context::enter_task(self.core.id(), kind, subject, || {
                 let _span = task.meta().map(|meta| spans::within(&meta.span));
                 // SAFETY: the role makes the value ours, and the task came
                 // from the queue of the resource that it was made for.
@@ -285,7 +287,7 @@ impl Crew for Shift<'_> {
                 }
             }
         };
-        let name = task.meta().and_then(|meta| meta.name);
+        let name = task.header().name();
         if panicked {
             self.core.note_panic(name);
         }

@@ -1,14 +1,15 @@
 //! Submission: the fast path, lingering, queueing, blocking.
 
 use crate::error::{Panic, SubmitError, TaskError};
+use crate::raw::attributes::{self, Given, Tag};
 use crate::raw::context;
 use crate::raw::deadlock;
 use crate::raw::drain::{Claim, Look, Way};
 use crate::raw::handle::{Handle, on_stack};
-use crate::raw::inner::{Core, TaskName};
+use crate::raw::inner::Core;
 use crate::raw::linger::{self, Spins, Turns};
 use crate::raw::role::{captured, pass_on, queue};
-use crate::raw::task::{Body, Meta, Once, Queued};
+use crate::raw::task::{Body, Once, Queued};
 use crate::raw::wait;
 use crate::sync::Arc;
 use std::time::Instant;
@@ -22,13 +23,13 @@ impl<T: Send + 'static> Core<T> {
     pub(crate) fn try_run<R, F>(
         self: &Arc<Self>,
         f: F,
-        name: TaskName,
+        given: Given<'_>,
     ) -> Result<Result<R, TaskError>, F>
     where
         F: FnOnce(&mut T) -> R,
     {
         match self.strand.try_claim() {
-            Claim::Made(way) => return Ok(self.run_claimed(f, name, way)),
+            Claim::Made(way) => return Ok(self.run_claimed(f, given, way)),
             Claim::Failed => {}
             // What others queued comes before `f`, and is not its submitter's.
             Claim::Burdened => pass_on(self),
@@ -42,12 +43,12 @@ impl<T: Send + 'static> Core<T> {
     fn run_claimed<R>(
         self: &Arc<Self>,
         f: impl FnOnce(&mut T) -> R,
-        name: TaskName,
+        given: Given<'_>,
         way: Way,
     ) -> Result<R, TaskError> {
         self.inline.turn();
         // SAFETY: claimed by the caller.
-        let outcome = unsafe { self.on_value(f) };
+        let outcome = unsafe { self.on_value(f, given) };
         self.inline.turn();
         match outcome {
             Ok(result) => {
@@ -57,7 +58,7 @@ impl<T: Send + 'static> Core<T> {
                 Ok(result)
             }
             Err(payload) => {
-                self.note_panic(name);
+                self.note_panic(attributes::name(given));
                 if !self.strand.try_release(way) {
                     captured(self);
                 }
@@ -106,7 +107,7 @@ impl<T: Send + 'static> Core<T> {
     pub(crate) fn linger<R, F>(
         self: &Arc<Self>,
         f: F,
-        name: TaskName,
+        given: Given<'_>,
         how: Patience,
     ) -> Result<Result<R, TaskError>, Lingered<F>>
     where
@@ -133,7 +134,7 @@ impl<T: Send + 'static> Core<T> {
         loop {
             match look {
                 Look::Claimed(way) if !linger::is_sample(self.inline.turns()) => {
-                    return Ok(self.run_claimed(f, name, way));
+                    return Ok(self.run_claimed(f, given, way));
                 }
                 Look::Claimed(way) => {
                     let times = self.strand.task_time();
@@ -143,7 +144,7 @@ impl<T: Send + 'static> Core<T> {
                         times.learn(1, since.elapsed());
                         result
                     };
-                    return Ok(self.run_claimed(timed, name, way));
+                    return Ok(self.run_claimed(timed, given, way));
                 }
                 Look::Refusing => return Err(Lingered::Refused((self.why_refused(), f))),
                 Look::Queue => return Err(Lingered::Queue(f)),
@@ -161,7 +162,7 @@ impl<T: Send + 'static> Core<T> {
     pub(crate) fn queue_detached<F>(
         self: &Arc<Self>,
         f: F,
-        meta: Option<Box<Meta>>,
+        tag: Tag,
         entry: Entry,
     ) -> Result<(), Refused<F>>
     where
@@ -171,7 +172,7 @@ impl<T: Send + 'static> Core<T> {
             Ok(takes_room) => takes_room,
             Err(error) => return Err((error, f)),
         };
-        let task = Queued::detached::<T, F>(f, meta);
+        let task = Queued::detached::<T, F>(f, tag);
         if takes_room {
             task.header().takes_room();
         }
@@ -193,21 +194,21 @@ impl<T: Send + 'static> Core<T> {
     pub(crate) fn queue<R, F>(
         self: &Arc<Self>,
         f: F,
-        meta: Option<Box<Meta>>,
+        tag: Tag,
         entry: Entry,
     ) -> Result<Handle<R>, Refused<F>>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.queue_body(Once(f), meta, entry)
+        self.queue_body(Once(f), tag, entry)
             .map_err(|(error, Once(f))| (error, f))
     }
 
     pub(crate) fn queue_body<R, F>(
         self: &Arc<Self>,
         body: F,
-        meta: Option<Box<Meta>>,
+        tag: Tag,
         entry: Entry,
     ) -> Result<Handle<R>, Refused<F>>
     where
@@ -218,7 +219,7 @@ impl<T: Send + 'static> Core<T> {
             Ok(takes_room) => takes_room,
             Err(error) => return Err((error, body)),
         };
-        let (task, handle) = Handle::with_task::<T, F>(body, meta);
+        let (task, handle) = Handle::with_task::<T, F>(body, tag);
         if takes_room {
             task.header().takes_room();
         }
@@ -241,13 +242,13 @@ impl<T: Send + 'static> Core<T> {
     pub(crate) fn queue_and_wait<R, F>(
         self: &Arc<Self>,
         f: F,
-        meta: Option<Box<Meta>>,
+        tag: Tag,
     ) -> Result<Result<R, TaskError>, (TaskError, F)>
     where
         F: FnOnce(&mut T) -> R + Send,
         R: Send,
     {
-        on_stack::<T, R, F, _>(f, meta, |task, queued| {
+        on_stack::<T, R, F, _>(f, tag, |task, queued| {
             let _wait = deadlock::Wait::begin(self.id(), task.event())?;
             // A refused one lives on the stack, and goes with it.
             queue(self, queued).map_err(|(error, _)| error)?;

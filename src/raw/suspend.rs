@@ -120,6 +120,7 @@ impl fmt::Debug for Resumer {
 #[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
 mod tests {
     use super::*;
+    use crate::raw::attributes::Tag;
     use crate::raw::submit::Entry;
     use crate::raw::task::Steps;
     use crate::{Completion, Resource, TaskError};
@@ -137,7 +138,9 @@ mod tests {
             }
             Step::Done(log.clone())
         };
-        let task = r.core().queue_body(Steps(steps), None, Entry::Bounded);
+        let task = r
+            .core()
+            .queue_body(Steps(steps), Tag::new(None), Entry::Bounded);
         let task = task.unwrap_or_else(|_| panic!("refused"));
         Completion::queued(task, Arc::downgrade(r.core()) as _)
     }
@@ -194,7 +197,9 @@ mod tests {
             *n = steps;
             Step::Done(())
         };
-        let task = r.core().queue_body(Steps(body), None, Entry::Bounded);
+        let task = r
+            .core()
+            .queue_body(Steps(body), Tag::new(None), Entry::Bounded);
         assert!(task.is_ok_and(|task| task.is_complete()));
         assert_eq!(r.with(|n| *n), Ok(3));
     }
@@ -225,7 +230,9 @@ mod tests {
             send.send(resumer).unwrap();
             Step::Wait(suspension)
         };
-        let task = r.core().queue_body(Steps(body), None, Entry::Bounded);
+        let task = r
+            .core()
+            .queue_body(Steps(body), Tag::new(None), Entry::Bounded);
         let task = task.unwrap_or_else(|_| panic!("refused"));
         let task = Completion::queued(task, Arc::downgrade(r.core()) as _);
         receive.recv().unwrap().resume();

@@ -21,28 +21,28 @@
 //! | `ROOM` | its submitter, before it is queued | it takes up room in a bounded queue; cleared by who claims it, who gives that back | after it was cleared |
 
 use crate::error::{Panic, TaskError};
+use crate::raw::attributes::{Described, Meta, Tag, TaskName};
 use crate::raw::queue::Link;
 use crate::raw::state::ALIGN;
 use crate::raw::suspend::{Step, Suspension};
-use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+use crate::sync::{AtomicU32, Ordering, UnsafeCell};
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
 use core::task::Waker;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tracing::level_filters::LevelFilter;
 
-pub(crate) const QUEUED: usize = 1;
-pub(crate) const HANDLE: usize = 1 << 1;
-pub(crate) const CLAIMED: usize = 1 << 2;
-pub(crate) const COMPLETE: usize = 1 << 3;
-pub(crate) const TAKEN: usize = 1 << 4;
-pub(crate) const WAITING: usize = 1 << 5;
-pub(crate) const THREAD: usize = 1 << 6;
-pub(crate) const LENT: usize = 1 << 7;
-pub(crate) const ASKED: usize = 1 << 8;
-pub(crate) const SUSPENDED: usize = 1 << 9;
-pub(crate) const ROOM: usize = 1 << 10;
+pub(crate) const QUEUED: u32 = 1;
+pub(crate) const HANDLE: u32 = 1 << 1;
+pub(crate) const CLAIMED: u32 = 1 << 2;
+pub(crate) const COMPLETE: u32 = 1 << 3;
+pub(crate) const TAKEN: u32 = 1 << 4;
+pub(crate) const WAITING: u32 = 1 << 5;
+pub(crate) const THREAD: u32 = 1 << 6;
+pub(crate) const LENT: u32 = 1 << 7;
+pub(crate) const ASKED: u32 = 1 << 8;
+pub(crate) const SUSPENDED: u32 = 1 << 9;
+pub(crate) const ROOM: u32 = 1 << 10;
 
 /// How one run of a task ended.
 #[derive(Debug)]
@@ -52,41 +52,20 @@ pub(crate) enum Ran {
     Suspended(Suspension),
 }
 
-/// What a task is called and under which span it was submitted.
-#[derive(Debug)]
-pub(crate) struct Meta {
-    pub(crate) name: Option<&'static str>,
-    pub(crate) span: tracing::Span,
-}
-
-impl Meta {
-    /// Nothing, where there is neither a name nor a current span.
-    pub(crate) fn current(name: Option<&'static str>) -> Option<Box<Meta>> {
-        // One look at a static where no subscriber is installed.
-        if name.is_none() && LevelFilter::current() == LevelFilter::OFF {
-            return None;
-        }
-        let span = tracing::Span::current();
-        (name.is_some() || !span.is_disabled()).then(|| Box::new(Meta { name, span }))
-    }
-}
-
-/// Closing a span calls its subscriber.
-impl Drop for Meta {
-    fn drop(&mut self) {
-        let span = core::mem::replace(&mut self.span, tracing::Span::none());
-        crate::raw::panics::tell(|| drop(span));
-    }
-}
-
 /// The part of a task that does not depend on its closure.
 #[repr(C)]
 pub(crate) struct Header {
     pub(super) link: Link,
     pub(super) vtable: &'static VTable,
-    life: AtomicUsize,
+    life: AtomicU32,
     waker: UnsafeCell<MaybeUninit<Waker>>,
     meta: Option<Box<Meta>>,
+}
+
+impl Described for Header {
+    fn name(&self) -> TaskName {
+        self.meta.as_ref().and_then(|meta| meta.name)
+    }
 }
 
 /// A task's memory goes back after all use of it. loom sees no memory, so the
@@ -176,7 +155,7 @@ impl<T, R, F: FnMut(&mut T) -> Step<R>> Body<T, R> for Steps<F> {
 }
 
 impl<F, R> Task<F, R> {
-    pub(super) fn new<T>(closure: F, handle: bool, meta: Option<Box<Meta>>, free: FreeFn) -> Self
+    pub(super) fn new<T>(closure: F, handle: bool, tag: Tag, free: FreeFn) -> Self
     where
         F: Body<T, R>,
     {
@@ -189,9 +168,9 @@ impl<F, R> Task<F, R> {
             header: Header {
                 link: Link::new(),
                 vtable,
-                life: AtomicUsize::new(life),
+                life: AtomicU32::new(life),
                 waker: UnsafeCell::new(MaybeUninit::uninit()),
-                meta,
+                meta: tag.meta,
             },
             stage: UnsafeCell::new(Stage {
                 closure: ManuallyDrop::new(closure),
@@ -293,34 +272,34 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
 }
 
 /// A task on the heap, as the queue's and, where asked for, a handle's.
-pub(super) fn boxed<T, R, F>(closure: F, handle: bool, meta: Option<Box<Meta>>) -> NonNull<Header>
+pub(super) fn boxed<T, R, F>(closure: F, handle: bool, tag: Tag) -> NonNull<Header>
 where
     F: Body<T, R>,
 {
-    let task = Box::new(Task::<F, R>::new::<T>(closure, handle, meta, FreeFn::Boxed));
+    let task = Box::new(Task::<F, R>::new::<T>(closure, handle, tag, FreeFn::Boxed));
     NonNull::from(Box::leak(task)).cast()
 }
 
 impl Header {
-    pub(super) fn life(&self) -> usize {
+    pub(super) fn life(&self) -> u32 {
         // Acquire: partners with the AcqRel of every change; who sees
         // `COMPLETE` sees the outcome.
         self.life.load(Ordering::Acquire)
     }
 
-    pub(super) fn set(&self, bits: usize) -> usize {
+    pub(super) fn set(&self, bits: u32) -> u32 {
         self.life.fetch_or(bits, Ordering::AcqRel)
     }
 
-    pub(super) fn clear(&self, bits: usize) -> usize {
+    pub(super) fn clear(&self, bits: u32) -> u32 {
         self.life.fetch_and(!bits, Ordering::AcqRel)
     }
 
-    pub(super) fn flip(&self, bits: usize) -> usize {
+    pub(super) fn flip(&self, bits: u32) -> u32 {
         self.life.fetch_xor(bits, Ordering::AcqRel)
     }
 
-    pub(super) fn replace(&self, from: usize, to: usize) -> bool {
+    pub(super) fn replace(&self, from: u32, to: u32) -> bool {
         self.life
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
@@ -381,11 +360,11 @@ unsafe impl Send for Queued {}
 
 impl Queued {
     /// A task whose outcome nobody asks for.
-    pub(crate) fn detached<T, F>(f: F, meta: Option<Box<Meta>>) -> Self
+    pub(crate) fn detached<T, F>(f: F, tag: Tag) -> Self
     where
         F: FnOnce(&mut T) + Send,
     {
-        Queued(boxed::<T, (), _>(Once(f), false, meta))
+        Queued(boxed::<T, (), _>(Once(f), false, tag))
     }
 
     /// The queue's reference to a task that was made elsewhere.
@@ -476,7 +455,7 @@ impl Queued {
     #[must_use = "somebody waits for it"]
     pub(crate) fn complete(self) -> Option<Waker> {
         let header = self.header();
-        const COMMON: usize = QUEUED | HANDLE | CLAIMED;
+        const COMMON: u32 = QUEUED | HANDLE | CLAIMED;
         if header.life.load(Ordering::Relaxed) & HANDLE == 0 {
             // Nobody else is left who could look.
             self.dispose();
@@ -534,7 +513,7 @@ impl Queued {
 
 /// # Safety
 /// The caller holds the last reference to `task`, whose life word is `life`.
-pub(super) unsafe fn dispose(task: NonNull<Header>, life: usize) {
+pub(super) unsafe fn dispose(task: NonNull<Header>, life: u32) {
     // SAFETY: live until freed below.
     let vtable = unsafe { task.as_ref() }.vtable;
     // SAFETY: without `TAKEN` the outcome is in place: a task is claimed and

@@ -44,6 +44,9 @@ pub enum TaskError {
     /// Not produced yet: tasks have no deadlines. Its deadline passed before it started.
     #[error("the task's deadline passed before it started")]
     Expired,
+    /// It was given a priority that its resource does not have.
+    #[error("the task's priority is out of range: the resource has {0}")]
+    NoSuchPriority(PriorityRange),
     /// It panicked; the payload is inside.
     #[error("the task panicked: {}", .0.message())]
     Panicked(Panic),
@@ -79,11 +82,70 @@ impl TaskError {
     }
 }
 
-/// Equal if they are the same variant; two panics are never equal.
+/// Equal if they say the same; two panics are never equal.
 impl PartialEq for TaskError {
     fn eq(&self, other: &Self) -> bool {
         use std::mem::discriminant;
-        !matches!(self, TaskError::Panicked(_)) && discriminant(self) == discriminant(other)
+        match (self, other) {
+            (TaskError::Panicked(_), _) => false,
+            (TaskError::NoSuchPriority(a), TaskError::NoSuchPriority(b)) => a == b,
+            _ => discriminant(self) == discriminant(other),
+        }
+    }
+}
+
+/// The priorities that a resource has: from 0, the most urgent, up to the
+/// [least urgent](Self::least_urgent).
+///
+/// ```
+/// use captor::{Resource, SubmitError};
+///
+/// let r = Resource::builder().priorities(3).build(())?;
+/// let Err(SubmitError::NoSuchPriority(range)) = r.task().priority(3).execute(|_| ()) else {
+///     unreachable!()
+/// };
+/// assert_eq!((range.least_urgent(), range.to_string().as_str()), (2, "priorities 0 to 2"));
+/// # Ok::<(), captor::BuildError>(())
+/// ```
+// A reference to the number: as large as a panic's box, so that errors, and
+// with them outcomes, still fit into two registers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PriorityRange(&'static u8);
+
+impl PriorityRange {
+    pub(crate) fn up_to(least_urgent: u8) -> Self {
+        static NUMBERS: [u8; 256] = {
+            let mut numbers = [0; 256];
+            let mut n = 0;
+            while n < 256 {
+                numbers[n] = n as u8;
+                n += 1;
+            }
+            numbers
+        };
+        PriorityRange(&NUMBERS[usize::from(least_urgent)])
+    }
+
+    /// The highest number.
+    #[must_use]
+    pub fn least_urgent(self) -> u8 {
+        *self.0
+    }
+}
+
+/// For a message.
+impl fmt::Display for PriorityRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("priority 0 only"),
+            n => write!(f, "priorities 0 to {n}"),
+        }
+    }
+}
+
+impl fmt::Debug for PriorityRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0..={}", self.0)
     }
 }
 
@@ -188,6 +250,9 @@ pub enum SubmitError {
     /// An earlier task panicked, and the resource keeps others out since.
     #[error("the resource is poisoned: an earlier task panicked")]
     Poisoned,
+    /// The task was given a priority that the resource does not have.
+    #[error("the task's priority is out of range: the resource has {0}")]
+    NoSuchPriority(PriorityRange),
 }
 
 impl From<SubmitError> for TaskError {
@@ -196,6 +261,7 @@ impl From<SubmitError> for TaskError {
             SubmitError::Full => TaskError::Full,
             SubmitError::Closed => TaskError::Closed,
             SubmitError::Poisoned => TaskError::Poisoned,
+            SubmitError::NoSuchPriority(range) => TaskError::NoSuchPriority(range),
         }
     }
 }
@@ -231,6 +297,9 @@ pub enum TrySubmitError<F> {
     /// An earlier task panicked, and the resource keeps others out since.
     #[error("the resource is poisoned: an earlier task panicked")]
     Poisoned(F),
+    /// The task was given a priority that the resource does not have.
+    #[error("the task's priority is out of range: the resource has {1}")]
+    NoSuchPriority(F, PriorityRange),
 }
 
 impl<F> TrySubmitError<F> {
@@ -239,13 +308,17 @@ impl<F> TrySubmitError<F> {
             SubmitError::Full => TrySubmitError::Full(f),
             SubmitError::Closed => TrySubmitError::Closed(f),
             SubmitError::Poisoned => TrySubmitError::Poisoned(f),
+            SubmitError::NoSuchPriority(range) => TrySubmitError::NoSuchPriority(f, range),
         }
     }
 
     /// The closure that was refused.
     pub fn into_inner(self) -> F {
         match self {
-            TrySubmitError::Full(f) | TrySubmitError::Closed(f) | TrySubmitError::Poisoned(f) => f,
+            TrySubmitError::Full(f)
+            | TrySubmitError::Closed(f)
+            | TrySubmitError::Poisoned(f)
+            | TrySubmitError::NoSuchPriority(f, _) => f,
         }
     }
 }
@@ -257,6 +330,7 @@ impl<F> fmt::Debug for TrySubmitError<F> {
             TrySubmitError::Full(_) => "Full(..)",
             TrySubmitError::Closed(_) => "Closed(..)",
             TrySubmitError::Poisoned(_) => "Poisoned(..)",
+            TrySubmitError::NoSuchPriority(..) => "NoSuchPriority(..)",
         })
     }
 }
@@ -267,6 +341,7 @@ impl<F> From<TrySubmitError<F>> for SubmitError {
             TrySubmitError::Full(_) => SubmitError::Full,
             TrySubmitError::Closed(_) => SubmitError::Closed,
             TrySubmitError::Poisoned(_) => SubmitError::Poisoned,
+            TrySubmitError::NoSuchPriority(_, range) => SubmitError::NoSuchPriority(range),
         }
     }
 }
@@ -365,6 +440,30 @@ pub enum BuildError {
     /// `capacity(0)`.
     #[error("capacity must be at least 1: a busy resource could take no task")]
     ZeroCapacity,
+    /// `priorities(n)` with `n` out of range.
+    #[error("priorities must be between 1 and {max}, not {given}")]
+    Priorities {
+        /// What was asked for.
+        given: u16,
+        /// The most that is possible.
+        max: u16,
+    },
+    /// `default_priority(n)` of a resource that has no priority `n`.
+    #[error("default_priority {given} is out of range: the resource has {range}")]
+    DefaultPriority {
+        /// What was asked for.
+        given: u8,
+        /// What there is.
+        range: PriorityRange,
+    },
+    /// `ageing(Ageing::Every(n))` with an `n` below 2.
+    #[error(
+        "ageing must leave the most urgent task a turn: every 2nd task at most, not every {given}"
+    )]
+    Ageing {
+        /// What was asked for.
+        given: u32,
+    },
     /// `workers(n)` with `n` out of range.
     #[error("workers must be between 1 and {max}, not {given}")]
     Workers {

@@ -18,10 +18,11 @@ mod termination;
 mod then;
 mod trigger;
 
-pub use builder::{Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
+pub use builder::{Ageing, Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
 pub use completion::Completion;
 pub use error::{
-    BuildError, HealError, Panic, ReserveError, SubmitError, TaskError, TrySubmitError,
+    BuildError, HealError, Panic, PriorityRange, ReserveError, SubmitError, TaskError,
+    TrySubmitError,
 };
 pub use permit::{Permit, Reserve};
 pub use raw::inner::Job;

@@ -3,7 +3,7 @@
 use crate::builder::{ResourceBuilder, TaskBuilder};
 use crate::completion::Completion;
 use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
-use crate::raw::attributes::{self, Given, Tag};
+use crate::raw::attributes::{self, Given};
 use crate::raw::context::{self, MAX_DEPTH};
 use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
@@ -145,12 +145,7 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        match self.try_inline(f, None) {
-            Ok(outcome) => Ok(Completion::ready(outcome)),
-            Err(f) => self
-                .submit_busy(f, None, Entry::Bounded)
-                .map_err(|(error, f)| TrySubmitError::new(error, f)),
-        }
+        self.try_submit_as(f, None)
     }
 
     /// Submits `f` and forgets about it: its result is dropped where it ran,
@@ -225,10 +220,7 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) -> R + Send,
         R: Send,
     {
-        match self.core.try_run(f, None) {
-            Ok(outcome) => outcome,
-            Err(f) => self.with_busy(f),
-        }
+        self.with_as(f, None)
     }
 
     /// A task with attributes.
@@ -269,6 +261,36 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[inline]
+    pub(crate) fn try_submit_as<R, F>(
+        &self,
+        f: F,
+        given: Given<'_>,
+    ) -> Result<Completion<R>, TrySubmitError<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.try_inline(f, given) {
+            Ok(outcome) => Ok(Completion::ready(outcome)),
+            Err(f) => self
+                .submit_busy(f, given, Entry::Bounded)
+                .map_err(|(error, f)| TrySubmitError::new(error, f)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn with_as<R, F>(&self, f: F, given: Given<'_>) -> Result<R, TaskError>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        match self.core.try_run(f, given) {
+            Ok(outcome) => outcome,
+            Err(f) => self.with_busy(f, given),
+        }
+    }
+
+    #[inline]
     pub(crate) fn execute_as<R, F>(
         &self,
         f: F,
@@ -304,7 +326,7 @@ impl<T: Send + 'static> Resource<T> {
             Ok(outcome) => Ok(Completion::ready(outcome)),
             Err(Lingered::Refused(refused)) => Err(refused),
             Err(Lingered::Queue(f)) => {
-                let task = self.core.queue(f, Tag::new(given), entry)?;
+                let task = self.core.queue(f, self.core.tag(given), entry)?;
                 let core = Arc::downgrade(&self.core) as Weak<Core<dyn Value>>;
                 Ok(Completion::queued(task, core))
             }
@@ -323,10 +345,12 @@ impl<T: Send + 'static> Resource<T> {
                 return Ok(());
             }
             Err(Lingered::Refused(refused)) => refused,
-            Err(Lingered::Queue(f)) => match self.core.queue_detached(f, Tag::new(given), entry) {
-                Ok(()) => return Ok(()),
-                Err(refused) => refused,
-            },
+            Err(Lingered::Queue(f)) => {
+                match self.core.queue_detached(f, self.core.tag(given), entry) {
+                    Ok(()) => return Ok(()),
+                    Err(refused) => refused,
+                }
+            }
         };
         let (error, f) = refused;
         panics::contain("drop of a refused closure", || drop(f));
@@ -341,7 +365,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[cold]
-    fn with_busy<R, F>(&self, f: F) -> Result<R, TaskError>
+    fn with_busy<R, F>(&self, f: F, given: Given<'_>) -> Result<R, TaskError>
     where
         F: FnOnce(&mut T) -> R + Send,
         R: Send,
@@ -349,12 +373,12 @@ impl<T: Send + 'static> Resource<T> {
         if context::holds(self.core.id()) {
             return Err(refused(TaskError::WouldDeadlock, f));
         }
-        let f = match self.core.linger(f, None, Patience::Blocks) {
+        let f = match self.core.linger(f, given, Patience::Blocks) {
             Ok(outcome) => return outcome,
             Err(Lingered::Refused((error, f))) => return Err(refused(error, f)),
             Err(Lingered::Queue(f)) => f,
         };
-        match self.core.queue_and_wait(f, Tag::new(None)) {
+        match self.core.queue_and_wait(f, self.core.tag(given)) {
             Ok(outcome) => outcome,
             Err((error, f)) => Err(refused(error, f)),
         }

@@ -23,7 +23,6 @@
 
 use crate::completion::Completion;
 use crate::error::{SubmitError, TaskError};
-use crate::raw::attributes::Tag;
 use crate::raw::chain::{Fallen, Link, Origin, Upstream, fall};
 use crate::raw::handle::Handle;
 use crate::raw::inner::{Core, Owner, Value};
@@ -130,7 +129,7 @@ where
     });
     let result = Inbox(Arc::clone(&follow));
     let body = Once(move |value: &mut U| f(value, result.take()));
-    let (task, handle) = Handle::with_task::<U, _>(body, Tag::new(None));
+    let (task, handle) = Handle::with_task::<U, _>(body, other.core().tag(None));
     let other = Arc::clone(other);
     let pending = first.register(&Waker::from(Arc::clone(&follow)));
     let waiting = Waiting { first, task, other };

@@ -33,6 +33,7 @@ struct Setup {
     pooled: bool,
     capture_limit: usize,
     scheduler: usize,
+    levels: u8,
 }
 
 /// What the submitter does with a completion.
@@ -54,6 +55,8 @@ struct Task {
     brittle: bool,
     /// It gives others so many turns before it ends.
     turns: usize,
+    /// Its priority, as far as its resource has so many.
+    level: u8,
     nested: Vec<Op>,
 }
 
@@ -90,12 +93,14 @@ fn setup() -> impl Strategy<Value = Setup> {
         prop::bool::weighted(0.3),
         1..12_usize,
         0..SCHEDULERS,
+        1..=3_u8,
     )
-        .prop_map(|(poison, pooled, capture_limit, scheduler)| Setup {
+        .prop_map(|(poison, pooled, capture_limit, scheduler, levels)| Setup {
             poison,
             pooled,
             capture_limit,
             scheduler,
+            levels,
         })
 }
 
@@ -122,11 +127,12 @@ fn task(depth: u32) -> BoxedStrategy<Task> {
     };
     let (panics, brittle) = (prop::bool::weighted(0.1), prop::bool::weighted(0.1));
     let turns = prop_oneof![4 => Just(0), 1 => 1..20_usize];
-    (panics, brittle, turns, nested)
-        .prop_map(|(panics, brittle, turns, nested)| Task {
+    (panics, brittle, turns, 0..3_u8, nested)
+        .prop_map(|(panics, brittle, turns, level, nested)| Task {
             panics,
             brittle,
             turns,
+            level,
             nested,
         })
         .boxed()
@@ -182,6 +188,8 @@ struct Kept(Arc<Ledger>, u32, Completion<Receipt>);
 struct World {
     ledgers: Vec<Arc<Ledger>>,
     weak: Vec<WeakResource<Value>>,
+    /// How many levels of priority each has.
+    levels: Vec<u8>,
     kept: Mutex<Vec<Kept>>,
     /// One thread and nothing to wait for.
     sequential: bool,
@@ -192,6 +200,7 @@ type Handles = Vec<Option<Resource<Value>>>;
 impl World {
     fn new(
         builders: impl Iterator<Item = (ResourceBuilder, bool)>,
+        levels: Vec<u8>,
         sequential: bool,
     ) -> (Arc<World>, Handles) {
         let (ledgers, resources): (Vec<_>, Vec<_>) = builders
@@ -213,6 +222,7 @@ impl World {
                 .flatten()
                 .map(Resource::downgrade)
                 .collect(),
+            levels,
             kept: Mutex::default(),
             sequential,
         };
@@ -257,19 +267,24 @@ impl World {
 
     fn call(self: &Arc<Self>, op: &Op, index: usize, r: &Resource<Value>, nested: bool) {
         let ledger = &self.ledgers[index];
-        let begin = || ledger.begin().expect("a ledger large enough");
+        let begin = |task: &Task| {
+            let ticket = ledger.begin().expect("a ledger large enough");
+            let level = task.level % self.levels[index];
+            ledger.set_level(ticket.id, level);
+            (ticket, r.task().priority(level))
+        };
         match &op.kind {
             Kind::Submit(fate, task) => {
-                let ticket = begin();
+                let (ticket, builder) = begin(task);
                 let id = ticket.id;
-                let completion = r.submit(self.closure(task, ticket, true));
+                let completion = builder.submit(self.closure(task, ticket, true));
                 ledger.submitted(id);
                 self.meet(*fate, Kept(Arc::clone(ledger), id, completion), nested);
             }
             Kind::TrySubmit(fate, task) => {
-                let ticket = begin();
+                let (ticket, builder) = begin(task);
                 let id = ticket.id;
-                let tried = r.try_submit(self.closure(task, ticket, true));
+                let tried = builder.try_submit(self.closure(task, ticket, true));
                 ledger.submitted(id);
                 match tried {
                     Ok(completion) => {
@@ -279,18 +294,18 @@ impl World {
                 }
             }
             Kind::Execute(task) => {
-                let ticket = begin();
+                let (ticket, builder) = begin(task);
                 let id = ticket.id;
-                let done = r.execute(self.closure(task, ticket, true));
+                let done = builder.execute(self.closure(task, ticket, true));
                 ledger.submitted(id);
                 if let Err(error) = done {
                     ledger.refused(id, error);
                 }
             }
             Kind::With(task) => {
-                let ticket = begin();
+                let (ticket, builder) = begin(task);
                 let id = ticket.id;
-                let outcome = r.with(self.closure(task, ticket, false));
+                let outcome = builder.with(self.closure(task, ticket, false));
                 ledger.submitted(id);
                 ledger.outcome(id, outcome);
             }
@@ -397,9 +412,10 @@ fn run(program: Program) -> Result<(), String> {
             .scheduler(&scheduler(setup.scheduler))
             .capture_limit(setup.capture_limit)
             .dispatch(dispatch);
-        (builder, setup.poison)
+        (builder.priorities(setup.levels.into()), setup.poison)
     });
-    let (world, mut handles) = World::new(builders, false);
+    let levels = program.setups.iter().map(|setup| setup.levels).collect();
+    let (world, mut handles) = World::new(builders, levels, false);
     let threads = program.phases[0].len();
     let barrier = Barrier::new(threads);
     let phases = &program.phases;
@@ -605,7 +621,7 @@ fn run_sequential(poison: &[bool], ops: Vec<Op>) -> Result<(), String> {
             .capture_time(DEADLINE);
         (builder, *poison)
     });
-    let (world, mut handles) = World::new(builders, true);
+    let (world, mut handles) = World::new(builders, vec![1; poison.len()], true);
     let mut models = Models(
         poison
             .iter()

@@ -53,7 +53,7 @@ fn the_end_comes_after_all_that_was_accepted() {
                 let entry = w.entry(n);
                 let _ = w.r.core().queue_detached(
                     |log| drop(entry(log)),
-                    Tag::new(None),
+                    Tag::default(),
                     Entry::Bounded,
                 );
             })
@@ -130,7 +130,7 @@ fn one_of_two_gets_the_value() {
             let entry = w.entry(1);
             let _ =
                 w.r.core()
-                    .queue_detached(|log| drop(entry(log)), Tag::new(None), Entry::Bounded);
+                    .queue_detached(|log| drop(entry(log)), Tag::default(), Entry::Bounded);
             w.part_with_value()
         });
         let mine = w.part_with_value();

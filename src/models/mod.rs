@@ -50,6 +50,8 @@ mod last_handle;
 mod poison;
 #[cfg(captor_loom)]
 mod pool;
+#[cfg(captor_loom)]
+mod priorities;
 #[cfg(captor_shuttle)]
 mod programs;
 #[cfg(captor_loom)]
@@ -351,11 +353,15 @@ impl World {
 
     /// Queues without a look at whether the resource is idle.
     pub(crate) fn queue(&self, n: u8) {
+        self.queue_at(0, n);
+    }
+
+    /// The same, at a level of priority.
+    pub(crate) fn queue_at(&self, level: u8, n: u8) {
         let entry = self.entry(n);
-        let queued =
-            self.r
-                .core()
-                .queue_detached(|log| drop(entry(log)), Tag::new(None), Entry::Bounded);
+        let tag = Tag { level, meta: None };
+        let core = self.r.core();
+        let queued = core.queue_detached(|log| drop(entry(log)), tag, Entry::Bounded);
         assert!(queued.is_ok());
     }
 

@@ -299,7 +299,7 @@ fn tasks_suspend_and_resume() {
                     };
                     assert!(
                         w.r.core()
-                            .queue_body(Steps(body), Tag::new(None), Entry::Bounded)
+                            .queue_body(Steps(body), Tag::default(), Entry::Bounded)
                             .is_ok()
                     );
                     w.queue(10 * i + 2);

@@ -34,7 +34,7 @@ fn queue_waiting(w: &World, n: u8, waits: usize, to: &Arc<Mailbox<Resumer>>) -> 
     match w
         .r
         .core()
-        .queue_body(Steps(body), Tag::new(None), Entry::Bounded)
+        .queue_body(Steps(body), Tag::default(), Entry::Bounded)
     {
         Ok(handle) => handle,
         Err((error, _)) => panic!("{error}"),
@@ -131,7 +131,7 @@ fn the_task_sees_what_its_resumer_did() {
         };
         let queued =
             w.r.core()
-                .queue_body(Steps(body), Tag::new(None), Entry::Bounded);
+                .queue_body(Steps(body), Tag::default(), Entry::Bounded);
         let Ok(handle) = queued else {
             panic!("it is open")
         };

@@ -12,6 +12,8 @@ pub(crate) type TaskName = Option<&'static str>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Attributes {
     pub(crate) name: TaskName,
+    /// Its priority, which the resource has.
+    pub(crate) level: Option<u8>,
 }
 
 /// Attributes, where a submitter gave some.
@@ -24,25 +26,26 @@ pub(crate) fn name(given: Given<'_>) -> TaskName {
 /// What goes with a task that is queued.
 #[derive(Debug, Default)]
 pub(crate) struct Tag {
+    pub(crate) level: u8,
     pub(crate) meta: Option<Box<Meta>>,
 }
 
 impl Tag {
     #[inline]
-    pub(crate) fn new(given: Given<'_>) -> Self {
+    pub(crate) fn new(given: Given<'_>, level: u8) -> Self {
         // One look at a static where no subscriber is installed.
         if given.is_none() && LevelFilter::current() == LevelFilter::OFF {
-            return Tag::default();
+            return Tag { level, meta: None };
         }
-        Tag::described(given)
+        Tag::described(given, level)
     }
 
     #[cold]
-    fn described(given: Given<'_>) -> Self {
+    fn described(given: Given<'_>, level: u8) -> Self {
         let name = name(given);
         let span = Span::current();
         let meta = (name.is_some() || !span.is_disabled()).then(|| Box::new(Meta { name, span }));
-        Tag { meta }
+        Tag { level, meta }
     }
 }
 
@@ -64,10 +67,16 @@ impl Drop for Meta {
 /// A task that runs, to those who ask what runs here.
 pub(crate) trait Described {
     fn name(&self) -> TaskName;
+    /// Its priority; `None`: what the resource says.
+    fn level(&self) -> Option<u8>;
 }
 
 impl Described for Attributes {
     fn name(&self) -> TaskName {
         self.name
+    }
+
+    fn level(&self) -> Option<u8> {
+        self.level
     }
 }

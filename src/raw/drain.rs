@@ -14,9 +14,11 @@
 //! They are sequentially consistent, as entering the lane is, for the one
 //! question that two words decide: is somebody in the lane?
 
+use crate::raw::backlog::{Backlog, InHand};
 use crate::raw::lane::{Entry, Lane};
+use crate::raw::levels::Order;
 use crate::raw::linger::TaskTime;
-use crate::raw::queue::{Backlog, InHand, Link, reverse};
+use crate::raw::queue::{Link, reverse};
 use crate::raw::state::{Mode, State};
 use crate::sync::{AtomicPtr, Ordering};
 use core::ptr::{self, NonNull};
@@ -89,7 +91,8 @@ enum Step {
 pub(crate) enum Terms {
     /// An idle strand, and one on offer, with all that is queued there.
     Any,
-    /// An idle strand only: the submitter runs no task but its own.
+    /// An idle strand only: the submitter runs no task but its own. (Not where
+    /// tasks are sorted: a more urgent one may come before it.)
     Own,
     /// None: the task is left to the pool.
     None,
@@ -146,8 +149,9 @@ pub(crate) type Pooled = bool;
 
 impl Strand {
     /// An idle strand. A `pooled` one never takes the fast path. One without a
-    /// `lane` takes it by the word.
-    pub(crate) fn new(pooled: Pooled, lane: bool) -> Self {
+    /// `lane` takes it by the word. One with an order runs what is queued in
+    /// that.
+    pub(crate) fn new(pooled: Pooled, lane: bool, order: Option<Order>) -> Self {
         let idle = if pooled {
             State::IDLE_POOLED
         } else {
@@ -159,7 +163,7 @@ impl Strand {
         word.store(idle.into_raw(), Ordering::SeqCst);
         Strand {
             word,
-            backlog: Backlog::new(),
+            backlog: Backlog::new(order),
             lane: Lane::new(lane && !pooled),
             task_time: TaskTime::default(),
         }
@@ -498,7 +502,8 @@ impl Strand {
     /// # Safety
     /// As for [`Strand::push`].
     pub(crate) unsafe fn push_front(&self, task: NonNull<Link>) {
-        self.backlog.take().push_front(task);
+        // SAFETY: by the contract.
+        unsafe { self.backlog.take().push_front(task) };
     }
 
     /// From now on every push is refused. `true`: nobody was at work, nothing
@@ -551,37 +556,33 @@ impl Strand {
         !self.backlog.is_empty() || !self.state().head().is_null()
     }
 
-    /// The oldest queued task. Holder only.
+    /// The queued task whose turn it is. Holder only.
+    #[inline]
     fn next(&self) -> Option<NonNull<Link>> {
-        if let Some(task) = self.backlog.pop() {
-            return Some(task);
-        }
-        self.refill().pop()
+        self.backlog_in_hand().pop()
     }
 
-    /// Moves what was pushed into an empty backlog, in order. Holder only.
-    fn refill(&self) -> InHand<'_> {
+    /// The backlog, with what was pushed in it if that may be next. Holder only.
+    #[inline]
+    fn backlog_in_hand(&self) -> InHand<'_> {
         // The backlog is in hand before the intake is taken, so that a sweep
         // finds each task in one of the two.
         let mut backlog = self.backlog.take();
-        // SAFETY: the chain came out of the word, so it is ours.
-        backlog.fill(unsafe { reverse(self.take_intake()) });
+        if backlog.wants_more() {
+            // SAFETY: the chain came out of the word, so it is ours.
+            unsafe { backlog.fill(reverse(self.take_intake())) };
+        }
         backlog
     }
 
-    /// The first of the oldest `limit` queued tasks for which `f` has an
+    /// The first of the `limit` queued tasks that are next for which `f` has an
     /// answer. Holder only.
     pub(crate) fn find<R>(
         &self,
         limit: usize,
         f: impl FnMut(NonNull<Link>) -> Option<R>,
     ) -> Option<R> {
-        let backlog = if self.backlog.is_empty() {
-            self.refill()
-        } else {
-            self.backlog.take()
-        };
-        backlog.find(limit, f)
+        self.backlog_in_hand().find(limit, f)
     }
 
     /// Lets go of the strand if nothing is queued. Holder only.
@@ -590,7 +591,7 @@ impl Strand {
             .map_err(drop)
     }
 
-    /// Runs what is queued, oldest first, until nothing is left or the crew
+    /// Runs what is queued, in order, until nothing is left or the crew
     /// has done its share. Holder only.
     pub(crate) fn drain(&self, crew: &mut impl Crew) -> Ended {
         // Where tasks are refused, nobody is to enter the lane in vain.

@@ -19,6 +19,19 @@ pub(crate) struct Settings {
     pub(crate) poison: bool,
     /// How many tasks may be queued.
     pub(crate) capacity: Option<usize>,
+    /// Levels of priority, where there is more than one.
+    pub(crate) priorities: Option<Priorities>,
+}
+
+/// How a resource sorts its tasks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Priorities {
+    /// At least 2.
+    pub(crate) levels: u16,
+    /// Of tasks whose submitter names none.
+    pub(crate) default: u8,
+    /// Every so many tasks, one is another level's; 0: never.
+    pub(crate) every: u32,
 }
 
 impl Settings {
@@ -30,6 +43,7 @@ impl Settings {
             pooled,
             poison,
             capacity,
+            priorities,
         } = self;
         name.is_none()
             && capture_limit.is_none()
@@ -37,6 +51,7 @@ impl Settings {
             && !pooled
             && !poison
             && capacity.is_none()
+            && priorities.is_none()
     }
 }
 

@@ -4,18 +4,19 @@
 //! the fast path works on `Core<dyn Value>`, the same allocation with its type
 //! forgotten, so that it is compiled once.
 
-use crate::error::{SubmitError, TaskError};
-use crate::raw::attributes::{Given, TaskName};
+use crate::error::{PriorityRange, SubmitError, TaskError};
+use crate::raw::attributes::{Attributes, Given, Tag, TaskName};
 use crate::raw::context::{self, Id, Kind, Subject};
 use crate::raw::counters::{Counters, Depth, Inline};
 use crate::raw::drain::Strand;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
+use crate::raw::levels::Order;
 use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::room::Room;
 use crate::raw::spans;
-use crate::raw::task::{Header, Queued};
+use crate::raw::task::{self, Header, Queued};
 use crate::stats::ResourceStats;
 use crate::sync::{Arc, Counter, UnsafeCell, lock};
 use core::fmt;
@@ -102,7 +103,12 @@ unsafe impl<T: ?Sized + Send> Send for Core<T> {}
 impl<T: Send + 'static> Core<T> {
     pub(crate) fn new(value: T, host: Arc<Host>, settings: Settings) -> Arc<Self> {
         let extra = OnceBox::new();
-        let strand = Strand::new(settings.pooled, host.limits.lane);
+        let order = settings.priorities.map(|p| Order {
+            levels: p.levels,
+            every: p.every,
+            level_of: task::level_of,
+        });
+        let strand = Strand::new(settings.pooled, host.limits.lane, order);
         if !settings.is_default() {
             let _ = extra.set(Box::new(Extra {
                 room: settings.capacity.map(|n| Box::new(Room::new(n))),
@@ -147,6 +153,7 @@ impl<T: ?Sized> Core<T> {
             pooled: false,
             poison: false,
             capacity: None,
+            priorities: None,
         };
         self.extra.get().map_or(DEFAULT, |extra| &extra.settings)
     }
@@ -164,6 +171,27 @@ impl<T: ?Sized> Core<T> {
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.settings().name.as_deref()
+    }
+
+    /// May a task with these attributes be submitted here?
+    pub(crate) fn check(&self, attributes: &Attributes) -> Result<(), SubmitError> {
+        let levels = self.settings().priorities.map_or(1, |p| p.levels);
+        match attributes.level {
+            Some(level) if u16::from(level) >= levels => {
+                // There is a level above, so this is not the last number.
+                let range = PriorityRange::up_to((levels - 1) as u8);
+                Err(self.note_refused(SubmitError::NoSuchPriority(range)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What goes with a task of this resource into the queue.
+    #[inline]
+    pub(crate) fn tag(&self, given: Given<'_>) -> Tag {
+        let default = || self.settings().priorities.map_or(0, |p| p.default);
+        let level = given.and_then(|attributes| attributes.level);
+        Tag::new(given, level.unwrap_or_else(default))
     }
 
     pub(crate) fn is_current(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The protocol, and all unsafe code but for `sync`'s shims.
 //!
-//! From the bottom up: [`state`] (the word), [`queue`] (links), [`drain`] (the
+//! From the bottom up: [`state`] (the word), [`queue`] (links),
+//! [`backlog`] and [`levels`] (what was taken and not started), [`drain`] (the
 //! state machine over both), [`lane`] and [`barrier`] (the way past it),
 //! [`attributes`] (what is said of a task), [`task`] (one queued closure), [`handle`] (who waits for it), [`suspend`]
 //! (tasks that wait), [`context`] and [`deadlock`] (what this thread is inside
@@ -13,6 +14,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attributes;
+pub(crate) mod backlog;
 pub(crate) mod barrier;
 pub(crate) mod chain;
 pub(crate) mod context;
@@ -24,6 +26,7 @@ pub(crate) mod handle;
 pub(crate) mod inner;
 pub(crate) mod job;
 pub(crate) mod lane;
+pub(crate) mod levels;
 pub(crate) mod linger;
 pub(crate) mod panics;
 pub(crate) mod queue;

@@ -21,11 +21,13 @@ const MAX_PACE: u64 = 16;
 /// Queues a task, and does what follows from where it came to stand.
 pub(crate) fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
     let core = owner.core();
+    let settings = core.settings();
     let terms = match context::depth() {
-        _ if core.settings().pooled => Terms::None,
-        context::MAX_DEPTH.. => Terms::None,
+        _ if settings.pooled => Terms::None,
         0 if core.capture_limit() > 1 => Terms::Any,
-        _ => Terms::Own,
+        // A more urgent one may come before its own.
+        0..context::MAX_DEPTH if settings.priorities.is_none() => Terms::Own,
+        _ => Terms::None,
     };
     queue_on(terms, owner, task)
 }

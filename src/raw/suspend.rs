@@ -140,7 +140,7 @@ mod tests {
         };
         let task = r
             .core()
-            .queue_body(Steps(steps), Tag::new(None), Entry::Bounded);
+            .queue_body(Steps(steps), Tag::default(), Entry::Bounded);
         let task = task.unwrap_or_else(|_| panic!("refused"));
         Completion::queued(task, Arc::downgrade(r.core()) as _)
     }
@@ -199,7 +199,7 @@ mod tests {
         };
         let task = r
             .core()
-            .queue_body(Steps(body), Tag::new(None), Entry::Bounded);
+            .queue_body(Steps(body), Tag::default(), Entry::Bounded);
         assert!(task.is_ok_and(|task| task.is_complete()));
         assert_eq!(r.with(|n| *n), Ok(3));
     }
@@ -232,7 +232,7 @@ mod tests {
         };
         let task = r
             .core()
-            .queue_body(Steps(body), Tag::new(None), Entry::Bounded);
+            .queue_body(Steps(body), Tag::default(), Entry::Bounded);
         let task = task.unwrap_or_else(|_| panic!("refused"));
         let task = Completion::queued(task, Arc::downgrade(r.core()) as _);
         receive.recv().unwrap().resume();

@@ -58,6 +58,8 @@ pub(crate) struct Header {
     pub(super) link: Link,
     pub(super) vtable: &'static VTable,
     life: AtomicU32,
+    /// Its priority.
+    level: u8,
     waker: UnsafeCell<MaybeUninit<Waker>>,
     meta: Option<Box<Meta>>,
 }
@@ -65,6 +67,10 @@ pub(crate) struct Header {
 impl Described for Header {
     fn name(&self) -> TaskName {
         self.meta.as_ref().and_then(|meta| meta.name)
+    }
+
+    fn level(&self) -> Option<u8> {
+        Some(self.level)
     }
 }
 
@@ -108,6 +114,9 @@ pub(super) struct Task<F, R> {
 }
 
 const _: () = assert!(align_of::<Task<(), ()>>() >= ALIGN);
+// Six words: with a closure of up to two, a task fits into one cache line.
+#[cfg(all(target_pointer_width = "64", not(any(captor_loom, captor_shuttle))))]
+const _: () = assert!(size_of::<Header>() == 48);
 
 /// How a type of closure is run; what makes a `Task<F, _>` runnable on a `T`.
 pub(crate) trait Body<T, R>: Sized {
@@ -170,6 +179,7 @@ impl<F, R> Task<F, R> {
                 vtable,
                 life: AtomicU32::new(life),
                 waker: UnsafeCell::new(MaybeUninit::uninit()),
+                level: tag.level,
                 meta: tag.meta,
             },
             stage: UnsafeCell::new(Stage {
@@ -509,6 +519,15 @@ impl Queued {
             Lent { task: this, waker }
         })
     }
+}
+
+/// The priority of a queued task.
+///
+/// # Safety
+/// `link` is a live task's.
+pub(crate) unsafe fn level_of(link: NonNull<Link>) -> u8 {
+    // SAFETY: by the contract; a task begins with its header.
+    unsafe { link.cast::<Header>().as_ref() }.level
 }
 
 /// # Safety

@@ -71,6 +71,8 @@ const HEALED: u32 = u32::MAX;
 struct Slot {
     begin: AtomicU64,
     end: AtomicU64,
+    /// Its priority.
+    level: AtomicU32,
     ran: AtomicU32,
     panicked: AtomicU32,
     dropped: AtomicU32,
@@ -144,6 +146,11 @@ impl Ledger {
             brittle: false,
             ran: false,
         })
+    }
+
+    /// It is submitted with this priority.
+    pub(crate) fn set_level(&self, id: u32, level: u8) {
+        self.slot(id).level.store(level.into(), SeqCst);
     }
 
     /// The submission of `id` has returned.
@@ -340,13 +347,15 @@ impl Ledger {
 
     /// G2: no task ran before one whose submission had returned before its own began.
     fn audit_order(&self, log: &[u32], faults: &mut Vec<String>) {
-        let mut earliest_end = (u64::MAX, 0);
+        // Of each level.
+        let mut earliest_ends = [(u64::MAX, 0); 256];
         for &id in log.iter().rev().filter(|id| **id != HEALED) {
             let slot = self.slot(id);
+            let earliest_end = &mut earliest_ends[slot.level.load(SeqCst) as usize];
             if earliest_end.0 < slot.begin.load(SeqCst) {
                 faults.push(format!("task {id} overtook task {}", earliest_end.1));
             }
-            earliest_end = earliest_end.min((slot.end.load(SeqCst), id));
+            *earliest_end = (*earliest_end).min((slot.end.load(SeqCst), id));
         }
     }
 

@@ -1,0 +1,101 @@
+//! Tasks that are sorted by those who drain, while others push and sweep.
+
+use super::{Log, Spawned, World, in_order, model, named, ran_all};
+use crate::raw::attributes::Tag;
+use crate::raw::context;
+use crate::raw::extra::{Priorities, Settings};
+use crate::raw::submit::Entry;
+use std::time::Duration;
+
+fn two_levels(capture_limit: usize) -> World {
+    let settings = Settings {
+        priorities: Some(Priorities {
+            levels: 2,
+            default: 1,
+            every: 2,
+        }),
+        ..named()
+    };
+    World::new(capture_limit, Duration::ZERO, settings)
+}
+
+#[test]
+fn pushes_of_one_thread_and_level_come_out_in_order() {
+    model(3, || {
+        let w = two_levels(10);
+        let other = w.spawn(|w| {
+            w.queue_at(1, 1);
+            w.queue_at(0, 2);
+            w.queue_at(1, 3);
+        });
+        w.queue_at(1, 4);
+        w.queue_at(1, 5);
+        other.join();
+        let ran = w.finish();
+        ran_all(&ran, &[1, 2, 3, 4, 5]);
+        assert!(in_order(&ran, 1, 3) && in_order(&ran, 4, 5), "{ran:?}");
+    });
+}
+
+/// One thread's tasks go from one to the next with those that it sorted.
+#[test]
+fn what_one_sorted_another_runs() {
+    model(2, || {
+        let w = two_levels(2);
+        let others = [0, 1].map(|n| w.spawn(move |w| w.queue_at(n, n)));
+        w.queue_at(1, 2);
+        w.queue_at(0, 3);
+        w.work_until_gone(8);
+        others.into_iter().for_each(Spawned::join);
+        ran_all(&w.finish(), &[0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_sweep_takes_sorted_tasks_out() {
+    model(2, || {
+        let w = two_levels(10);
+        let pusher = w.spawn(|w| w.queue_at(0, 1));
+        let sweeper = w.spawn(|w| w.r.cancel_pending());
+        w.queue_at(1, 2);
+        w.queue_at(0, 3);
+        pusher.join();
+        let swept = sweeper.join();
+        assert_eq!(w.finish().len() + swept, 3);
+    });
+}
+
+/// Queues a task that is not to run inside of another.
+fn queue_checked(w: &World, level: u8, n: u8) {
+    let entry = w.entry(n);
+    let checked = move |log: &mut Log| {
+        assert!(context::depth() < 2, "{n} runs inside a task");
+        drop(entry(log));
+    };
+    let tag = Tag { level, meta: None };
+    let queued = w.r.core().queue_detached(checked, tag, Entry::Bounded);
+    assert!(queued.is_ok());
+}
+
+/// Its own task may come after others: inside a task it does not take the role.
+#[test]
+fn who_submits_inside_a_task_runs_nothing_for_others() {
+    model(2, || {
+        let w = two_levels(10);
+        let (outer, inner) = (World::calm(), w.clone());
+        let other = w.spawn(|w| {
+            queue_checked(&w, 0, 1);
+            queue_checked(&w, 0, 2);
+        });
+        let submits = move |_: &mut Log| {
+            queue_checked(&inner, 1, 3);
+            queue_checked(&inner, 0, 4);
+            drop(inner.part());
+        };
+        outer.r.with(submits).unwrap();
+        w.work_until_gone(8);
+        other.join();
+        ran_all(&w.finish(), &[1, 2, 3, 4]);
+        outer.finish();
+    });
+}

@@ -129,7 +129,7 @@ impl ResourceBuilder {
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.name = Some(name.into().into_boxed_str());
+        self.settings.name = Some(name.into().into());
         self
     }
 
@@ -357,6 +357,9 @@ impl ResourceBuilder {
 
 /// Attributes of one task, then its submission; from [`Resource::task`].
 ///
+/// A task that is submitted so and has to be queued takes a second, small
+/// allocation.
+///
 /// ```
 /// let r = captor::Resource::new(0);
 /// let done = r.task().name("refill").submit(|n| *n += 1);
@@ -379,8 +382,8 @@ impl<'a, T> TaskBuilder<'a, T> {
 }
 
 impl<T: Send + 'static> TaskBuilder<'_, T> {
-    /// What the task is called in the log. Default: no name. A named task that
-    /// is queued takes a second, small allocation.
+    /// What the task is called in the log, and by [`current`](crate::current).
+    /// Default: no name.
     ///
     /// ```
     /// captor::Resource::new(0).task().name("bump").execute(|n| *n += 1)?;

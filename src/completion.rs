@@ -212,7 +212,8 @@ impl<R> Completion<R> {
     /// Cancels the task if it has not started: its closure is dropped now, on
     /// this thread, and the outcome is [`TaskError::Cancelled`].
     ///
-    /// `false` if it has started, or is through already.
+    /// `false` if it has started, or is through already. One that runs is asked to
+    /// stop: see [`cancel_token`](crate::cancel_token).
     ///
     /// ```
     /// use captor::{Dispatch, Resource, TaskError};

@@ -4,6 +4,7 @@
 mod batch;
 mod builder;
 mod completion;
+mod current;
 mod error;
 #[cfg(all(test, any(captor_loom, captor_shuttle)))]
 mod models;
@@ -20,11 +21,13 @@ mod trigger;
 
 pub use builder::{Ageing, Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
 pub use completion::Completion;
+pub use current::{Current, ThreadKind, current};
 pub use error::{
     BuildError, HealError, Panic, PriorityRange, ReserveError, SubmitError, TaskError,
     TrySubmitError,
 };
 pub use permit::{Permit, Reserve};
+pub use raw::cancel::{CancelToken, cancel_token};
 pub use raw::inner::Job;
 pub use resource::{Resource, WeakResource};
 pub use scheduler::{Executor, Scheduler, SchedulerBuilder};

@@ -471,7 +471,8 @@ impl<T: Send + 'static> Resource<T> {
     /// Cancels what is queued and has not started; returns how many tasks that
     /// were. Their closures are dropped here, their completions resolve to
     /// [`TaskError::Cancelled`] before this returns, threads blocked in
-    /// [`with`](Self::with) among them. O(tasks queued).
+    /// [`with`](Self::with) among them. The task that runs is asked to stop: see
+    /// [`cancel_token`](crate::cancel_token). O(tasks queued).
     ///
     /// ```
     /// use captor::{Dispatch, Resource, TaskError};
@@ -492,6 +493,22 @@ impl<T: Send + 'static> Resource<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel_pending(&self) -> usize {
+        self.core.cancel_pending()
+    }
+
+    /// [Closes](Self::close) the resource and
+    /// [cancels what is pending](Self::cancel_pending), so that it ends as soon as
+    /// the task that runs does; returns how many tasks were cancelled. O(tasks
+    /// queued).
+    ///
+    /// ```
+    /// use captor::{Resource, SubmitError};
+    /// let r = Resource::new(0);
+    /// assert_eq!(r.close_now(), 0);
+    /// assert_eq!(r.execute(|n| *n += 1), Err(SubmitError::Closed));
+    /// ```
+    pub fn close_now(&self) -> usize {
+        self.core.close();
         self.core.cancel_pending()
     }
 

@@ -2,6 +2,9 @@
 //! of it, and what goes with it into the queue.
 
 use crate::raw::panics;
+use crate::sync::Counter;
+use core::time::Duration;
+use std::time::Instant;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
@@ -43,17 +46,43 @@ impl Tag {
     #[cold]
     fn described(given: Given<'_>, level: u8) -> Self {
         let name = name(given);
-        let span = Span::current();
-        let meta = (name.is_some() || !span.is_disabled()).then(|| Box::new(Meta { name, span }));
-        Tag { level, meta }
+        let meta = Meta {
+            name,
+            span: Span::current(),
+            queued: Instant::now(),
+            waited: Counter::default(),
+        };
+        Tag {
+            level,
+            meta: Some(Box::new(meta)),
+        }
     }
 }
 
-/// What few tasks have: a name, a span under which they were submitted.
+/// What few tasks have: a name, a span under which they were submitted, a time.
 #[derive(Debug)]
 pub(crate) struct Meta {
     pub(crate) name: TaskName,
     pub(crate) span: Span,
+    /// Since when it is queued.
+    queued: Instant,
+    /// For how long it was, in nanoseconds.
+    waited: Counter,
+}
+
+impl Meta {
+    /// Its task starts, or goes on.
+    pub(crate) fn starts(&self) {
+        if self.waited.get() == 0 {
+            let waited = self.queued.elapsed().as_nanos();
+            self.waited
+                .add(u64::try_from(waited).unwrap_or(u64::MAX).max(1));
+        }
+    }
+
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_nanos(self.waited.get())
+    }
 }
 
 /// Closing a span calls its subscriber.
@@ -69,6 +98,10 @@ pub(crate) trait Described {
     fn name(&self) -> TaskName;
     /// Its priority; `None`: what the resource says.
     fn level(&self) -> Option<u8>;
+    /// For how long it was queued, if that was noted.
+    fn queued_for(&self) -> Option<Duration>;
+    /// Through its handle.
+    fn was_asked_to_stop(&self) -> bool;
 }
 
 impl Described for Attributes {
@@ -78,5 +111,14 @@ impl Described for Attributes {
 
     fn level(&self) -> Option<u8> {
         self.level
+    }
+
+    fn queued_for(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+
+    fn was_asked_to_stop(&self) -> bool {
+        // It was not queued, so it has no handle.
+        false
     }
 }

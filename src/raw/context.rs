@@ -202,6 +202,18 @@ pub(crate) fn is_current(resource: Id) -> bool {
     false
 }
 
+/// Calls `f` with the resource whose task this thread runs, and that task.
+pub(crate) fn with_task<R>(f: impl FnOnce(Id, Option<Subject<'_>>) -> R) -> Option<R> {
+    let frame = frames().next()?;
+    if frame.kind() == Kind::Aside {
+        return None;
+    }
+    // SAFETY: the task is there for as long as its frame is on the stack, which
+    // is until our caller, further in, returns.
+    let task = frame.subject.map(|task| unsafe { &*task });
+    Some(f(frame.resource, task))
+}
+
 /// Does this thread have the role of `resource`, so that no task of it can
 /// run before this thread goes on?
 pub(crate) fn holds(resource: Id) -> bool {

@@ -19,16 +19,31 @@ pub(crate) struct Counters {
     handoffs: Gauge,
     /// Nanoseconds that submitters spent on others' tasks.
     lent: Counter,
-    /// Tasks that came out of the queue and are through.
-    finished: Counter,
+    /// Tasks that came out of the queue.
+    pub(crate) dequeued: Runs,
 }
 
-/// Twice the tasks run by the submitter that claimed an idle resource, and
-/// one more while such a task runs.
+/// Twice the tasks that came to run in one of two ways (by the submitter that
+/// claimed an idle resource, or out of the queue), and one more while one runs.
 #[derive(Debug, Default)]
-pub(crate) struct Inline(Counter);
+pub(crate) struct Runs(Counter);
 
-impl Inline {
+impl Runs {
+    /// So many are through.
+    fn through(&self) -> u64 {
+        self.0.get() / 2
+    }
+
+    /// The one that runs is to wait, and runs again later. Holder only.
+    pub(crate) fn interrupt(&self) {
+        self.0.bump_by(u64::MAX);
+    }
+
+    /// One is through that did not run. Holder only.
+    pub(crate) fn pass(&self) {
+        self.0.bump_by(2);
+    }
+
     /// A task starts, or ends. Holder only.
     #[inline(always)]
     pub(crate) fn turn(&self) {
@@ -51,10 +66,10 @@ pub(crate) struct Depth {
 
 impl Counters {
     /// Counts a task that is about to be queued.
-    pub(crate) fn push(&self, inline: &Inline, extra: Option<&Extra>) -> Depth {
+    pub(crate) fn push(&self, inline: &Runs, extra: Option<&Extra>) -> Depth {
         let swept = extra.map_or(0, |e| e.swept.get());
         let remains = extra.map_or(0, |e| e.remains.get());
-        let queued = (self.pushed.add(1)).saturating_sub(self.finished.get() + swept);
+        let queued = (self.pushed.add(1)).saturating_sub(self.dequeued.through() + swept);
         Depth {
             queued,
             outstanding: queued.saturating_sub(remains) + inline.turns() % 2,
@@ -70,11 +85,6 @@ impl Counters {
     /// The push was refused.
     pub(crate) fn undo_push(&self) {
         self.pushed.sub(1);
-    }
-
-    /// A task came out of the queue and is through. Holder only.
-    pub(crate) fn finish(&self) {
-        self.finished.bump();
     }
 
     /// Holder only.
@@ -96,7 +106,7 @@ impl Counters {
 
     /// What they come to: exact while nothing runs, consistent enough while
     /// something does.
-    pub(crate) fn stats(&self, inline: &Inline, extra: Option<&Extra>) -> ResourceStats {
+    pub(crate) fn stats(&self, inline: &Runs, extra: Option<&Extra>) -> ResourceStats {
         let rare = |counter: fn(&Extra) -> &Counter| extra.map_or(0, |e| counter(e).get());
         let panicked = rare(|e| &e.panicked);
         let cancelled = rare(|e| &e.cancelled);
@@ -104,14 +114,14 @@ impl Counters {
         let swept = rare(|e| &e.swept);
         // What is through is read before what was submitted, so that no
         // difference comes out negative; what races all the same saturates.
-        let finished = self.finished.get();
+        let dequeued = self.dequeued.through();
         let inline = inline.turns();
         let pushed = self.pushed.get();
-        // Of the finished, those that were cancelled did not run.
-        let ran = finished.saturating_sub(cancelled.saturating_sub(remains)) + inline / 2;
+        // Of those, the ones that were cancelled did not run.
+        let ran = dequeued.saturating_sub(cancelled.saturating_sub(remains)) + inline / 2;
         let inline_started = inline.div_ceil(2);
         ResourceStats {
-            outstanding: (pushed + inline % 2).saturating_sub(finished + swept + remains),
+            outstanding: (pushed + inline % 2).saturating_sub(dequeued + swept + remains),
             max_outstanding: u64::from(self.peak.get()).max(inline_started.min(1)),
             submitted: pushed + inline_started,
             completed: ran.saturating_sub(panicked),
@@ -136,7 +146,7 @@ mod tests {
         for expected in [u32::MAX.into(), 1 << 32, (1 << 32) + 1] {
             counters.hand_off(|| &extra);
             assert_eq!(
-                counters.stats(&Inline::default(), Some(&extra)).handoffs,
+                counters.stats(&Runs::default(), Some(&extra)).handoffs,
                 expected
             );
         }

@@ -1,16 +1,17 @@
 //! What most resources never need: settings of their own, rare counters, who
 //! awaits the end. Kept behind one pointer and made at the first need.
 
+use crate::raw::cancel::Stop;
 use crate::raw::panics;
 use crate::raw::room::Room;
-use crate::sync::{Counter, Mutex, lock};
+use crate::sync::{Arc, Counter, Mutex, lock};
 use core::task::Waker;
 use core::time::Duration;
 
 /// Settings of one resource; `None` means the scheduler's.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    pub(crate) name: Option<Box<str>>,
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) capture_limit: Option<usize>,
     pub(crate) capture_time: Option<Duration>,
     /// Never run on the caller.
@@ -71,6 +72,8 @@ pub(crate) struct Extra {
     /// Submitting takes it only to say why it was refused.
     pub(crate) refusal: Mutex<Refusal>,
     pub(crate) ended: Listeners,
+    /// Whether the task that runs was asked to stop.
+    pub(crate) stop: Mutex<Stop>,
     /// Where the queue is bounded.
     pub(crate) room: Option<Box<Room>>,
 

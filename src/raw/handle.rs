@@ -40,7 +40,7 @@ impl<R> Handle<R> {
         (Queued::from_header(task), Handle(task, PhantomData))
     }
 
-    fn header(&self) -> &Header {
+    pub(crate) fn header(&self) -> &Header {
         // SAFETY: live as long as the handle refers to it.
         unsafe { self.0.as_ref() }
     }

@@ -6,8 +6,9 @@
 
 use crate::error::{PriorityRange, SubmitError, TaskError};
 use crate::raw::attributes::{Attributes, Given, Tag, TaskName};
+use crate::raw::cancel::Number;
 use crate::raw::context::{self, Id, Kind, Subject};
-use crate::raw::counters::{Counters, Depth, Inline};
+use crate::raw::counters::{Counters, Depth, Runs};
 use crate::raw::drain::Strand;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
@@ -21,6 +22,7 @@ use crate::stats::ResourceStats;
 use crate::sync::{Arc, Counter, UnsafeCell, lock};
 use core::fmt;
 use core::mem::ManuallyDrop;
+use core::ops::Deref;
 use core::ptr::NonNull;
 use core::task::Waker;
 use core::time::Duration;
@@ -77,19 +79,37 @@ impl fmt::Debug for Host {
     }
 }
 
+/// All of a core but its value.
+///
 /// In this order: what submitters that queue write (`Arc`'s counts before it all,
 /// the first of the counters) is as far as can be from what the holder writes
 /// for each task, and that is next to the value.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Core<T: ?Sized> {
+pub(crate) struct Shell {
     host: Arc<Host>,
     extra: OnceBox<Extra>,
     pub(crate) counters: Counters,
     pub(super) strand: Strand,
-    pub(super) inline: Inline,
+    pub(super) inline: Runs,
+}
+
+// The shell first: where a core is, there is its shell.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Core<T: ?Sized> {
+    shell: Shell,
     /// Touched by the holder alone.
     pub(super) value: UnsafeCell<ManuallyDrop<T>>,
+}
+
+impl<T: ?Sized> Deref for Core<T> {
+    type Target = Shell;
+
+    #[inline(always)]
+    fn deref(&self) -> &Shell {
+        &self.shell
+    }
 }
 
 // SAFETY: the value is reached only by the strand's holder, one thread at a
@@ -117,17 +137,28 @@ impl<T: Send + 'static> Core<T> {
             }));
         }
         Arc::new(Core {
-            host,
-            extra,
-            counters: Counters::default(),
-            inline: Inline::default(),
-            strand,
+            shell: Shell {
+                host,
+                extra,
+                counters: Counters::default(),
+                inline: Runs::default(),
+                strand,
+            },
             value: UnsafeCell::new(ManuallyDrop::new(value)),
         })
     }
 }
 
-impl<T: ?Sized> Core<T> {
+/// What runs on this thread, and the resource that it is a task of.
+pub(crate) fn with_running<R>(f: impl FnOnce(&Shell, Option<Subject<'_>>) -> R) -> Option<R> {
+    context::with_task(|id, task| {
+        // SAFETY: the address of a core, whose task this thread is inside of; so
+        // it is live, and begins with its shell.
+        f(unsafe { &*id.cast::<Shell>() }, task)
+    })
+}
+
+impl Shell {
     #[inline(always)]
     pub(crate) fn id(&self) -> Id {
         core::ptr::from_ref(self).cast()
@@ -192,6 +223,16 @@ impl<T: ?Sized> Core<T> {
         let default = || self.settings().priorities.map_or(0, |p| p.default);
         let level = given.and_then(|attributes| attributes.level);
         Tag::new(given, level.unwrap_or_else(default))
+    }
+
+    /// The number of the task that runs now, if one does.
+    ///
+    /// To other threads it may be out of date, but never that of a task that
+    /// starts after the call: of the two counters, none goes down below what it
+    /// was while a task of the other kind ran.
+    pub(crate) fn running(&self) -> Option<Number> {
+        let number = self.inline.turns() + self.counters.dequeued.turns();
+        (number % 2 == 1).then_some(number)
     }
 
     pub(crate) fn is_current(&self) -> bool {
@@ -295,12 +336,13 @@ impl<T: ?Sized> Core<T> {
         true
     }
 
-    /// Cancels what is queued and has not started.
+    /// Cancels what is queued and has not started, and asks what has to stop.
     ///
     /// What was swept is in this thread's hands until its turn comes, so a
     /// closure whose drop waits for one of those is told that it would never
     /// end: hence the frame.
     pub(crate) fn cancel_pending(&self) -> usize {
+        self.stop_running();
         context::enter(self.id(), Kind::Aside, || {
             self.sweep(|| TaskError::Cancelled)
         })
@@ -328,7 +370,8 @@ impl<T: ?Sized> Core<T> {
         count
     }
 
-    /// Cancels a queued task of this resource through its handle.
+    /// Cancels a queued task of this resource through its handle, or asks it to
+    /// stop if it has started.
     pub(crate) fn cancel<R>(&self, task: &Handle<R>) -> bool {
         // Counted first: once it is cancelled, its remains may be met at once.
         let extra = self.extra();
@@ -338,6 +381,7 @@ impl<T: ?Sized> Core<T> {
         if !cancelled {
             extra.remains.sub(1);
             extra.cancelled.sub(1);
+            self.stop(task.header());
         }
         cancelled
     }
@@ -359,7 +403,7 @@ impl<T: ?Sized> Core<T> {
     /// The remains of a cancelled task came out of the queue.
     pub(crate) fn note_remains(&self) {
         self.extra().remains.sub(1);
-        self.counters.finish();
+        self.counters.dequeued.pass();
     }
 
     /// Says in the log which task an event is about, until it is dropped.

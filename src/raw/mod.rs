@@ -9,13 +9,14 @@
 //! giving away its role), [`shift`] (one thread's turn), [`rest`] (what is done
 //! when nothing runs any more), [`wait`] and [`linger`] (waiting for it),
 //! [`job`] (the way to the pool), [`chain`] (tasks that come after others),
-//! [`room`] (bounded queues).
+//! [`room`] (bounded queues), [`cancel`] (asking tasks to stop).
 
 #![allow(unsafe_code)]
 
 pub(crate) mod attributes;
 pub(crate) mod backlog;
 pub(crate) mod barrier;
+pub(crate) mod cancel;
 pub(crate) mod chain;
 pub(crate) mod context;
 pub(crate) mod counters;

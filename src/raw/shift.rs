@@ -256,6 +256,10 @@ impl Crew for Shift<'_> {
             return Flow::Done;
         }
         let is_own = ptr::eq(link.as_ptr(), self.own);
+        self.core.counters.dequeued.turn();
+        if let Some(meta) = task.meta() {
+            meta.starts();
+        }
         self.starts(is_own);
         let panicked = loop {
             let kind = if is_own { Kind::Own } else { Kind::Lent };
@@ -273,6 +277,7 @@ impl Crew for Shift<'_> {
                     // From `suspend` on the role is the task's; if it was
                     // resumed meanwhile, we take it back and go on.
                     task.suspended();
+                    self.core.counters.dequeued.interrupt();
                     self.core.strand().suspend();
                     let core = self.owner.share();
                     let parked = Parked(link);
@@ -283,6 +288,7 @@ impl Crew for Shift<'_> {
                         return Flow::Suspended;
                     }
                     self.core.strand().unsuspend();
+                    self.core.counters.dequeued.turn();
                     task.claim();
                 }
             }
@@ -296,7 +302,7 @@ impl Crew for Shift<'_> {
             // Its address may soon be another task's.
             self.own = ptr::null();
         }
-        self.core.counters.finish();
+        self.core.counters.dequeued.turn();
         // Wakers and drops of outcomes are user code, and run under the role.
         context::enter(self.core.id(), Kind::Aside, || {
             // Where nobody takes the outcome, its panic is reported in this span.

@@ -19,6 +19,7 @@
 //! | `ASKED` | the holder | with `LENT`; cleared by the waiter, who then looks for the role | |
 //! | `SUSPENDED` | the holder | the closure was run, but not to its end | before `CLAIMED` |
 //! | `ROOM` | its submitter, before it is queued | it takes up room in a bounded queue; cleared by who claims it, who gives that back | after it was cleared |
+//! | `STOP` | handle | it asked the task to stop, which was claimed by then | on a detached task |
 
 use crate::error::{Panic, TaskError};
 use crate::raw::attributes::{Described, Meta, Tag, TaskName};
@@ -30,6 +31,7 @@ use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
 use core::task::Waker;
+use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) const QUEUED: u32 = 1;
@@ -43,6 +45,7 @@ pub(crate) const LENT: u32 = 1 << 7;
 pub(crate) const ASKED: u32 = 1 << 8;
 pub(crate) const SUSPENDED: u32 = 1 << 9;
 pub(crate) const ROOM: u32 = 1 << 10;
+pub(crate) const STOP: u32 = 1 << 11;
 
 /// How one run of a task ended.
 #[derive(Debug)]
@@ -71,6 +74,14 @@ impl Described for Header {
 
     fn level(&self) -> Option<u8> {
         Some(self.level)
+    }
+
+    fn queued_for(&self) -> Option<Duration> {
+        self.meta.as_ref().map(|meta| meta.waited())
+    }
+
+    fn was_asked_to_stop(&self) -> bool {
+        self.life() & STOP != 0
     }
 }
 
@@ -313,6 +324,11 @@ impl Header {
         self.life
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// Its handle asks it to stop. Under the lock of those who do.
+    pub(crate) fn ask_to_stop(&self) {
+        self.set(STOP);
     }
 
     /// It takes up room in a bounded queue from now on.

@@ -1,0 +1,166 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Asking a running task to stop.
+
+mod common;
+
+use captor::{CancelToken, Completion, Dispatch, Resource, cancel_token};
+use common::{Gate, hold, outcome, wait_until};
+use std::sync::mpsc;
+use std::thread;
+
+/// A task that runs until it is asked to stop; and its token.
+fn until_stopped<T: Send + 'static>(r: &Resource<T>) -> (Completion<()>, CancelToken) {
+    let (send, token) = mpsc::channel();
+    let task = r.submit(move |_| {
+        let token = cancel_token();
+        send.send(token.clone()).unwrap();
+        wait_until("it is asked to stop", || token.is_cancelled());
+    });
+    (task, token.recv().unwrap())
+}
+
+fn pooled() -> Resource<()> {
+    Resource::builder()
+        .dispatch(Dispatch::Pool)
+        .build(())
+        .unwrap()
+}
+
+#[test]
+fn a_running_task_is_asked_through_its_completion() {
+    let r = pooled();
+    let (task, token) = until_stopped(&r);
+    assert!(!token.is_cancelled());
+    assert!(!task.cancel(), "it has started");
+    assert_eq!(outcome(task), Ok(()));
+    assert!(token.is_cancelled());
+}
+
+#[test]
+fn dropping_a_completion_asks_where_it_is_to_cancel() {
+    let r = pooled();
+    let (task, token) = until_stopped(&r);
+    drop(task.cancel_on_drop());
+    wait_until("it was asked", || token.is_cancelled());
+}
+
+#[test]
+fn all_that_is_pending_is_cancelled_and_what_runs_is_asked() {
+    for close in [false, true] {
+        let r = pooled();
+        let (task, _) = until_stopped(&r);
+        let next = r.submit(|_| ());
+        let cancelled = if close {
+            r.close_now()
+        } else {
+            r.cancel_pending()
+        };
+        assert_eq!(cancelled, 1);
+        assert_eq!(outcome(task), Ok(()));
+        assert_eq!(outcome(next), Err(captor::TaskError::Cancelled));
+        assert_eq!(r.is_closed(), close);
+    }
+}
+
+/// It runs on its submitter, so nobody has its completion yet.
+#[test]
+fn a_task_that_runs_on_its_submitter_is_asked_too() {
+    let r = Resource::new(());
+    let started = Gate::new();
+    let (inside, running) = (r.clone(), started.clone());
+    let caller = thread::spawn(move || {
+        inside.with(|_| {
+            let token = cancel_token();
+            running.open();
+            wait_until("it is asked to stop", || token.is_cancelled());
+        })
+    });
+    started.wait();
+    r.cancel_pending();
+    assert_eq!(caller.join().unwrap(), Ok(()));
+}
+
+/// Asked before it looks for the first time.
+#[test]
+fn who_looks_late_finds_that_it_was_asked() {
+    for by_handle in [false, true] {
+        let r = pooled();
+        let (running, asked) = (Gate::new(), Gate::new());
+        let (run, ask) = (running.clone(), asked.clone());
+        let task = r.submit(move |_| {
+            run.open();
+            ask.wait();
+            (cancel_token().is_cancelled(), cancel_token().is_cancelled())
+        });
+        running.wait();
+        if by_handle {
+            assert!(!task.cancel());
+        } else {
+            r.cancel_pending();
+        }
+        asked.open();
+        assert_eq!(outcome(task), Ok((true, true)));
+    }
+}
+
+#[test]
+fn the_next_task_is_not_asked() {
+    for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+        let r = Resource::builder().dispatch(dispatch).build(()).unwrap();
+        // While nothing runs.
+        r.cancel_pending();
+        assert_eq!(r.with(|_| cancel_token().is_cancelled()), Ok(false));
+        let held = hold(&r);
+        r.cancel_pending();
+        let next = r.submit(|_| cancel_token().is_cancelled());
+        held.release();
+        assert_eq!(outcome(next), Ok(false));
+        assert_eq!(r.with(|_| cancel_token().is_cancelled()), Ok(false));
+        // One that is cancelled in the queue leaves nothing either.
+        let held = hold(&r);
+        assert!(r.submit(|_| ()).cancel());
+        let next = r.submit(|_| cancel_token().is_cancelled());
+        held.release();
+        assert_eq!(outcome(next), Ok(false));
+    }
+}
+
+/// Its number may be another's, but not its token.
+#[test]
+fn a_token_stays_what_it_was_when_its_task_has_ended() {
+    let r = Resource::new(());
+    let token = r.with(|_| cancel_token()).unwrap();
+    for _ in 0..3 {
+        let held = hold(&r);
+        r.cancel_pending();
+        held.release();
+    }
+    assert!(!token.is_cancelled());
+    let done = r.submit(|_| cancel_token());
+    assert!(!done.cancel());
+    assert!(!done.wait().unwrap().is_cancelled());
+}
+
+#[test]
+fn inside_another_task_it_is_the_inner_ones() {
+    let (outer, inner) = (Resource::new(()), Resource::new(()));
+    let asked = outer.with(|_| {
+        let mine = cancel_token();
+        let inside = inner.with(|_| {
+            inner.cancel_pending();
+            cancel_token()
+        });
+        (
+            mine.is_cancelled(),
+            inside.unwrap().is_cancelled(),
+            cancel_token().is_cancelled(),
+        )
+    });
+    assert_eq!(asked, Ok((false, true, false)));
+}
+
+#[test]
+fn outside_of_tasks_there_is_one_that_is_never_set() {
+    assert!(!cancel_token().is_cancelled());
+    assert!(format!("{:?}", cancel_token()).contains("cancelled: false"));
+}

@@ -1,0 +1,181 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! What runs here: `current`, and that nothing of one task leaks into the next.
+
+mod common;
+
+use captor::{Current, Dispatch, Resource, ResourceBuilder, Scheduler, ThreadKind, current};
+use common::{Gate, hold, outcome, panic_message};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+fn named(name: &str) -> ResourceBuilder {
+    Resource::builder().name(name)
+}
+
+fn names(now: Option<Current>) -> (Option<String>, Option<&'static str>) {
+    let now = now.expect("inside a task");
+    (now.resource_name().map(str::to_owned), now.task_name())
+}
+
+#[test]
+fn a_task_that_runs_at_once_is_described() {
+    let r = named("a").priorities(4).build(()).unwrap();
+    let now = r.task().name("x").priority(3).with(|_| current());
+    let now = now.unwrap().unwrap();
+    assert_eq!(
+        (now.resource_name(), now.task_name()),
+        (Some("a"), Some("x"))
+    );
+    assert_eq!((now.priority(), now.thread()), (3, ThreadKind::Caller));
+    assert_eq!(now.queued_for(), Some(Duration::ZERO));
+    // Without attributes.
+    let now = r.with(|_| current()).unwrap().unwrap();
+    assert_eq!((now.task_name(), now.priority()), (None, 2));
+    assert!(current().is_none());
+}
+
+#[test]
+fn a_task_that_was_queued_is_described() {
+    for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+        let r = named("a").dispatch(dispatch).priorities(4).build(());
+        let r = r.unwrap();
+        let held = hold(&r);
+        let queued = r.task().name("x").priority(1).submit(|_| current());
+        let plain = r.submit(|_| current());
+        thread::sleep(Duration::from_millis(2));
+        held.release();
+        let now = outcome(queued).unwrap().unwrap();
+        assert_eq!(
+            (now.resource_name(), now.task_name()),
+            (Some("a"), Some("x"))
+        );
+        assert_eq!(now.priority(), 1);
+        assert!(now.queued_for() >= Some(Duration::from_millis(2)));
+        let kind = match dispatch {
+            Dispatch::Inline => ThreadKind::Caller,
+            Dispatch::Pool => ThreadKind::Worker,
+        };
+        assert_eq!(now.thread(), kind);
+        let now = outcome(plain).unwrap().unwrap();
+        assert_eq!((now.task_name(), now.priority()), (None, 2));
+        assert_eq!(now.queued_for(), None, "nobody noted it");
+    }
+}
+
+#[test]
+fn of_tasks_inside_tasks_it_is_the_innermost() {
+    let (a, b) = (named("a").build(()).unwrap(), named("b").build(()).unwrap());
+    let inner = b.clone();
+    let (within, after) = a
+        .task()
+        .name("outer")
+        .with(|_| {
+            let within = inner.task().name("inner").with(|_| current()).unwrap();
+            (within, current())
+        })
+        .unwrap();
+    assert_eq!(names(within), (Some("b".into()), Some("inner")));
+    assert_eq!(names(after), (Some("a".into()), Some("outer")));
+}
+
+/// The same name twice: "inside" means this instance.
+#[test]
+fn asserting_tells_resources_of_one_name_apart() {
+    let (one, two) = (
+        named("same").build(()).unwrap(),
+        named("same").build(()).unwrap(),
+    );
+    let (inside, other) = (one.clone(), two.clone());
+    assert_eq!(one.with(move |_| inside.assert_current()), Ok(()));
+    let message = panic_message(one.with(move |_| other.assert_current()));
+    assert_eq!(
+        message,
+        r#"this is to run in a task of the resource "same", and runs in one of "same""#
+    );
+    let outside = std::panic::catch_unwind(|| two.assert_current()).unwrap_err();
+    let outside = outside.downcast_ref::<String>().unwrap();
+    assert!(outside.ends_with("and runs in none"), "{outside}");
+}
+
+/// Drops and wakers run under the role, but are no part of the task.
+#[test]
+fn what_comes_with_a_task_is_not_inside_of_it() {
+    struct Looks(Gate);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            if current().is_none() {
+                self.0.open();
+            }
+        }
+    }
+    let r = Resource::new(());
+    let held = hold(&r);
+    let outside = Gate::new();
+    let looks = Looks(outside.clone());
+    // Its outcome is dropped by who ran it.
+    drop(r.submit(move |_| looks));
+    held.release();
+    assert!(outside.is_open());
+}
+
+/// A submitter runs others' tasks after its own: each sees its own description.
+#[test]
+fn nothing_of_one_task_is_seen_by_the_next() {
+    let r = named("a").priorities(3).build(Vec::new()).unwrap();
+    let held = hold(&r);
+    let log = |seen: &mut Vec<_>| {
+        let now = current().unwrap();
+        seen.push((now.task_name(), now.priority()));
+    };
+    r.task().name("first").priority(0).execute(log).unwrap();
+    drop(
+        r.task()
+            .name("panics")
+            .priority(0)
+            .submit(|_| panic!("intended")),
+    );
+    r.execute(log).unwrap();
+    r.task().name("last").priority(2).execute(log).unwrap();
+    held.release();
+    let seen = r.with(|seen| seen.clone()).unwrap();
+    assert_eq!(seen, [(Some("first"), 0), (None, 1), (Some("last"), 2)]);
+    assert!(current().is_none());
+}
+
+/// A submission in a drop while its thread panics: others' tasks that it runs
+/// are tasks like any others, and a panic in one is its outcome.
+#[test]
+fn a_panicking_threads_state_does_not_reach_the_tasks_that_it_runs() {
+    struct Submits(Resource<Mutex<u32>>);
+    impl Drop for Submits {
+        fn drop(&mut self) {
+            assert!(thread::panicking());
+            let panics = self.0.submit(|_| panic!("inner"));
+            assert_eq!(panic_message(panics.wait()), "inner");
+            self.0.execute(|n| *n.lock().unwrap() += 1).unwrap();
+        }
+    }
+    let r = Resource::new(Mutex::new(0));
+    let submits = Submits(r.clone());
+    let thread = thread::spawn(move || {
+        let _submits = submits;
+        panic!("outer");
+    });
+    assert!(thread.join().is_err());
+    let n = r.with(|n| (n.is_poisoned(), *n.lock().unwrap()));
+    assert_eq!(n, Ok((false, 1)));
+}
+
+#[test]
+fn an_executors_thread_counts_as_a_worker_only_in_its_jobs() {
+    let scheduler = Scheduler::builder()
+        .executor(|job: captor::Job| drop(thread::spawn(|| job.run())))
+        .build()
+        .unwrap();
+    let r = Resource::builder().scheduler(&scheduler);
+    let r = r.dispatch(Dispatch::Pool).build(()).unwrap();
+    let kind = |r: &Resource<()>| r.with(|_| current().unwrap().thread());
+    assert_eq!(kind(&r), Ok(ThreadKind::Worker));
+    assert_eq!(kind(&scheduler.resource(())), Ok(ThreadKind::Caller));
+}

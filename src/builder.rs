@@ -12,7 +12,7 @@ use crate::resource::{Resource, refused};
 use crate::scheduler::Scheduler;
 use crate::sync::Arc;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where a resource's tasks may run.
 ///
@@ -418,10 +418,56 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         self
     }
 
+    /// When it is to have started: one that has not by then is dropped unrun, and
+    /// resolves to [`TaskError::Expired`], at that time and not when its turn comes.
+    /// Default: none. One that has started is not interrupted.
+    ///
+    /// The scheduler has one timer for all its resources, a thread that is started
+    /// when the first task with a deadline is queued. It drops the closures of those
+    /// that expire, and wakes who waits for them. Room in a bounded queue comes
+    /// back then, and statistics say [`expired`](crate::ResourceStats::expired). O(log n)
+    /// for n tasks with deadlines, on that thread; submitting is O(1).
+    ///
+    /// What [`execute`](Self::execute) is given expires silently, and is `Ok`.
+    ///
+    /// ```
+    /// use captor::{Dispatch, Resource, TaskError};
+    /// use std::sync::mpsc;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let r = Resource::builder().dispatch(Dispatch::Pool).build(0)?;
+    /// let (go, gate) = mpsc::channel::<()>();
+    /// r.execute(move |_| drop(gate.recv()))?;
+    /// let soon = Instant::now() + Duration::from_millis(5);
+    /// let late = r.task().deadline(soon).submit(|n| *n = 7);
+    /// assert_eq!(late.wait(), Err(TaskError::Expired)); // while the first still runs
+    /// drop(go);
+    /// assert_eq!(r.with(|n| *n), Ok(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.attributes.deadline = Some(deadline);
+        self
+    }
+
+    /// [`deadline`](Self::deadline), so long after this call. (A time past the end
+    /// of time is none.)
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let r = captor::Resource::new(1);
+    /// let n = r.task().timeout(Duration::from_secs(1)).submit(|n| *n);
+    /// assert_eq!(n.wait(), Ok(1));
+    /// ```
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.attributes.deadline = Instant::now().checked_add(timeout);
+        self
+    }
+
     /// [`Resource::submit`] with these attributes.
     ///
     /// # Errors
-    /// As there; and [`TaskError::NoSuchPriority`].
+    /// As there; [`TaskError::NoSuchPriority`] and [`TaskError::Expired`].
     ///
     /// ```
     /// assert_eq!(captor::Resource::new(4).task().submit(|n| *n).wait(), Ok(4));
@@ -432,6 +478,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         R: Send + 'static,
     {
         match self.check() {
+            Ok(()) if self.attributes.is_late() => self.resource.late(f),
             Ok(()) => (self.resource).submit_as(f, Some(&self.attributes), Entry::Bounded),
             Err(error) => Completion::ready(Err(refused(error, f))),
         }
@@ -452,6 +499,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         R: Send + 'static,
     {
         match self.check() {
+            Ok(()) if self.attributes.is_late() => Ok(self.resource.late(f)),
             Ok(()) => self.resource.try_submit_as(f, Some(&self.attributes)),
             Err(error) => Err(TrySubmitError::new(error, f)),
         }
@@ -471,6 +519,10 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         match self.check() {
+            Ok(()) if self.attributes.is_late() => {
+                drop(self.resource.late::<(), _>(f));
+                Ok(())
+            }
             Ok(()) => (self.resource).execute_as(f, Some(&self.attributes), Entry::Bounded),
             Err(error) => {
                 panics::contain("drop of a refused closure", || drop(f));
@@ -482,7 +534,10 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// [`Resource::with`] with these attributes.
     ///
     /// # Errors
-    /// As there; and [`TaskError::NoSuchPriority`].
+    /// As there; [`TaskError::NoSuchPriority`], and [`TaskError::Expired`]: with a
+    /// deadline, it blocks until then for a task to start, and as long as it takes
+    /// for one that has. (One with a deadline is allocated, where it has to be
+    /// queued.)
     ///
     /// ```
     /// let r = captor::Resource::new(4);
@@ -494,6 +549,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         R: Send,
     {
         match self.check() {
+            Ok(()) if self.attributes.is_late() => self.resource.late(f).wait(),
             Ok(()) => self.resource.with_as(f, Some(&self.attributes)),
             Err(error) => Err(refused(error, f)),
         }

@@ -41,7 +41,7 @@ pub enum TaskError {
     /// [capacity](crate::ResourceBuilder::capacity) allows.
     #[error("the resource is full")]
     Full,
-    /// Not produced yet: tasks have no deadlines. Its deadline passed before it started.
+    /// Its [deadline](crate::TaskBuilder::deadline) passed before it started.
     #[error("the task's deadline passed before it started")]
     Expired,
     /// It was given a priority that its resource does not have.

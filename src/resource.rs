@@ -357,6 +357,18 @@ impl<T: Send + 'static> Resource<T> {
         Err(error)
     }
 
+    /// A task's deadline passed before it was queued.
+    #[cold]
+    pub(crate) fn late<R, F>(&self, f: F) -> Completion<R> {
+        let error = if self.core.strand().state().is_refusing() {
+            self.core.why_refused().into()
+        } else {
+            self.core.note_late();
+            TaskError::Expired
+        };
+        Completion::ready(Err(refused(error, f)))
+    }
+
     /// A task that nobody waits for failed.
     #[cold]
     fn report(&self, error: TaskError, given: Given<'_>) {
@@ -378,7 +390,12 @@ impl<T: Send + 'static> Resource<T> {
             Err(Lingered::Refused((error, f))) => return Err(refused(error, f)),
             Err(Lingered::Queue(f)) => f,
         };
-        match self.core.queue_and_wait(f, self.core.tag(given)) {
+        let tag = self.core.tag(given);
+        let waited = match given.and_then(|attributes| attributes.deadline) {
+            None => self.core.queue_and_wait(f, tag),
+            Some(deadline) => self.core.queue_and_wait_until(f, tag, deadline),
+        };
+        match waited {
             Ok(outcome) => outcome,
             Err((error, f)) => Err(refused(error, f)),
         }

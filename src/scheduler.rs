@@ -1,6 +1,7 @@
 //! [`Scheduler`]: who runs what resources hand off, and their settings.
 
 use crate::error::BuildError;
+use crate::pool::timer::Timer;
 use crate::pool::{MAX_WORKERS, Observer, Pool, spawn_thread};
 use crate::raw::barrier;
 use crate::raw::context;
@@ -126,10 +127,10 @@ impl Scheduler {
     }
 
     fn with_pool(limits: Limits, workers: usize, thread_name: String) -> Self {
-        let pool = Pool::new(workers, thread_name, Box::new(spawn_thread));
+        let pool = Pool::new(workers, thread_name.clone(), Box::new(spawn_thread));
         let observer = pool.observer();
         Scheduler {
-            host: Arc::new(Host::new(limits, Box::new(ByPool(pool)))),
+            host: Arc::new(Host::new(limits, &thread_name, Box::new(ByPool(pool)))),
             pool: Some(observer),
         }
     }
@@ -464,7 +465,7 @@ impl SchedulerBuilder {
             (None, Some(_)) => "thread_name",
             (None, None) => {
                 return Ok(Scheduler {
-                    host: Arc::new(Host::new(self.limits, dispatch)),
+                    host: Arc::new(Host::new(self.limits, DEFAULT_NAME, dispatch)),
                     pool: None,
                 });
             }
@@ -491,10 +492,12 @@ impl fmt::Debug for SchedulerBuilder {
 }
 
 impl Host {
-    fn new(limits: Limits, dispatch: Box<dyn Dispatch>) -> Self {
+    fn new(limits: Limits, thread_name: &str, dispatch: Box<dyn Dispatch>) -> Self {
+        let timer = Timer::new(format!("{thread_name}-timer"), Box::new(spawn_thread));
         Host {
             limits,
             dispatch,
+            alarms: Box::new(timer),
             dispatched: Counter::default(),
             finished: Counter::default(),
         }
@@ -536,6 +539,7 @@ mod tests {
             pool: Some(pool.observer()),
             host: Arc::new(Host::new(
                 SchedulerBuilder::new().limits,
+                "none",
                 Box::new(ByPool(pool)),
             )),
         };

@@ -16,7 +16,7 @@ pub(crate) use std::sync::{Arc, Mutex as StaticMutex, OnceLock, Weak};
 
 #[cfg(not(any(captor_loom, captor_shuttle)))]
 mod imp {
-    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
+    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::thread;
     pub(crate) use std::thread_local;
@@ -24,7 +24,7 @@ mod imp {
 
 #[cfg(captor_loom)]
 mod imp {
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use loom::thread;
     pub(crate) use loom::thread_local;
@@ -32,7 +32,7 @@ mod imp {
 
 #[cfg(captor_shuttle)]
 mod imp {
-    pub(crate) use shuttle::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
+    pub(crate) use shuttle::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use shuttle::thread;
     pub(crate) use shuttle::thread_local;

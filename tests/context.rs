@@ -153,7 +153,7 @@ fn a_panicking_threads_state_does_not_reach_the_tasks_that_it_runs() {
             assert!(thread::panicking());
             let panics = self.0.submit(|_| panic!("inner"));
             assert_eq!(panic_message(panics.wait()), "inner");
-            self.0.execute(|n| *n.lock().unwrap() += 1).unwrap();
+            self.0.execute(|n| *n.get_mut().unwrap() += 1).unwrap();
         }
     }
     let r = Resource::new(Mutex::new(0));
@@ -163,7 +163,7 @@ fn a_panicking_threads_state_does_not_reach_the_tasks_that_it_runs() {
         panic!("outer");
     });
     assert!(thread.join().is_err());
-    let n = r.with(|n| (n.is_poisoned(), *n.lock().unwrap()));
+    let n = r.with(|n| (n.is_poisoned(), *n.get_mut().unwrap()));
     assert_eq!(n, Ok((false, 1)));
 }
 

@@ -12,7 +12,7 @@ mod ledger;
 
 use captor::{
     Completion, Dispatch, Job, PanicPolicy, Resource, ResourceBuilder, Scheduler, SubmitError,
-    TaskError, TrySubmitError, WeakResource,
+    TaskBuilder, TaskError, TrySubmitError, WeakResource,
 };
 use common::{DEADLINE, outcome, wait_until, within_deadline};
 use futures::executor::block_on;
@@ -57,6 +57,8 @@ struct Task {
     turns: usize,
     /// Its priority, as far as its resource has so many.
     level: u8,
+    /// It expires if it has not started after so many microseconds.
+    timeout: Option<u64>,
     nested: Vec<Op>,
 }
 
@@ -127,12 +129,14 @@ fn task(depth: u32) -> BoxedStrategy<Task> {
     };
     let (panics, brittle) = (prop::bool::weighted(0.1), prop::bool::weighted(0.1));
     let turns = prop_oneof![4 => Just(0), 1 => 1..20_usize];
-    (panics, brittle, turns, 0..3_u8, nested)
-        .prop_map(|(panics, brittle, turns, level, nested)| Task {
+    let timeout = prop_oneof![5 => Just(None), 1 => (0..100_u64).prop_map(Some)];
+    (panics, brittle, turns, 0..3_u8, timeout, nested)
+        .prop_map(|(panics, brittle, turns, level, timeout, nested)| Task {
             panics,
             brittle,
             turns,
             level,
+            timeout,
             nested,
         })
         .boxed()
@@ -271,7 +275,12 @@ impl World {
             let ticket = ledger.begin().expect("a ledger large enough");
             let level = task.level % self.levels[index];
             ledger.set_level(ticket.id, level);
-            (ticket, r.task().priority(level))
+            let builder = r.task().priority(level);
+            let timeout = task.timeout.map(Duration::from_micros);
+            (
+                ticket,
+                timeout.into_iter().fold(builder, TaskBuilder::timeout),
+            )
         };
         match &op.kind {
             Kind::Submit(fate, task) => {
@@ -598,6 +607,7 @@ fn tame(ops: Vec<Op>, resources: usize, inside: Option<usize>) -> Vec<Op> {
                 false => Vec::new(),
             },
             brittle: false,
+            timeout: None,
             ..task
         };
         let kind = match op.kind {

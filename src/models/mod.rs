@@ -41,6 +41,8 @@ mod close;
 #[cfg(captor_loom)]
 mod completion;
 #[cfg(captor_loom)]
+mod expiry;
+#[cfg(captor_loom)]
 mod handoff;
 #[cfg(captor_loom)]
 mod lane;
@@ -63,9 +65,12 @@ mod suspend;
 #[cfg(captor_loom)]
 mod then;
 #[cfg(captor_loom)]
+mod timer;
+#[cfg(captor_loom)]
 mod trigger;
 
-use crate::raw::attributes::Tag;
+use crate::raw::attributes::{Attributes, Tag};
+use crate::raw::expiry::{Alarm, Alarms};
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Limits};
 use crate::raw::submit::Entry;
@@ -193,6 +198,23 @@ impl Dispatch for Jobs {
     }
 }
 
+/// Alarms wait here until a model thread lets them ring, or drops them.
+#[derive(Default)]
+pub(crate) struct Bell(StaticMutex<Vec<Box<dyn Alarm>>>);
+
+impl Bell {
+    /// The alarm that was set last.
+    pub(crate) fn take(&self) -> Option<Box<dyn Alarm>> {
+        self.0.lock().unwrap().pop()
+    }
+}
+
+impl Alarms for Arc<Bell> {
+    fn add(&self, _: std::time::Instant, alarm: Box<dyn Alarm>) {
+        self.0.lock().unwrap().push(alarm);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     tokens: Counter,
@@ -253,6 +275,7 @@ pub(crate) struct World {
 #[derive(Clone)]
 pub(crate) struct Tally {
     pub(crate) calls: Arc<Mailbox<Call>>,
+    pub(crate) bell: Arc<Bell>,
     counts: Arc<Counts>,
     last: Arc<StaticMutex<Option<Vec<u8>>>>,
 }
@@ -282,6 +305,7 @@ impl World {
         quantum: Duration,
         settings: Settings,
     ) -> Self {
+        let bell = Arc::<Bell>::default();
         let host = Arc::new(Host {
             limits: Limits {
                 capture_limit,
@@ -290,6 +314,7 @@ impl World {
                 lane: true,
             },
             dispatch: Box::new(Jobs(Arc::clone(&calls))),
+            alarms: Box::new(Arc::clone(&bell)),
             dispatched: Counter::default(),
             finished: Counter::default(),
         });
@@ -306,6 +331,7 @@ impl World {
             r: Resource::from_core(Core::new(log, host, settings)),
             tally: Tally {
                 calls,
+                bell,
                 counts,
                 last,
             },
@@ -393,6 +419,19 @@ impl World {
         }
     }
 
+    /// Queues a task with a deadline, which passes when its alarm rings.
+    #[cfg(captor_loom)]
+    pub(crate) fn queue_timed(&self, n: u8) -> crate::Completion<Token> {
+        let given = Attributes {
+            deadline: Some(std::time::Instant::now()),
+            ..Attributes::default()
+        };
+        let core = self.r.core();
+        let task = core.queue(self.entry(n), core.tag(Some(&given)), Entry::Bounded);
+        let task = task.unwrap_or_else(|_| panic!("refused"));
+        crate::Completion::queued(task, Arc::downgrade(core) as _)
+    }
+
     /// Lets go of the resource.
     pub(crate) fn part(self) -> Tally {
         // The checker does not see handles go: let it switch threads here.
@@ -431,7 +470,7 @@ impl World {
         assert_eq!(stats.outstanding, 0, "{stats:?}");
         assert_eq!(
             stats.submitted,
-            stats.completed + stats.panicked + stats.cancelled,
+            stats.completed + stats.panicked + stats.cancelled + stats.expired,
             "{stats:?}"
         );
         assert_eq!(stats.panicked, self.counts.panics.get(), "a task panicked");

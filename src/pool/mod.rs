@@ -9,6 +9,7 @@
 //! The pool sees jobs; never resources or values.
 
 pub(crate) mod roster;
+pub(crate) mod timer;
 
 use crate::raw::context::{self, Blocking};
 use crate::raw::inner::Job;

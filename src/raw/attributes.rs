@@ -2,7 +2,7 @@
 //! of it, and what goes with it into the queue.
 
 use crate::raw::panics;
-use crate::sync::Counter;
+use crate::sync::{Counter, MODEL};
 use core::time::Duration;
 use std::time::Instant;
 use tracing::Span;
@@ -17,6 +17,20 @@ pub(crate) struct Attributes {
     pub(crate) name: TaskName,
     /// Its priority, which the resource has.
     pub(crate) level: Option<u8>,
+    /// When it is to have started.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Attributes {
+    pub(crate) fn is_late(&self) -> bool {
+        is_past(self.deadline)
+    }
+}
+
+/// Is there a deadline, and has it passed? (loom has no clock: there, a deadline
+/// passes when its alarm rings.)
+fn is_past(deadline: Option<Instant>) -> bool {
+    !MODEL && deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Attributes, where a submitter gave some.
@@ -34,6 +48,13 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
+    /// Is the timer to see to its deadline?
+    pub(crate) fn is_timed(&self) -> bool {
+        self.meta
+            .as_ref()
+            .is_some_and(|meta| meta.deadline.is_some())
+    }
+
     #[inline]
     pub(crate) fn new(given: Given<'_>, level: u8) -> Self {
         // One look at a static where no subscriber is installed.
@@ -49,6 +70,7 @@ impl Tag {
         let meta = Meta {
             name,
             span: Span::current(),
+            deadline: given.and_then(|attributes| attributes.deadline),
             queued: Instant::now(),
             waited: Counter::default(),
         };
@@ -64,6 +86,8 @@ impl Tag {
 pub(crate) struct Meta {
     pub(crate) name: TaskName,
     pub(crate) span: Span,
+    /// When its task is to have started.
+    pub(crate) deadline: Option<Instant>,
     /// Since when it is queued.
     queued: Instant,
     /// For how long it was, in nanoseconds.
@@ -78,6 +102,10 @@ impl Meta {
             self.waited
                 .add(u64::try_from(waited).unwrap_or(u64::MAX).max(1));
         }
+    }
+
+    pub(crate) fn is_late_to_start(&self) -> bool {
+        self.waited.get() == 0 && is_past(self.deadline)
     }
 
     pub(crate) fn waited(&self) -> Duration {

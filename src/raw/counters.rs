@@ -67,13 +67,18 @@ pub(crate) struct Depth {
 impl Counters {
     /// Counts a task that is about to be queued.
     pub(crate) fn push(&self, inline: &Runs, extra: Option<&Extra>) -> Depth {
-        let swept = extra.map_or(0, |e| e.swept.get());
+        let swept = extra.map_or(0, |e| e.swept.get() + e.cleared.get());
         let remains = extra.map_or(0, |e| e.remains.get());
         let queued = (self.pushed.add(1)).saturating_sub(self.dequeued.through() + swept);
         Depth {
             queued,
             outstanding: queued.saturating_sub(remains) + inline.turns() % 2,
         }
+    }
+
+    /// A task was accepted, and is through, without being pushed.
+    pub(crate) fn note_unqueued(&self) {
+        self.pushed.add(1);
     }
 
     /// The push was accepted.
@@ -110,24 +115,27 @@ impl Counters {
         let rare = |counter: fn(&Extra) -> &Counter| extra.map_or(0, |e| counter(e).get());
         let panicked = rare(|e| &e.panicked);
         let cancelled = rare(|e| &e.cancelled);
+        let expired = rare(|e| &e.expired);
         let remains = rare(|e| &e.remains);
+        let cleared = rare(|e| &e.cleared);
         let swept = rare(|e| &e.swept);
         // What is through is read before what was submitted, so that no
         // difference comes out negative; what races all the same saturates.
         let dequeued = self.dequeued.through();
         let inline = inline.turns();
         let pushed = self.pushed.get();
-        // Of those, the ones that were cancelled did not run.
-        let ran = dequeued.saturating_sub(cancelled.saturating_sub(remains)) + inline / 2;
+        // Of those, the ones that were cancelled or expired did not run.
+        let unrun = (cancelled + expired).saturating_sub(remains + cleared);
+        let ran = dequeued.saturating_sub(unrun) + inline / 2;
         let inline_started = inline.div_ceil(2);
         ResourceStats {
-            outstanding: (pushed + inline % 2).saturating_sub(dequeued + swept + remains),
+            outstanding: (pushed + inline % 2).saturating_sub(dequeued + swept + cleared + remains),
             max_outstanding: u64::from(self.peak.get()).max(inline_started.min(1)),
             submitted: pushed + inline_started,
             completed: ran.saturating_sub(panicked),
             panicked,
             cancelled: cancelled + swept,
-            expired: 0,
+            expired,
             rejected: rare(|e| &e.rejected),
             handoffs: u64::from(self.handoffs.get()) + rare(|e| &e.handoffs),
             lent: Duration::from_nanos(self.lent.get()),

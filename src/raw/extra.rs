@@ -83,9 +83,13 @@ pub(crate) struct Extra {
     pub(crate) rejected: Counter,
     /// Cancelled through their handle.
     pub(crate) cancelled: Counter,
-    /// Of those, the ones whose remains are still queued.
+    /// Not started in time.
+    pub(crate) expired: Counter,
+    /// Of those two, the ones whose remains are still queued.
     pub(crate) remains: Counter,
-    /// Taken out of the queue unrun, many at once.
+    /// Of those two, the ones whose remains were taken out among many.
+    pub(crate) cleared: Counter,
+    /// Cancelled and taken out of the queue, many at once.
     pub(crate) swept: Counter,
 }
 

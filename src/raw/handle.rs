@@ -6,11 +6,12 @@
 use crate::error::TaskError;
 use crate::raw::attributes::Tag;
 use crate::raw::deadlock::Event;
+use crate::raw::inner::Owner;
 use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::task::{
-    ASKED, Body, CLAIMED, COMPLETE, FreeFn, HANDLE, Header, LENT, Once, QUEUED, Queued, TAKEN,
-    THREAD, Task, WAITING, boxed, dispose, publish,
+    ASKED, Body, COMPLETE, FreeFn, HANDLE, Header, LENT, Once, QUEUED, Queued, TAKEN, THREAD, Task,
+    WAITING, boxed, let_go, refuse_claimed,
 };
 use crate::sync::yield_now;
 use core::marker::PhantomData;
@@ -57,16 +58,21 @@ impl<R> Handle<R> {
     /// and `claimed` was called before.
     pub(crate) fn cancel(&self, error: TaskError, claimed: impl FnOnce(&Header)) -> bool {
         let header = self.header();
-        if header.set(CLAIMED) & CLAIMED != 0 {
+        if !header.claims() {
             return false;
         }
         claimed(header);
-        // SAFETY: claimed just now, so the closure is in place and ours.
-        unsafe { (header.vtable.refuse)(self.0, error) };
-        if let Some(waker) = publish(header) {
+        // SAFETY: live as long as the handle refers to it.
+        if let Some(waker) = unsafe { refuse_claimed(self.0, error) } {
             panics::wake(waker);
         }
         true
+    }
+
+    /// Lets the task expire, unless somebody claimed it before.
+    pub(crate) fn expire(&self, owner: &dyn Owner) {
+        // SAFETY: live as long as the handle refers to it.
+        unsafe { owner.core().expire(self.0) };
     }
 
     /// The outcome. Only once [`Handle::is_complete`].
@@ -81,18 +87,9 @@ impl<R> Handle<R> {
             (this.header().vtable.take)(this.0, outcome.as_mut_ptr().cast());
             outcome.assume_init()
         };
-        this.let_go(TAKEN);
+        // SAFETY: the handle's reference, and it is consumed; taken.
+        unsafe { let_go(this.0, HANDLE, TAKEN) };
         outcome
-    }
-
-    /// Clears `HANDLE` and sets `also`, which is not set, in one step.
-    fn let_go(&self, also: u32) {
-        let flipped = HANDLE | also;
-        let before = self.header().flip(flipped);
-        if before & QUEUED == 0 {
-            // SAFETY: the queue's reference is gone, and this was the other.
-            unsafe { dispose(self.0, before ^ flipped) }
-        }
     }
 
     /// Registers `waker` for the outcome. `false`: it is complete.
@@ -106,7 +103,9 @@ impl<R> Drop for Handle<R> {
         // A waker left behind by an earlier poll goes first.
         self.header().withdraw();
         self.header().settle();
-        self.let_go(0);
+        // SAFETY: the handle's reference, and it is being dropped. If the queue's
+        // is gone, the task is complete.
+        unsafe { let_go(self.0, HANDLE, 0) };
     }
 }
 
@@ -226,6 +225,16 @@ impl Header {
     }
 }
 
+/// A stack frame that a queued task refers to: to leave it by an unwind would be
+/// fatal. To be forgotten once nobody refers to it.
+pub(crate) struct Frame;
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
 /// Makes a task on this stack frame and returns its outcome.
 ///
 /// `run` gets the queue's reference. It returns once the task is complete, or
@@ -239,14 +248,6 @@ where
     F: FnOnce(&mut T) -> R + Send,
     R: Send,
 {
-    /// Leaving the frame while the queue refers to it would be fatal.
-    struct Frame;
-    impl Drop for Frame {
-        fn drop(&mut self) {
-            std::process::abort();
-        }
-    }
-
     let body = Once(closure);
     let task = Task::<Once<F>, R>::new::<T>(body, true, tag, FreeFn::Borrowed);
     let this = NonNull::from(&task).cast::<Header>();

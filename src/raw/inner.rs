@@ -10,6 +10,7 @@ use crate::raw::cancel::Number;
 use crate::raw::context::{self, Id, Kind, Subject};
 use crate::raw::counters::{Counters, Depth, Runs};
 use crate::raw::drain::Strand;
+use crate::raw::expiry::Alarms;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
 use crate::raw::levels::Order;
@@ -61,6 +62,7 @@ pub(crate) trait Dispatch: Send + Sync {
 pub(crate) struct Host {
     pub(crate) limits: Limits,
     pub(crate) dispatch: Box<dyn Dispatch>,
+    pub(crate) alarms: Box<dyn Alarms>,
     pub(crate) dispatched: Counter,
     pub(crate) finished: Counter,
 }
@@ -202,6 +204,16 @@ impl Shell {
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.settings().name.as_deref()
+    }
+
+    /// A task's deadline passed before it could be queued: it counts all the
+    /// same.
+    pub(crate) fn note_late(&self) {
+        let extra = self.extra();
+        // It is as if it were pushed, expired, and cleared away.
+        extra.expired.add(1);
+        extra.cleared.add(1);
+        self.counters.note_unqueued();
     }
 
     /// May a task with these attributes be submitted here?
@@ -360,10 +372,9 @@ impl Shell {
                 count += 1;
                 task.refuse(error());
             } else {
-                // Cancelled through its handle, and counted there.
+                // Cancelled through its handle, or expired, and counted there.
+                extra.cleared.add(1);
                 extra.remains.sub(1);
-                extra.cancelled.sub(1);
-                extra.swept.add(1);
                 task.leave();
             }
         }
@@ -400,7 +411,13 @@ impl Shell {
         None
     }
 
-    /// The remains of a cancelled task came out of the queue.
+    /// A task came out of the queue too late.
+    pub(crate) fn note_late_in_queue(&self) {
+        self.extra().expired.add(1);
+        self.counters.dequeued.pass();
+    }
+
+    /// The remains of a cancelled or expired task came out of the queue.
     pub(crate) fn note_remains(&self) {
         self.extra().remains.sub(1);
         self.counters.dequeued.pass();

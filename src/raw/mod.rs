@@ -9,7 +9,8 @@
 //! giving away its role), [`shift`] (one thread's turn), [`rest`] (what is done
 //! when nothing runs any more), [`wait`] and [`linger`] (waiting for it),
 //! [`job`] (the way to the pool), [`chain`] (tasks that come after others),
-//! [`room`] (bounded queues), [`cancel`] (asking tasks to stop).
+//! [`room`] (bounded queues), [`cancel`] (asking tasks to stop),
+//! [`expiry`] (deadlines), [`inbox`] (the way to the timer).
 
 #![allow(unsafe_code)]
 
@@ -22,8 +23,10 @@ pub(crate) mod context;
 pub(crate) mod counters;
 pub(crate) mod deadlock;
 pub(crate) mod drain;
+pub(crate) mod expiry;
 pub(crate) mod extra;
 pub(crate) mod handle;
+pub(crate) mod inbox;
 pub(crate) mod inner;
 pub(crate) mod job;
 pub(crate) mod lane;

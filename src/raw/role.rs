@@ -3,6 +3,7 @@
 use crate::error::SubmitError;
 use crate::raw::context::{self, Kind};
 use crate::raw::drain::{Ended, Pushed, Terms};
+use crate::raw::expiry::set_alarm;
 use crate::raw::inner::{Core, Owner, Value, dispatch_job};
 use crate::raw::panics;
 use crate::raw::shift::Shift;
@@ -46,6 +47,7 @@ fn queue_on(terms: Terms, owner: &dyn Owner, task: Queued) -> Result<(), (Submit
     let depth = core.count_push();
     let pooled = core.settings().pooled;
     let inside = context::runs_task_of(core.id());
+    let deadline = task.header().deadline_for_timer();
     let link = task.into_link();
     // SAFETY: a live task in no queue; it stays live until it is finished.
     let pushed = unsafe { core.strand().push(link, terms, pooled, inside) };
@@ -57,6 +59,11 @@ fn queue_on(terms: Terms, owner: &dyn Owner, task: Queued) -> Result<(), (Submit
         return Err((core.why_refused(), task));
     }
     core.counters.pushed(&depth);
+    if let Some(at) = deadline {
+        // SAFETY: a task of this resource, and timed; it was not pushed before, so
+        // the timer's reference is still its submitter's.
+        unsafe { set_alarm(owner, link.cast(), at) };
+    }
     match pushed {
         Pushed::Queued | Pushed::Refused => pace(core, depth.queued),
         Pushed::Captured => drain(owner, Shift::submitter(owner, Some(link))),

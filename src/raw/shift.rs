@@ -1,5 +1,6 @@
 //! One thread's turn at draining a resource: what it runs, how, and for how long.
 
+use crate::error::TaskError;
 use crate::raw::attributes::Described;
 use crate::raw::context::{self, Kind, Subject};
 use crate::raw::drain::{Crew, Flow};
@@ -148,6 +149,14 @@ impl<'a> Shift<'a> {
         promised || until.is_none_or(|until| now < until)
     }
 
+    /// A task is about to run: it counts, as remains do not.
+    fn count(&mut self) {
+        self.ran += 1;
+        if let Budget::Captured { left } | Budget::Waiter { left, .. } = &mut self.budget {
+            *left = left.saturating_sub(1);
+        }
+    }
+
     /// The thread starts to lend itself, if it did not before.
     fn lends(&mut self) -> &mut Lending {
         self.lending.get_or_insert_with(Lending::starts)
@@ -214,7 +223,7 @@ impl<'a> Shift<'a> {
 
 impl Crew for Shift<'_> {
     fn admits(&mut self) -> bool {
-        let admitted = match self.budget {
+        match self.budget {
             Budget::Captured { left } => self.admits_captured(left),
             Budget::Waiter { .. } if self.waits() => {
                 self.lends();
@@ -228,14 +237,7 @@ impl Crew for Shift<'_> {
                     || since.elapsed() < host.limits.quantum
             }
             Budget::Endless => true,
-        };
-        if admitted {
-            self.ran += 1;
-            if let Budget::Captured { left } | Budget::Waiter { left, .. } = &mut self.budget {
-                *left = left.saturating_sub(1);
-            }
         }
-        admitted
     }
 
     fn run(&mut self, link: NonNull<Link>) -> Flow {
@@ -250,12 +252,24 @@ impl Crew for Shift<'_> {
                 context::enter(self.core.id(), Kind::Aside, || room.give_back());
             }
         }
+        let is_own = ptr::eq(link.as_ptr(), self.own);
+        if is_own {
+            // Its address may soon be another task's.
+            self.own = ptr::null();
+        }
         if !task.claim() {
             self.core.note_remains();
             context::enter(self.core.id(), Kind::Aside, || task.leave());
             return Flow::Done;
         }
-        let is_own = ptr::eq(link.as_ptr(), self.own);
+        if task.is_late() {
+            self.core.note_late_in_queue();
+            context::enter(self.core.id(), Kind::Aside, || {
+                task.refuse(TaskError::Expired)
+            });
+            return Flow::Done;
+        }
+        self.count();
         self.core.counters.dequeued.turn();
         if let Some(meta) = task.meta() {
             meta.starts();
@@ -298,10 +312,6 @@ impl Crew for Shift<'_> {
             self.core.note_panic(name);
         }
         self.account(is_own);
-        if is_own {
-            // Its address may soon be another task's.
-            self.own = ptr::null();
-        }
         self.core.counters.dequeued.turn();
         // Wakers and drops of outcomes are user code, and run under the role.
         context::enter(self.core.id(), Kind::Aside, || {

@@ -1,11 +1,11 @@
 //! Submission: the fast path, lingering, queueing, blocking.
 
 use crate::error::{Panic, SubmitError, TaskError};
-use crate::raw::attributes::{self, Given, Tag};
+use crate::raw::attributes::{self, Attributes, Given, Tag};
 use crate::raw::context;
 use crate::raw::deadlock;
 use crate::raw::drain::{Claim, Look, Way};
-use crate::raw::handle::{Handle, on_stack};
+use crate::raw::handle::{Frame, Handle, on_stack};
 use crate::raw::inner::Core;
 use crate::raw::linger::{self, Spins, Turns};
 use crate::raw::role::{captured, pass_on, queue};
@@ -113,14 +113,18 @@ impl<T: Send + 'static> Core<T> {
     where
         F: FnOnce(&mut T) -> R,
     {
-        if self.settings().pooled || how == Patience::TooDeep {
+        let inside = context::depth() > 0;
+        if self.settings().pooled
+            || how == Patience::TooDeep
+            // It cannot fall idle before this returns.
+            || inside && context::holds(self.id())
+        {
             return Err(Lingered::Queue(f));
         }
         // Inside a task it would hold that task's resource meanwhile; and one
         // that goes on has better things to do than to wait for long tasks.
         let long = self.strand.task_time().is_long();
         let goes_on = how == Patience::GoesOn;
-        let inside = context::depth() > 0;
         let mut turns = if goes_on && (inside || long) {
             Turns::none()
         } else {
@@ -153,6 +157,10 @@ impl<T: Send + 'static> Core<T> {
                     return Err(Lingered::Queue(f));
                 }
                 Look::Busy if !turns.take() => return Err(Lingered::Queue(f)),
+                // It expires in the queue.
+                Look::Busy if given.is_some_and(Attributes::is_late) => {
+                    return Err(Lingered::Queue(f));
+                }
                 Look::Busy => look = self.strand.look(),
             }
         }
@@ -191,6 +199,7 @@ impl<T: Send + 'static> Core<T> {
     }
 
     /// Queues `f` and returns the handle to its outcome.
+    #[inline]
     pub(crate) fn queue<R, F>(
         self: &Arc<Self>,
         f: F,
@@ -205,6 +214,7 @@ impl<T: Send + 'static> Core<T> {
             .map_err(|(error, Once(f))| (error, f))
     }
 
+    #[inline]
     pub(crate) fn queue_body<R, F>(
         self: &Arc<Self>,
         body: F,
@@ -255,6 +265,52 @@ impl<T: Send + 'static> Core<T> {
             wait::wait(self, task, None);
             Ok(())
         })
+    }
+}
+
+impl<T: Send + 'static> Core<T> {
+    /// The same, for one who waits until a deadline. It is on the heap, since its
+    /// remains may have to stay in the queue.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn queue_and_wait_until<R, F>(
+        self: &Arc<Self>,
+        f: F,
+        tag: Tag,
+        deadline: Instant,
+    ) -> Result<Result<R, TaskError>, (TaskError, F)>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        let (task, handle) = Handle::with_task::<T, _>(Once(f), tag);
+        let event = handle.waiting().event();
+        let queued = match deadlock::Wait::begin(self.id(), event) {
+            Err(error) => Err((error.into(), task)),
+            Ok(_wait) => {
+                let frame = Frame;
+                let queued = queue(self, task);
+                if queued.is_ok() && !wait::wait(self, handle.waiting(), Some(deadline)) {
+                    handle.expire(self);
+                    // It had started, or whoever claimed it is about to show it.
+                    wait::wait(self, handle.waiting(), None);
+                }
+                // Nobody refers to the closure any more, or to what it borrows.
+                core::mem::forget(frame);
+                queued.map_err(|(error, task)| (TaskError::from(error), task))
+            }
+        };
+        match queued {
+            Ok(()) => Ok(handle.take()),
+            Err((error, task)) => {
+                core::mem::forget(handle);
+                // SAFETY: made as this type just above, refused, and its
+                // handle is not used again.
+                let Once(f) = unsafe { task.into_closure::<Once<F>, R>() };
+                Err((error, f))
+            }
+        }
     }
 }
 

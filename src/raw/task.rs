@@ -3,14 +3,16 @@
 //!
 //! A task is reached from two sides. The *queue* owns it until it has run or
 //! was refused ([`Queued`]); a *handle* owns it until its outcome was taken or
-//! is of no interest ([`Handle`]). The last of the two frees it. The life word
+//! is of no interest ([`Handle`](crate::raw::handle::Handle)). A task with a deadline is reached from a
+//! third, the *timer* ([`Expiry`](crate::raw::expiry::Expiry)). The last of them frees it. The life word
 //! decides between them:
 //!
 //! | bit | set by | when | never |
 //! |---|---|---|---|
 //! | `QUEUED` | birth | the queue still refers to the task; cleared by the queue, its last touch | after it was cleared |
 //! | `HANDLE` | birth | a handle refers to it; cleared by the handle, its last touch | on a detached task |
-//! | `CLAIMED` | queue or canceller | who sets it owns the closure: it runs it or drops it | twice |
+//! | `TIMED` | birth | the timer refers to the task; cleared by the timer, its last touch. It may keep it for long after the task is through, so the last of the others drops the outcome | on a task on a stack |
+//! | `CLAIMED` | queue, canceller or timer | who sets it owns the closure: it runs it or drops it | twice |
 //! | `COMPLETE` | who claimed it | the outcome is in place | before `CLAIMED` |
 //! | `TAKEN` | handle | the outcome was moved out | before `COMPLETE` |
 //! | `WAITING` | handle | a waker is in place; while it is set and `COMPLETE` and `LENT` are not, only the handle may replace it | on a detached task |
@@ -33,6 +35,7 @@ use core::ptr::NonNull;
 use core::task::Waker;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 pub(crate) const QUEUED: u32 = 1;
 pub(crate) const HANDLE: u32 = 1 << 1;
@@ -46,6 +49,10 @@ pub(crate) const ASKED: u32 = 1 << 8;
 pub(crate) const SUSPENDED: u32 = 1 << 9;
 pub(crate) const ROOM: u32 = 1 << 10;
 pub(crate) const STOP: u32 = 1 << 11;
+pub(crate) const TIMED: u32 = 1 << 12;
+
+/// Those who refer to a task.
+const OWNERS: u32 = QUEUED | HANDLE | TIMED;
 
 /// How one run of a task ended.
 #[derive(Debug)]
@@ -179,7 +186,10 @@ impl<F, R> Task<F, R> {
     where
         F: Body<T, R>,
     {
-        let life = if handle { QUEUED | HANDLE } else { QUEUED };
+        let mut life = if handle { QUEUED | HANDLE } else { QUEUED };
+        if tag.is_timed() && matches!(free, FreeFn::Boxed) {
+            life |= TIMED;
+        }
         let vtable = match free {
             FreeFn::Boxed => &Typed::<T, F, R>::BOXED,
             FreeFn::Borrowed => &Typed::<T, F, R>::BORROWED,
@@ -331,6 +341,26 @@ impl Header {
         self.set(STOP);
     }
 
+    /// When it is to have started, if the timer is to see to that.
+    #[inline]
+    pub(crate) fn deadline_for_timer(&self) -> Option<Instant> {
+        // Set, if at all, at birth.
+        if self.life.load(Ordering::Relaxed) & TIMED == 0 {
+            return None;
+        }
+        self.meta.as_ref().and_then(|meta| meta.deadline)
+    }
+
+    /// Claims it. `false`: somebody did before.
+    pub(super) fn claims(&self) -> bool {
+        self.set(CLAIMED) & CLAIMED == 0
+    }
+
+    /// Has somebody claimed it?
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.life() & CLAIMED != 0
+    }
+
     /// It takes up room in a bounded queue from now on.
     pub(crate) fn takes_room(&self) {
         self.set(ROOM);
@@ -374,6 +404,20 @@ pub(super) fn publish(header: &Header) -> Option<Waker> {
     // SAFETY: with `COMPLETE` set the handle leaves the waker to us, unless it
     // is lent; a lender clears `WAITING`.
     (before & WAITING != 0).then(|| unsafe { header.take_waker() })
+}
+
+/// Drops the closure of a task that the caller has just claimed, and shows
+/// `error`. Returns who is to be woken.
+///
+/// # Safety
+/// The task is live until this returns.
+#[must_use = "somebody waits for it"]
+pub(super) unsafe fn refuse_claimed(task: NonNull<Header>, error: TaskError) -> Option<Waker> {
+    // SAFETY: live by the contract.
+    let header = unsafe { task.as_ref() };
+    // SAFETY: claimed just now, so the closure is in place and the caller's.
+    unsafe { (header.vtable.refuse)(task, error) };
+    publish(header)
 }
 
 /// The queue's reference to a task.
@@ -421,8 +465,8 @@ impl Queued {
     /// Takes the closure, to run it or to drop it. `false`: it was cancelled.
     pub(crate) fn claim(&self) -> bool {
         let life = self.header().life.load(Ordering::Relaxed);
-        if life & (HANDLE | CLAIMED) == 0 {
-            // Out of the queue and without a handle: nobody else can.
+        if life & (HANDLE | TIMED | CLAIMED) == 0 {
+            // Out of the queue, without a handle, not timed: nobody else can.
             return true;
         }
         if life & SUSPENDED != 0 {
@@ -431,6 +475,11 @@ impl Queued {
             return true;
         }
         self.header().set(CLAIMED) & CLAIMED == 0
+    }
+
+    /// Has its deadline passed before it started?
+    pub(crate) fn is_late(&self) -> bool {
+        self.meta().is_some_and(Meta::is_late_to_start)
     }
 
     /// Runs the claimed closure.
@@ -479,10 +528,11 @@ impl Queued {
     /// The outcome is in place: shows it, and lets go. Who waits is for the
     /// caller to wake.
     #[must_use = "somebody waits for it"]
+    #[inline]
     pub(crate) fn complete(self) -> Option<Waker> {
         let header = self.header();
         const COMMON: u32 = QUEUED | HANDLE | CLAIMED;
-        if header.life.load(Ordering::Relaxed) & HANDLE == 0 {
+        if header.life.load(Ordering::Relaxed) & (HANDLE | TIMED) == 0 {
             // Nobody else is left who could look.
             self.dispose();
             return None;
@@ -497,12 +547,11 @@ impl Queued {
 
     /// Lets go of a task that is complete already: it was cancelled.
     pub(crate) fn leave(self) {
-        if self.header().clear(QUEUED) & HANDLE == 0 {
-            self.dispose();
-        }
+        // SAFETY: the queue's reference, not used again; the outcome is in place.
+        unsafe { let_go(self.0, QUEUED, 0) }
     }
 
-    /// Frees a task whose handle is gone.
+    /// Frees a task to which nobody else refers.
     fn dispose(self) {
         let header = self.header();
         // SAFETY: the last reference; what is in place is said by the bits.
@@ -544,6 +593,70 @@ impl Queued {
 pub(crate) unsafe fn level_of(link: NonNull<Link>) -> u8 {
     // SAFETY: by the contract; a task begins with its header.
     unsafe { link.cast::<Header>().as_ref() }.level
+}
+
+/// Clears `own`, `QUEUED` or `HANDLE`, and sets `also`, which is not set, in
+/// one step.
+///
+/// # Safety
+/// The reference is the caller's, and not used again. If nobody else refers to
+/// the task, the outcome is in place, unless `TAKEN` is or gets set.
+#[inline]
+pub(super) unsafe fn let_go(task: NonNull<Header>, own: u32, also: u32) {
+    // SAFETY: live, by the caller's reference.
+    let header = unsafe { task.as_ref() };
+    if header.life.load(Ordering::Relaxed) & TIMED != 0 {
+        // SAFETY: by the contract.
+        return unsafe { let_go_timed(task, own, also) };
+    }
+    let flipped = own | also;
+    let before = header.flip(flipped);
+    if before & OWNERS == own {
+        // SAFETY: this was the last reference.
+        unsafe { dispose(task, before ^ flipped) }
+    }
+}
+
+/// The same, while the timer may refer to the task.
+///
+/// # Safety
+/// As there.
+#[cold]
+unsafe fn let_go_timed(task: NonNull<Header>, own: u32, also: u32) {
+    // SAFETY: live, by the caller's reference, until that is cleared.
+    let header = unsafe { task.as_ref() };
+    loop {
+        let mut life = header.life();
+        if (life | also) & (OWNERS | COMPLETE | TAKEN) == own | TIMED | COMPLETE {
+            // Only the timer is left besides, and is not about to put the
+            // outcome in place itself.
+            // SAFETY: in place, and nobody else's to drop: the timer does so only
+            // where nobody else is left.
+            unsafe { (header.vtable.forget)(task) };
+            life = header.set(TAKEN) | TAKEN;
+        }
+        let next = (life & !own) | also;
+        if header.replace(life, next) {
+            if next & OWNERS == 0 {
+                // SAFETY: this was the last reference.
+                unsafe { dispose(task, next) }
+            }
+            return;
+        }
+    }
+}
+
+/// The timer lets go.
+///
+/// # Safety
+/// The reference is the caller's, and not used again.
+pub(super) unsafe fn let_go_timer(task: NonNull<Header>) {
+    // SAFETY: live, by the caller's reference.
+    let before = unsafe { task.as_ref() }.clear(TIMED);
+    if before & OWNERS == TIMED {
+        // SAFETY: this was the last reference.
+        unsafe { dispose(task, before & !TIMED) }
+    }
 }
 
 /// # Safety

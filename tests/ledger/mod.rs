@@ -52,9 +52,10 @@ pub(crate) enum Verdict {
     Poisoned,
     /// Refused with `WouldDeadlock`, before it was accepted.
     WouldDeadlock,
+    Expired,
 }
 
-const VERDICTS: [Verdict; 7] = [
+const VERDICTS: [Verdict; 8] = [
     Verdict::Unknown,
     Verdict::Returned,
     Verdict::Panicked,
@@ -62,6 +63,7 @@ const VERDICTS: [Verdict; 7] = [
     Verdict::Closed,
     Verdict::Poisoned,
     Verdict::WouldDeadlock,
+    Verdict::Expired,
 ];
 
 /// In the log: the value was healed.
@@ -186,6 +188,7 @@ impl Ledger {
             Err(TaskError::Closed) => self.settled(id, Verdict::Closed),
             Err(TaskError::Poisoned) => self.settled(id, Verdict::Poisoned),
             Err(TaskError::WouldDeadlock) => self.settled(id, Verdict::WouldDeadlock),
+            Err(TaskError::Expired) => self.settled(id, Verdict::Expired),
             Err(other) => self.fault(format!("task {id} ended in {other:?}")),
         }
     }

@@ -1,0 +1,97 @@
+//! Alarms that come while the timer's thread goes to sleep, or ends.
+
+use super::model;
+use crate::pool::Spawn;
+use crate::pool::timer::Timer;
+use crate::raw::expiry::{Alarm, Alarms};
+use crate::sync::{Arc, StaticMutex, thread};
+use std::time::{Duration, Instant};
+
+/// Unparks who waits for it.
+struct Bell(thread::Thread);
+
+impl Alarm for Bell {
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn ring(self: Box<Self>) {
+        self.0.unpark();
+    }
+}
+
+type Handle = Arc<StaticMutex<Option<thread::JoinHandle<()>>>>;
+
+/// A timer, and its thread once it has one.
+fn timer() -> (Timer, Handle) {
+    let handle = Handle::default();
+    let kept = Arc::clone(&handle);
+    let spawn: Box<Spawn> = Box::new(move |_, main| {
+        *kept.lock().unwrap() = Some(thread::spawn(main));
+        Ok(())
+    });
+    (Timer::new("timer".into(), spawn), handle)
+}
+
+fn bell() -> Box<Bell> {
+    Box::new(Bell(thread::current()))
+}
+
+/// Models have no clock: this is due.
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// And this never is.
+fn never() -> Instant {
+    Instant::now() + Duration::from_secs(400 * 365 * 24 * 3600)
+}
+
+/// Every thread ends: nobody is parked for ever.
+fn end(timer: Timer, handle: &Handle) {
+    drop(timer);
+    let handle = handle.lock().unwrap().take();
+    handle.expect("it was started").join().unwrap();
+}
+
+#[test]
+fn an_alarm_rings_whatever_the_thread_is_about() {
+    model(3, || {
+        let (timer, handle) = timer();
+        for _ in 0..2 {
+            timer.add(now(), bell());
+            thread::park();
+        }
+        end(timer, &handle);
+    });
+}
+
+#[test]
+fn one_that_is_due_rings_behind_one_that_is_not() {
+    model(3, || {
+        let (timer, handle) = timer();
+        timer.add(never(), bell());
+        timer.add(now(), bell());
+        thread::park();
+        end(timer, &handle);
+    });
+}
+
+#[test]
+fn two_add_at_once() {
+    model(2, || {
+        let (timer, handle) = timer();
+        let timer = Arc::new(timer);
+        let other = {
+            let timer = Arc::clone(&timer);
+            thread::spawn(move || {
+                timer.add(now(), bell());
+                thread::park();
+            })
+        };
+        timer.add(now(), bell());
+        thread::park();
+        other.join().unwrap();
+        end(Arc::into_inner(timer).expect("the last"), &handle);
+    });
+}

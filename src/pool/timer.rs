@@ -1,0 +1,419 @@
+//! The timer of a scheduler: one thread, which sleeps until the next alarm.
+//!
+//! Alarms come in by an [`Inbox`], without a lock and without a wait; the thread
+//! sorts them into a heap and lets them ring when it is time. Before it sleeps
+//! it says until when, and parks on the inbox. Who adds an alarm to a parked
+//! thread's inbox compares the two times, and wakes it where the new one comes
+//! first. That it reads the time after its push is what makes it the right one:
+//! either it is what the thread said before it parked, or the thread woke up
+//! since, took the alarm, and said another (to be woken is needless then, and
+//! does no harm).
+//!
+//! Most alarms never ring, since what they are for comes in time. Those are
+//! thrown away where there are many: whenever the heap has twice as many as were
+//! left the last time, and [`MANY`] more. So that takes O(1) for each, and no
+//! more than that are kept. For the same reason who adds the [`MANY`]th wakes the
+//! thread.
+//!
+//! The thread is started at the first alarm, and ends with the scheduler.
+
+use crate::pool::Spawn;
+use crate::raw::expiry::{Alarm, Alarms};
+use crate::raw::inbox::Inbox;
+use crate::raw::panics;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, MODEL, OnceLock, Ordering, thread};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// How many alarms may come in without the thread looking at them, and how many
+/// that are over it keeps.
+const MANY: usize = 1024;
+
+/// No alarm is set.
+const NEVER: u64 = u64::MAX;
+
+/// A timer. Dropping it ends its thread; alarms that are left do not ring.
+pub(crate) struct Timer(Arc<Shared>);
+
+struct Shared {
+    /// `None`: the thread is to end.
+    inbox: Inbox<Option<Entry>>,
+    /// Until when the thread is parked, in nanoseconds since `epoch`.
+    wakes_at: AtomicU64,
+    added: AtomicUsize,
+    /// 1: there is a thread, or it is being started.
+    started: AtomicUsize,
+    thread: OnceLock<thread::Thread>,
+    epoch: Instant,
+    name: String,
+    spawn: Box<Spawn>,
+}
+
+/// An alarm, and when it is to ring.
+struct Entry {
+    at: u64,
+    alarm: Box<dyn Alarm>,
+}
+
+/// The next one is the greatest; of the same time, the first that was added.
+struct Next(Reverse<(u64, u64)>, Box<dyn Alarm>);
+
+impl PartialEq for Next {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for Next {}
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Next {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+impl Timer {
+    /// Its thread is called `name`, and not started yet.
+    pub(crate) fn new(name: String, spawn: Box<Spawn>) -> Self {
+        Timer(Arc::new(Shared {
+            inbox: Inbox::new(),
+            wakes_at: AtomicU64::new(NEVER),
+            added: AtomicUsize::new(0),
+            started: AtomicUsize::new(0),
+            thread: OnceLock::new(),
+            epoch: Instant::now(),
+            name,
+            spawn,
+        }))
+    }
+}
+
+impl Alarms for Timer {
+    fn add(&self, at: Instant, alarm: Box<dyn Alarm>) {
+        let shared = &self.0;
+        let at = shared.time_of(at);
+        let is_parked = shared.inbox.push(Some(Entry { at, alarm }));
+        // Relaxed: it only counts.
+        let added = shared.added.fetch_add(1, Ordering::Relaxed);
+        // Relaxed: the push has seen what the thread wrote before it parked.
+        let is_due = is_parked && at < shared.wakes_at.load(Ordering::Relaxed);
+        if is_due || added % MANY == MANY - 1 {
+            shared.wake();
+        }
+        shared.start();
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if self.0.inbox.push(None) {
+            self.0.wake();
+        }
+    }
+}
+
+impl Shared {
+    /// In nanoseconds since the timer was made.
+    fn time_of(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.epoch).as_nanos();
+        u64::try_from(since).unwrap_or(NEVER)
+    }
+
+    fn now(&self) -> u64 {
+        // A model has no clock: what is not in the far future is due.
+        if MODEL {
+            NEVER / 2
+        } else {
+            self.time_of(Instant::now())
+        }
+    }
+
+    /// Wakes the thread. (One that is parked has made itself known before.)
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Starts the thread, unless there is one.
+    fn start(self: &Arc<Self>) {
+        // Relaxed: what is decided is who starts it; the rest goes by the inbox.
+        if self.started.load(Ordering::Relaxed) != 0 || self.started.swap(1, Ordering::Relaxed) != 0
+        {
+            return;
+        }
+        let shared = Arc::clone(self);
+        if let Err(error) = (self.spawn)(self.name.clone(), Box::new(move || shared.run())) {
+            // The next alarm tries again; until then tasks expire when their turn
+            // comes.
+            self.started.store(0, Ordering::Relaxed);
+            panics::tell(|| {
+                tracing::error!(target: "captor", %error, "could not start the timer's thread");
+            });
+        }
+    }
+
+    /// The thread's life.
+    fn run(&self) {
+        // It is started once, and nothing else sets it.
+        let _ = self.thread.set(thread::current());
+        let mut heap = Heap::default();
+        while heap.add(self.inbox.take()) {
+            heap.ring(self.now());
+            let next = heap.next();
+            // Relaxed: see `add`.
+            self.wakes_at.store(next, Ordering::Relaxed);
+            if self.inbox.park() {
+                self.sleep_until(next);
+            }
+        }
+    }
+
+    fn sleep_until(&self, at: u64) {
+        if MODEL || at == NEVER {
+            return thread::park();
+        }
+        #[cfg(not(any(captor_loom, captor_shuttle)))]
+        thread::park_timeout(std::time::Duration::from_nanos(
+            at.saturating_sub(self.now()),
+        ));
+    }
+}
+
+/// Alarms, by time.
+#[derive(Default)]
+struct Heap {
+    alarms: BinaryHeap<Next>,
+    /// How many were ever added: says which of two came first.
+    added: u64,
+    /// How many were left when those that are over were thrown away.
+    left: usize,
+}
+
+impl Heap {
+    /// `false`: it is the end.
+    fn add(&mut self, entries: Vec<Option<Entry>>) -> bool {
+        for entry in entries {
+            let Some(Entry { at, alarm }) = entry else {
+                return false;
+            };
+            self.added += 1;
+            if alarm.is_over() {
+                discard(alarm);
+            } else {
+                self.alarms.push(Next(Reverse((at, self.added)), alarm));
+            }
+        }
+        if self.alarms.len() > 2 * self.left + MANY {
+            let (over, rest): (Vec<_>, Vec<_>) = (core::mem::take(&mut self.alarms).into_iter())
+                .partition(|Next(_, alarm)| alarm.is_over());
+            over.into_iter().for_each(|Next(_, alarm)| discard(alarm));
+            self.left = rest.len();
+            self.alarms = rest.into();
+        }
+        true
+    }
+
+    /// When the first is to ring.
+    fn next(&self) -> u64 {
+        self.alarms
+            .peek()
+            .map_or(NEVER, |Next(Reverse((at, _)), _)| *at)
+    }
+
+    /// Lets ring what is due.
+    fn ring(&mut self, now: u64) {
+        while self.next() <= now {
+            let Some(Next(_, alarm)) = self.alarms.pop() else {
+                break;
+            };
+            panics::contain("alarm", || alarm.ring());
+        }
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        core::mem::take(&mut self.alarms)
+            .into_iter()
+            .for_each(|Next(_, alarm)| discard(alarm));
+    }
+}
+
+/// What an alarm refers to may go with it, and that is user code.
+fn discard(alarm: Box<dyn Alarm>) {
+    panics::contain("drop of an alarm", || drop(alarm));
+}
+
+#[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::pool::spawn_thread;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Tells when it rings, or goes unrung.
+    struct Bell {
+        name: u32,
+        rings: mpsc::Sender<(u32, bool)>,
+        over: Arc<AtomicBool>,
+        rung: bool,
+    }
+
+    impl Alarm for Bell {
+        fn is_over(&self) -> bool {
+            self.over.load(Ordering::SeqCst)
+        }
+
+        fn ring(mut self: Box<Self>) {
+            self.rung = true;
+            if self.name == PANICS {
+                panic!("intended");
+            }
+        }
+    }
+
+    impl Drop for Bell {
+        fn drop(&mut self) {
+            let _ = self.rings.send((self.name, self.rung));
+        }
+    }
+
+    const PANICS: u32 = 99;
+    const SOON: Duration = Duration::from_millis(20);
+    const LATER: Duration = Duration::from_secs(3600);
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    struct Tower {
+        timer: Timer,
+        rings: mpsc::Sender<(u32, bool)>,
+        heard: mpsc::Receiver<(u32, bool)>,
+    }
+
+    impl Tower {
+        fn new(spawn: Box<Spawn>) -> Tower {
+            let (rings, heard) = mpsc::channel();
+            let timer = Timer::new("timer".into(), spawn);
+            Tower {
+                timer,
+                rings,
+                heard,
+            }
+        }
+
+        fn add(&self, name: u32, at: Instant) -> Arc<AtomicBool> {
+            let over = Arc::<AtomicBool>::default();
+            let bell = Bell {
+                name,
+                rings: self.rings.clone(),
+                over: Arc::clone(&over),
+                rung: false,
+            };
+            self.timer.add(at, Box::new(bell));
+            over
+        }
+
+        fn hear(&self) -> (u32, bool) {
+            self.heard.recv_timeout(DEADLINE).expect("an alarm rings")
+        }
+
+        /// Waits until the thread sleeps until then.
+        fn is_parked_until(&self, at: Instant) {
+            let at = self.timer.0.time_of(at);
+            let end = Instant::now() + DEADLINE;
+            while self.timer.0.wakes_at.load(Ordering::SeqCst) != at {
+                assert!(Instant::now() < end, "it does not go to sleep");
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn tower() -> Tower {
+        Tower::new(Box::new(spawn_thread))
+    }
+
+    #[test]
+    fn alarms_ring_in_order_of_time_and_then_of_addition() {
+        let t = tower();
+        let soon = Instant::now() + SOON;
+        t.add(3, soon + SOON);
+        for n in [1, 2] {
+            t.add(n, soon);
+        }
+        t.add(0, Instant::now());
+        for n in 0..4 {
+            assert_eq!(t.hear(), (n, true));
+        }
+        assert!(Instant::now() >= soon + SOON, "none rings early");
+    }
+
+    #[test]
+    fn an_earlier_alarm_wakes_the_thread() {
+        let t = tower();
+        let later = Instant::now() + LATER;
+        t.add(1, later);
+        t.is_parked_until(later);
+        t.add(2, Instant::now() + SOON);
+        assert_eq!(t.hear(), (2, true));
+    }
+
+    #[test]
+    fn a_panic_of_one_is_no_end() {
+        let t = tower();
+        let now = Instant::now();
+        t.add(PANICS, now);
+        t.add(2, now);
+        assert_eq!(t.hear(), (PANICS, true));
+        assert_eq!(t.hear(), (2, true));
+    }
+
+    #[test]
+    fn alarms_that_are_over_go_where_there_are_many() {
+        let t = tower();
+        let later = Instant::now() + LATER;
+        let all: Vec<_> = (0..4 * MANY as u32).map(|n| t.add(n, later)).collect();
+        t.is_parked_until(later);
+        for over in &all {
+            over.store(true, Ordering::SeqCst);
+        }
+        // As many again, of which half the old ones are no longer worth keeping.
+        let rest: Vec<_> = (0..8 * MANY as u32).map(|n| t.add(n, later)).collect();
+        for _ in &all {
+            assert!(!t.hear().1);
+        }
+        drop(rest);
+    }
+
+    #[test]
+    fn what_is_left_goes_unrung_with_the_timer() {
+        let t = tower();
+        t.add(1, Instant::now() + LATER);
+        let Tower { timer, heard, .. } = t;
+        drop(timer);
+        assert_eq!(heard.recv_timeout(DEADLINE), Ok((1, false)));
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_had_is_tried_again() {
+        let tries = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&tries);
+        let spawn = move |name, main| {
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Err(std::io::Error::other("no thread"));
+            }
+            spawn_thread(name, main)
+        };
+        let t = Tower::new(Box::new(spawn));
+        let now = Instant::now();
+        t.add(1, now);
+        assert!(t.heard.try_recv().is_err());
+        t.add(2, now);
+        assert_eq!((t.hear(), t.hear()), ((1, true), (2, true)));
+        assert_eq!(tries.load(Ordering::SeqCst), 2, "one thread");
+    }
+}

@@ -1,0 +1,387 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Tasks that have to start by a time, and expire if they do not.
+
+mod common;
+
+use captor::{Dispatch, Job, Resource, Scheduler, SubmitError, TaskError, TrySubmitError};
+use common::{DEADLINE, Drops, Gate, hold, join, outcome, panic_message, wait_until};
+use futures::executor::block_on;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_millis(10);
+const LATER: Duration = Duration::from_secs(3600);
+
+const EACH: [Dispatch; 2] = [Dispatch::Inline, Dispatch::Pool];
+
+fn resource(dispatch: Dispatch) -> Resource<u32> {
+    Resource::builder().dispatch(dispatch).build(0).unwrap()
+}
+
+#[test]
+fn a_queued_task_expires_at_its_time_and_not_when_its_turn_comes() {
+    for dispatch in EACH {
+        let r = resource(dispatch);
+        let held = hold(&r);
+        let drops = Drops::new();
+        let counted = drops.counted();
+        let since = Instant::now();
+        let late = r.task().timeout(SOON).submit(move |_| drop(counted));
+        let waits = r.task().timeout(LATER).submit(|n| *n += 1);
+        // While the resource is held.
+        assert_eq!(outcome(late), Err(TaskError::Expired));
+        assert!(since.elapsed() >= SOON, "and not before");
+        assert_eq!(drops.count(), 1);
+        let stats = r.stats();
+        assert_eq!((stats.expired, stats.outstanding), (1, 2));
+        held.release();
+        assert_eq!(outcome(waits), Ok(()));
+        let stats = r.stats();
+        assert_eq!((stats.expired, stats.completed, stats.cancelled), (1, 2, 0));
+    }
+}
+
+#[test]
+fn who_waits_is_woken_however_it_waits() {
+    let r = resource(Dispatch::Inline);
+    let held = hold(&r);
+    let late = || r.task().timeout(SOON).submit(|n| *n);
+    assert_eq!(late().wait(), Err(TaskError::Expired));
+    assert_eq!(block_on(late()), Err(TaskError::Expired));
+    assert_eq!(
+        late().wait_timeout(DEADLINE).unwrap(),
+        Err(TaskError::Expired)
+    );
+    held.release();
+}
+
+#[test]
+fn one_that_has_started_is_not_interrupted() {
+    for dispatch in EACH {
+        let r = resource(dispatch);
+        let soon = Instant::now() + SOON;
+        let task = r.task().deadline(soon).submit(move |n| {
+            wait_until("the deadline is past", || Instant::now() > soon + SOON);
+            *n
+        });
+        let result = outcome(task);
+        // A thread that came too late is the one excuse.
+        if result != Err(TaskError::Expired) {
+            assert_eq!(result, Ok(0));
+        }
+    }
+}
+
+#[test]
+fn one_that_is_late_when_it_is_submitted_never_runs() {
+    for held in [false, true] {
+        let r = resource(Dispatch::Inline);
+        let held = held.then(|| hold(&r));
+        let drops = Drops::new();
+        let now = Instant::now();
+        let each = [(); 4].map(|()| drops.counted());
+        let [one, two, three, four] = each;
+        let task = || r.task().deadline(now);
+        assert_eq!(task().submit(|_| drop(one)).wait(), Err(TaskError::Expired));
+        assert_eq!(task().with(|_| drop(two)), Err(TaskError::Expired));
+        let tried = task().try_submit(|_| drop(three));
+        assert_eq!(tried.unwrap().wait(), Err(TaskError::Expired));
+        assert_eq!(
+            task().execute(|_| drop(four)),
+            Ok(()),
+            "it expires silently"
+        );
+        assert_eq!(drops.count(), 4);
+        drop(held);
+        let stats = r.stats();
+        assert_eq!(
+            (stats.expired, stats.rejected, stats.outstanding),
+            (4, 0, 0)
+        );
+        assert_eq!(
+            stats.submitted,
+            stats.completed + stats.panicked + stats.cancelled + stats.expired
+        );
+        r.close();
+        let closed = r.task().deadline(now).submit(|_| ());
+        assert_eq!(closed.wait(), Err(TaskError::Closed));
+    }
+}
+
+#[test]
+fn a_thread_that_blocks_is_back_in_time() {
+    for dispatch in EACH {
+        let r = resource(dispatch);
+        let held = hold(&r);
+        let drops = Drops::new();
+        let (text, counted) = (String::from("borrowed"), drops.counted());
+        let with = r.task().timeout(SOON).with(|_| {
+            drop(counted);
+            text.len()
+        });
+        // The resource is still held.
+        assert_eq!(with, Err(TaskError::Expired));
+        assert_eq!(
+            drops.count(),
+            1,
+            "the closure is gone, with what it borrows"
+        );
+        held.release();
+        assert_eq!(r.task().timeout(LATER).with(|_| text.len()), Ok(8));
+        assert_eq!(r.stats().expired, 1);
+    }
+}
+
+#[test]
+fn a_thread_that_blocks_gets_its_result_if_it_started_in_time() {
+    let r = Resource::builder()
+        .dispatch(Dispatch::Pool)
+        .build(0)
+        .unwrap();
+    let held = hold(&r);
+    let inside = r.clone();
+    let caller = thread::spawn(move || inside.task().timeout(LATER).with(|n: &mut i32| *n + 7));
+    wait_until("it is queued", || r.stats().outstanding == 2);
+    held.release();
+    assert_eq!(join(caller).unwrap(), Ok(7));
+}
+
+#[test]
+fn a_refused_closure_comes_back_whole() {
+    let r = Resource::builder().capacity(1).build(0).unwrap();
+    let held = hold(&r);
+    let fills = r.task().timeout(LATER).submit(|n| *n += 1);
+    let refused = r.task().timeout(LATER).try_submit(|n: &mut i32| *n + 5);
+    let Err(TrySubmitError::Full(f)) = refused else {
+        panic!("it should be full");
+    };
+    assert_eq!(f(&mut 1), 6);
+    assert_eq!(
+        r.task().timeout(LATER).execute(|_| ()),
+        Err(SubmitError::Full)
+    );
+    r.close();
+    let refused = r.task().timeout(LATER).try_submit(|n: &mut i32| *n + 5);
+    assert!(matches!(refused, Err(TrySubmitError::Closed(_))));
+    let with = r.task().timeout(LATER).with(|_| ());
+    assert_eq!(with, Err(TaskError::Closed));
+    held.release();
+    assert_eq!(outcome(fills), Ok(()));
+}
+
+#[test]
+fn waiting_for_itself_is_an_error_and_not_a_wait_for_the_deadline() {
+    let r = resource(Dispatch::Inline);
+    let inside = r.clone();
+    let with = r.with(move |_| inside.task().timeout(LATER).with(|_| ()));
+    assert_eq!(with, Ok(Err(TaskError::WouldDeadlock)));
+}
+
+#[test]
+fn an_expired_task_gives_back_its_room() {
+    for dispatch in EACH {
+        let r = Resource::builder().capacity(1).dispatch(dispatch).build(0);
+        let r = r.unwrap();
+        let held = hold(&r);
+        let late = r.task().timeout(SOON).submit(|_| ());
+        assert_eq!(r.execute(|_| ()), Err(SubmitError::Full));
+        // Room is there at the time, not when the queue gets to it.
+        let permit = r.reserve_timeout(DEADLINE).unwrap();
+        assert_eq!(outcome(late), Err(TaskError::Expired));
+        let next = permit.submit(|n| *n += 1);
+        held.release();
+        assert_eq!(outcome(next), Ok(()));
+    }
+}
+
+/// What is left of them in the queue is no task.
+#[test]
+fn cancelled_and_expired_tasks_do_not_use_up_the_capture_limit() {
+    let r = Resource::builder().capture_limit(3);
+    let r = r.capture_time(LATER).build(Vec::new()).unwrap();
+    let held = hold(&r);
+    let thread = held.thread();
+    let here = |log: &mut Vec<_>| log.push(thread::current().id());
+    let mut gone = Vec::new();
+    for n in 0..40 {
+        if n % 2 == 0 {
+            gone.push(r.task().timeout(SOON).submit(here));
+        } else {
+            assert!(r.submit(here).cancel());
+        }
+        if n == 20 {
+            r.execute(here).unwrap();
+        }
+    }
+    let expired = gone.into_iter().map(outcome);
+    assert!(expired.eq([(); 20].map(|()| Err(TaskError::Expired))));
+    r.execute(here).unwrap();
+    held.release();
+    assert_eq!(r.with(|log| log.clone()), Ok(vec![thread; 2]));
+    let stats = r.stats();
+    assert_eq!(stats.handoffs, 0, "{stats:?}");
+    assert_eq!((stats.expired, stats.cancelled), (20, 20));
+}
+
+#[test]
+fn a_sweep_meets_what_is_left_of_expired_tasks() {
+    let r = resource(Dispatch::Inline);
+    let held = hold(&r);
+    let late = r.task().timeout(SOON).submit(|_| ());
+    let waits = r.task().timeout(LATER).submit(|_| ());
+    assert_eq!(outcome(late), Err(TaskError::Expired));
+    assert_eq!(r.cancel_pending(), 1);
+    assert_eq!(outcome(waits), Err(TaskError::Cancelled));
+    let stats = r.stats();
+    assert_eq!(
+        (stats.expired, stats.cancelled, stats.outstanding),
+        (1, 1, 1)
+    );
+    held.release();
+    let stats = r.stats();
+    assert_eq!((stats.completed, stats.outstanding), (1, 0));
+}
+
+#[test]
+fn a_closed_resource_ends_once_what_is_queued_has_expired() {
+    let r = resource(Dispatch::Inline);
+    let held = hold(&r);
+    let late = r.task().timeout(SOON).submit(|_| ());
+    r.close();
+    assert_eq!(outcome(late), Err(TaskError::Expired));
+    held.release();
+    assert!(r.wait_closed(DEADLINE));
+}
+
+#[test]
+fn outcomes_do_not_stay_with_the_timer() {
+    let r = resource(Dispatch::Inline);
+    let drops = Drops::new();
+    for taken in [false, true] {
+        let held = hold(&r);
+        let (one, two) = (drops.counted(), drops.counted());
+        let task = r.task().timeout(LATER).submit(move |_| one);
+        // Nobody asks for this one.
+        drop(r.task().timeout(LATER).submit(move |_| two));
+        held.release();
+        let before = drops.count();
+        if taken {
+            drop(outcome(task));
+        } else {
+            wait_until("it is through", || task.is_finished());
+            drop(task);
+        }
+        assert_eq!(drops.count(), before + 1);
+    }
+    assert_eq!(drops.count(), 4);
+}
+
+#[test]
+fn a_closure_whose_drop_panics_is_its_tasks_outcome() {
+    struct Brittle;
+    impl Drop for Brittle {
+        fn drop(&mut self) {
+            panic!("brittle");
+        }
+    }
+    let r = resource(Dispatch::Inline);
+    let held = hold(&r);
+    let brittle = Brittle;
+    let late = r
+        .task()
+        .timeout(SOON)
+        .submit(move |_| std::mem::forget(brittle));
+    assert_eq!(panic_message(outcome(late)), "brittle");
+    // The timer goes on.
+    let late = r.task().timeout(SOON).submit(|_| ());
+    assert_eq!(outcome(late), Err(TaskError::Expired));
+    held.release();
+    assert_eq!(r.stats().expired, 2);
+}
+
+/// Its waker submits, cancels and waits, on the timer's thread.
+#[test]
+fn what_is_woken_may_use_resources() {
+    let r = resource(Dispatch::Inline);
+    let held = hold(&r);
+    let other = resource(Dispatch::Inline);
+    let then = r
+        .task()
+        .timeout(SOON)
+        .submit(|_| ())
+        .then(&other, |n, ()| *n += 1);
+    assert_eq!(outcome(then), Err(TaskError::Expired));
+    held.release();
+}
+
+#[test]
+fn each_kind_of_scheduler_has_a_timer() {
+    let executor = Scheduler::builder()
+        .executor(|job: Job| drop(thread::spawn(|| job.run())))
+        .build();
+    for scheduler in [executor, Scheduler::builder().workers(1).build()] {
+        let r = scheduler.unwrap().resource(());
+        let held = hold(&r);
+        let late = r.task().timeout(SOON).submit(|_| ());
+        assert_eq!(outcome(late), Err(TaskError::Expired));
+        held.release();
+    }
+}
+
+#[test]
+fn a_time_past_the_end_of_time_is_no_deadline() {
+    let r = resource(Dispatch::Inline);
+    let held = hold(&r);
+    let task = r.task().timeout(Duration::MAX).submit(|n| *n);
+    held.release();
+    assert_eq!(outcome(task), Ok(0));
+}
+
+/// Tasks expire, run and are cancelled from all sides.
+#[test]
+fn each_of_many_is_accounted_for() {
+    let r = Resource::builder().priorities(3).capacity(50).build(0_u64);
+    let r = r.unwrap();
+    let stop = Gate::new();
+    let threads: Vec<_> = (0..4_u64)
+        .map(|thread| {
+            let (r, stop) = (r.clone(), stop.clone());
+            thread::spawn(move || {
+                let mut ran = 0;
+                for n in 0..3_000_u64 {
+                    let time = Duration::from_micros((n * 7 + thread) % 60);
+                    let task = r.task().timeout(time).priority((n % 3) as u8);
+                    let task = task.submit(|n| {
+                        *n += 1;
+                        thread::yield_now();
+                    });
+                    if n % 5 == 0 {
+                        task.cancel();
+                    }
+                    match outcome(task) {
+                        Ok(()) => ran += 1,
+                        Err(TaskError::Expired | TaskError::Cancelled | TaskError::Full) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                    if n % 500 == 0 {
+                        r.cancel_pending();
+                    }
+                }
+                stop.open();
+                ran
+            })
+        })
+        .collect();
+    let ran: u64 = threads.into_iter().map(|t| join(t).unwrap()).sum();
+    assert_eq!(r.with(|n| *n), Ok(ran));
+    let stats = r.stats();
+    assert_eq!(stats.completed, ran + 1);
+    assert_eq!(stats.outstanding, 0);
+    assert_eq!(
+        stats.submitted,
+        stats.completed + stats.cancelled + stats.expired
+    );
+    let permits: Vec<_> = (0..50).map(|_| r.try_reserve().unwrap()).collect();
+    assert!(r.try_reserve().is_err());
+    drop(permits);
+}

@@ -1,5 +1,6 @@
 //! One error type per operation; [`TaskError`]'s page has the table.
 
+use crate::sync::Arc;
 use std::any::Any;
 use std::fmt;
 use std::sync::Mutex;
@@ -16,6 +17,7 @@ use std::sync::Mutex;
 /// | [`try_submit`](crate::Resource::try_submit) | [`TrySubmitError`], which hands the closure back | [`SubmitError`], [`TaskError`] |
 /// | [`reserve`](crate::Resource::reserve), [`try_reserve`](crate::Resource::try_reserve), [`reserve_blocking`](crate::Resource::reserve_blocking), [`reserve_timeout`](crate::Resource::reserve_timeout) | [`ReserveError`] | [`TaskError`] |
 /// | [`clear_poison`](crate::Resource::clear_poison) | [`HealError`] | |
+/// | [`try_shutdown`](crate::Scheduler::try_shutdown) | [`ShutdownError`] | |
 /// | the builders | [`BuildError`] | |
 ///
 /// An error does not say which resource it came from: its message is to be
@@ -419,6 +421,62 @@ impl PartialEq for HealError {
     fn eq(&self, other: &Self) -> bool {
         use std::mem::discriminant;
         !matches!(self, HealError::Panicked(_)) && discriminant(self) == discriminant(other)
+    }
+}
+
+/// What was left when the time for a [shutdown](crate::Scheduler::try_shutdown)
+/// was over.
+///
+/// ```
+/// use captor::{Resource, Scheduler};
+/// use std::{sync::mpsc, time::Duration};
+///
+/// let scheduler = Scheduler::builder().workers(1).build()?;
+/// let r = Resource::builder().name("orders").scheduler(&scheduler);
+/// let r = r.dispatch(captor::Dispatch::Pool).build(())?;
+/// let (go, gate) = mpsc::channel::<()>();
+/// r.execute(move |_| drop(gate.recv()))?;
+/// let error = scheduler.try_shutdown(Duration::from_millis(5)).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "the scheduler was not through in time: tasks left on \"orders\" (1); threads still run"
+/// );
+/// # drop(go);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the scheduler was not through in time: {}{}", List(.resources), if *.threads { "threads still run" } else { "no thread runs any more" })]
+#[non_exhaustive]
+pub struct ShutdownError {
+    /// The resources that have tasks left.
+    pub resources: Vec<Unfinished>,
+    /// Whether workers, or jobs of the executor, were left.
+    pub threads: bool,
+}
+
+/// A resource that has tasks left; in a [`ShutdownError`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// What it is called, if it has a name.
+    pub name: Option<Arc<str>>,
+    /// How many tasks are queued or running.
+    pub outstanding: u64,
+}
+
+/// For a message.
+struct List<'a>(&'a [Unfinished]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Unfinished { name, outstanding }) in self.0.iter().enumerate() {
+            f.write_str(if at == 0 { "tasks left on " } else { ", " })?;
+            match name {
+                Some(name) => write!(f, "{name:?} ({outstanding})")?,
+                None => write!(f, "one without a name ({outstanding})")?,
+            }
+        }
+        f.write_str(if self.0.is_empty() { "" } else { "; " })
     }
 }
 

@@ -23,14 +23,14 @@ pub use builder::{Ageing, Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
 pub use completion::Completion;
 pub use current::{Current, ThreadKind, current};
 pub use error::{
-    BuildError, HealError, Panic, PriorityRange, ReserveError, SubmitError, TaskError,
-    TrySubmitError,
+    BuildError, HealError, Panic, PriorityRange, ReserveError, ShutdownError, SubmitError,
+    TaskError, TrySubmitError, Unfinished,
 };
 pub use permit::{Permit, Reserve};
 pub use raw::cancel::{CancelToken, cancel_token};
 pub use raw::inner::Job;
 pub use resource::{Resource, WeakResource};
 pub use scheduler::{Executor, Scheduler, SchedulerBuilder};
-pub use stats::{ResourceStats, SchedulerStats};
+pub use stats::{ResourceReport, ResourceStats, SchedulerStats};
 pub use termination::{Closed, IntoInner};
 pub use trigger::Trigger;

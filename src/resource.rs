@@ -159,7 +159,8 @@ impl<T: Send + 'static> Resource<T> {
     /// What is still queued when the process exits is lost: before `main`
     /// returns, wait for a later task,
     /// [close and wait](Self::wait_closed), or
-    /// [shut the scheduler down](Scheduler::shutdown).
+    /// [shut the scheduler down](Scheduler::shutdown), which on the global one takes
+    /// care of resources that have a name.
     ///
     /// # Errors
     /// [`SubmitError`] if the resource is closed, poisoned, or full (where it has

@@ -1,16 +1,18 @@
 //! [`Scheduler`]: who runs what resources hand off, and their settings.
 
-use crate::error::BuildError;
+use crate::error::{BuildError, ShutdownError, Unfinished};
 use crate::pool::timer::Timer;
 use crate::pool::{MAX_WORKERS, Observer, Pool, spawn_thread};
 use crate::raw::barrier;
 use crate::raw::context;
 use crate::raw::extra::Settings;
-use crate::raw::inner::{Core, Dispatch, Host, Job, Limits};
+use crate::raw::inner::{Core, Dispatch, Host, Job, Limits, Value};
 use crate::raw::panics;
+use crate::raw::registry::Registry;
 use crate::resource::Resource;
-use crate::stats::SchedulerStats;
+use crate::stats::{ResourceReport, SchedulerStats};
 use crate::sync::{Arc, Counter, OnceLock, pause};
+use crate::termination;
 use std::ffi::OsStr;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -84,8 +86,8 @@ impl Scheduler {
     /// is not such a number is reported as an error through `tracing` and
     /// otherwise ignored.
     ///
-    /// Its workers end with the process, whatever is queued: to have all of it
-    /// run before `main` returns, [`shutdown`](Self::shutdown).
+    /// Its workers end with the process, whatever is queued: to have all that was
+    /// handed to them run before `main` returns, [`shutdown`](Self::shutdown).
     ///
     /// ```
     /// assert!(captor::Scheduler::global().stats().workers >= 1);
@@ -100,7 +102,7 @@ impl Scheduler {
             nonsense = value.filter(|_| given == Some(None));
             let workers = given.flatten().unwrap_or_else(default_workers);
             let limits = SchedulerBuilder::new().limits;
-            Scheduler::with_pool(limits, workers, DEFAULT_NAME.to_owned())
+            Scheduler::with_pool(limits, workers, DEFAULT_NAME.to_owned(), false)
         });
         // Not in there: who logs it may use a resource.
         if let Some(value) = nonsense {
@@ -126,11 +128,16 @@ impl Scheduler {
         SchedulerBuilder::new()
     }
 
-    fn with_pool(limits: Limits, workers: usize, thread_name: String) -> Self {
+    fn with_pool(limits: Limits, workers: usize, thread_name: String, unnamed: bool) -> Self {
         let pool = Pool::new(workers, thread_name.clone(), Box::new(spawn_thread));
         let observer = pool.observer();
         Scheduler {
-            host: Arc::new(Host::new(limits, &thread_name, Box::new(ByPool(pool)))),
+            host: Arc::new(Host::new(
+                limits,
+                &thread_name,
+                unnamed,
+                Box::new(ByPool(pool)),
+            )),
             pool: Some(observer),
         }
     }
@@ -171,36 +178,122 @@ impl Scheduler {
         }
     }
 
-    /// Stops the workers once nothing that was handed off is left, and waits
-    /// for them, `timeout` at most; `true` if they ended by then.
-    ///
-    /// Resources of this scheduler stay usable. What they would hand off to
-    /// workers from then on gets a thread of its own, each time. Close the
-    /// resources first if nothing more is to run.
-    ///
-    /// With an executor there are no workers: this waits until it is through
-    /// with the jobs it was given. Called on one of the scheduler's own
-    /// workers, or in a job that its executor runs, it stops the workers but
-    /// does not wait, and returns `false`. Inside a task that something handed
-    /// off waits for, it waits in vain: give it a `timeout` there.
+    /// The resources that have a [name](crate::ResourceBuilder::name), with their
+    /// statistics, sorted by name. Names need not be unique. O(n log n) for n resources.
     ///
     /// ```
-    /// let scheduler = captor::Scheduler::builder().workers(1).build()?;
+    /// use captor::{Resource, Scheduler};
+    ///
+    /// let scheduler = Scheduler::builder().build()?;
+    /// let orders = Resource::builder().name("orders").scheduler(&scheduler).build(())?;
+    /// let unnamed = scheduler.resource(());
+    /// assert_eq!(scheduler.resources().len(), 1);
+    /// drop(orders);
+    /// assert_eq!(scheduler.resources(), []);
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn resources(&self) -> Vec<ResourceReport> {
+        let live = self.host.registry.live();
+        let mut all: Vec<_> = live
+            .iter()
+            .filter_map(|core| {
+                Some(ResourceReport {
+                    name: core.settings().name.clone()?,
+                    stats: core.stats(),
+                })
+            })
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Closes the resources of this scheduler, waits until all that they accepted
+    /// is through, stops the workers and waits until they have ended: `timeout`
+    /// at most. `true` if all of that was so by then.
+    ///
+    /// What was left otherwise is in the log, as a warning, and
+    /// [`try_shutdown`](Self::try_shutdown) returns it. The resources stay closed
+    /// and the workers stopped: what is left runs, and they end after it.
+    ///
+    /// The [global](Self::global) scheduler knows its *named* resources only:
+    /// the others stay open. What they, or resources that are made later, hand
+    /// off from then on gets a thread of its own, each time.
+    ///
+    /// Called on one of the scheduler's own workers, or in a job that its executor
+    /// runs, it closes and stops, but does not wait, and returns `false`. A
+    /// resource inside a task of which it is called is not waited for, and counts as
+    /// left. With an executor there are no workers: this waits until the jobs are
+    /// through that the executor was given. Inside a task that something handed off
+    /// waits for, it waits in vain: give it a `timeout` there.
+    ///
+    /// ```
+    /// use captor::{Scheduler, SubmitError};
+    ///
+    /// let scheduler = Scheduler::builder().workers(1).build()?;
     /// let r = scheduler.resource(0);
+    /// let last = r.submit(|n| *n += 1);
     /// assert!(scheduler.shutdown(std::time::Duration::from_secs(5)));
-    /// assert_eq!(r.with(|n| *n), Ok(0));
+    /// assert!(last.is_finished());
+    /// assert_eq!(r.execute(|n| *n += 1), Err(SubmitError::Closed));
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn shutdown(&self, timeout: Duration) -> bool {
+        self.try_shutdown(timeout).is_ok()
+    }
+
+    /// [`shutdown`](Self::shutdown), which tells what was left.
+    ///
+    /// # Errors
+    /// [`ShutdownError`]: which resources have tasks left, and whether threads run.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().workers(1).build()?;
+    /// scheduler.try_shutdown(std::time::Duration::from_secs(5))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
         // A deadline past the end of time is none.
         let deadline = Instant::now().checked_add(timeout);
+        // It would wait for itself.
+        let waits = !context::works_for(self.host.id());
+        let unfinished = self.close_resources(waits, deadline);
         if let Some(pool) = &self.pool {
             pool.close();
         }
-        if context::works_for(self.host.id()) {
-            // It would wait for itself.
-            return false;
+        let threads = !(waits && self.join(deadline));
+        let resources: Vec<_> = unfinished
+            .iter()
+            .filter(|core| !core.has_ended())
+            .map(|core| Unfinished {
+                name: core.settings().name.clone(),
+                outstanding: core.stats().outstanding,
+            })
+            .collect();
+        if resources.is_empty() && !threads {
+            return Ok(());
         }
+        let error = ShutdownError { resources, threads };
+        panics::tell(|| tracing::warn!(target: "captor", left = %error, "shutdown"));
+        Err(error)
+    }
+
+    /// Closes all resources, and waits until they have ended. Returns those that
+    /// have not.
+    fn close_resources(&self, waits: bool, deadline: Option<Instant>) -> Vec<Arc<Core<dyn Value>>> {
+        loop {
+            let live = self.host.registry.live();
+            let opened = live.iter().filter(|core| core.close()).count();
+            let mut unfinished = live;
+            unfinished.retain(|core| !(core.has_ended() || waits && ends(core, deadline)));
+            // What they did meanwhile may have made others.
+            if opened == 0 || deadline.is_some_and(|d| Instant::now() >= d) {
+                return unfinished;
+            }
+        }
+    }
+
+    fn join(&self, deadline: Option<Instant>) -> bool {
         context::block(|| match &self.pool {
             Some(pool) => pool.join(deadline),
             None => self.join_executor(deadline),
@@ -226,6 +319,14 @@ impl fmt::Debug for Scheduler {
             .field("stats", &self.stats())
             .finish()
     }
+}
+
+/// Waits until the resource has come to its end; not if it would wait for itself.
+fn ends(core: &Arc<Core<dyn Value>>, deadline: Option<Instant>) -> bool {
+    let left = deadline.map_or(Duration::MAX, |d| {
+        d.saturating_duration_since(Instant::now())
+    });
+    termination::wait(core, left)
 }
 
 fn default_workers() -> usize {
@@ -458,14 +559,14 @@ impl SchedulerBuilder {
         let Some(dispatch) = self.executor else {
             let workers = self.workers.unwrap_or_else(default_workers);
             let name = self.thread_name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
-            return Ok(Scheduler::with_pool(self.limits, workers, name));
+            return Ok(Scheduler::with_pool(self.limits, workers, name, true));
         };
         let setting = match (&self.workers, &self.thread_name) {
             (Some(_), _) => "workers",
             (None, Some(_)) => "thread_name",
             (None, None) => {
                 return Ok(Scheduler {
-                    host: Arc::new(Host::new(self.limits, DEFAULT_NAME, dispatch)),
+                    host: Arc::new(Host::new(self.limits, DEFAULT_NAME, true, dispatch)),
                     pool: None,
                 });
             }
@@ -492,12 +593,14 @@ impl fmt::Debug for SchedulerBuilder {
 }
 
 impl Host {
-    fn new(limits: Limits, thread_name: &str, dispatch: Box<dyn Dispatch>) -> Self {
+    /// The inside of a scheduler that knows its `unnamed` resources too, or not.
+    fn new(limits: Limits, thread_name: &str, unnamed: bool, dispatch: Box<dyn Dispatch>) -> Self {
         let timer = Timer::new(format!("{thread_name}-timer"), Box::new(spawn_thread));
         Host {
             limits,
             dispatch,
             alarms: Box::new(timer),
+            registry: Registry::new(unnamed),
             dispatched: Counter::default(),
             finished: Counter::default(),
         }
@@ -540,6 +643,7 @@ mod tests {
             host: Arc::new(Host::new(
                 SchedulerBuilder::new().limits,
                 "none",
+                true,
                 Box::new(ByPool(pool)),
             )),
         };

@@ -1,5 +1,6 @@
 //! Snapshots of the counters.
 
+use crate::sync::Arc;
 use std::time::Duration;
 
 /// What a resource has done so far; from [`Resource::stats`](crate::Resource::stats).
@@ -43,6 +44,28 @@ pub struct ResourceStats {
     /// Time that submitters spent on tasks that were not their own, added when
     /// they are through with them. The workers' time is not in it.
     pub lent: Duration,
+}
+
+/// A named resource, and what it has done so far; from
+/// [`Scheduler::resources`](crate::Scheduler::resources).
+///
+/// ```
+/// use captor::{Resource, Scheduler};
+///
+/// let scheduler = Scheduler::builder().build()?;
+/// let r = Resource::builder().name("orders").scheduler(&scheduler).build(())?;
+/// r.with(|_| ()).unwrap();
+/// let all = scheduler.resources();
+/// assert_eq!((&*all[0].name, all[0].stats.completed), ("orders", 1));
+/// # Ok::<(), captor::BuildError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResourceReport {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// Its counters.
+    pub stats: ResourceStats,
 }
 
 /// What a scheduler has done so far; from [`Scheduler::stats`](crate::Scheduler::stats).

@@ -73,8 +73,10 @@ fn settings_cost_one_more_allocation() {
     let with = |builder: ResourceBuilder| measure(|| drop(black_box(builder.build(0_u64))));
     assert_eq!(with(Resource::builder()).count_total, 1);
     assert_eq!(with(Resource::builder().capture_limit(2)).count_total, 2);
-    // The name is the caller's own allocation, moved in.
-    assert_eq!(with(Resource::builder().name("n")).count_total, 2);
+    // With the name and an entry in the scheduler's list of named ones.
+    let named = with(Resource::builder().name("n"));
+    assert!(named.count_total <= 4, "{named:?}");
+    assert_eq!(named.count_current, 0);
 }
 
 #[test]

@@ -159,16 +159,16 @@ fn shutdown_on_a_worker_of_another() {
 }
 
 #[test]
-fn resources_stay_usable_after_a_shutdown() {
+fn resources_made_after_a_shutdown_are_usable() {
     within_deadline(|| {
         let scheduler = Scheduler::builder()
             .workers(2)
             .capture_limit(1)
             .build()
             .unwrap();
-        let (inline, pool) = (scheduler.resource(0), pooled(&scheduler, 0));
-        outcome(pool.submit(|n| *n += 1)).unwrap();
+        outcome(pooled(&scheduler, 0).submit(|n| *n += 1)).unwrap();
         assert!(scheduler.shutdown(common::DEADLINE));
+        let (inline, pool) = (scheduler.resource(0), pooled(&scheduler, 1));
         let threads = scheduler.stats().threads;
         // By a thread of its own, not by the one that would have handed it off.
         let there = pool.submit(|n| {
@@ -196,18 +196,21 @@ fn shutdown_against_submitters() {
         for _ in 0..40 {
             let scheduler = Scheduler::builder().workers(2).build().unwrap();
             let resources: Vec<_> = (0..3).map(|_| pooled(&scheduler, 0)).collect();
-            thread::scope(|s| {
-                for r in &resources {
-                    s.spawn(move || {
-                        for _ in 0..100 {
-                            r.execute(|n| *n += 1).unwrap();
-                        }
-                    });
-                }
+            let accepted = thread::scope(|s| {
+                let submitters: Vec<_> = (resources.iter())
+                    .map(|r| {
+                        s.spawn(|| (0..100).filter(|_| r.execute(|n| *n += 1).is_ok()).count())
+                    })
+                    .collect();
                 s.spawn(|| assert!(scheduler.shutdown(common::DEADLINE)));
+                submitters
+                    .into_iter()
+                    .map(|s| s.join().unwrap())
+                    .collect::<Vec<_>>()
             });
-            for r in &resources {
-                assert_eq!(outcome(r.submit(|n| *n)), Ok(100));
+            // Refused, or accounted for.
+            for (r, accepted) in resources.into_iter().zip(accepted) {
+                assert_eq!(r.into_inner().wait(), Ok(accepted));
             }
         }
     });
@@ -459,13 +462,13 @@ fn shutdown_in_the_drop_of_a_thread_local() {
 fn a_worker_waits_for_a_hand_off_during_a_shutdown() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
-        let (outer, inner) = (pooled(&scheduler, ()), pooled(&scheduler, 7));
+        let outer = pooled(&scheduler, ());
         let (running, gate) = (Gate::new(), Gate::new());
-        let (started, opened) = (running.clone(), gate.clone());
+        let (started, opened, inside) = (running.clone(), gate.clone(), scheduler.clone());
         let task = outer.submit(move |_| {
             started.open();
             opened.wait();
-            inner.with(|n| *n)
+            pooled(&inside, 7).with(|n| *n)
         });
         running.wait();
         assert!(!scheduler.shutdown(Duration::ZERO));
@@ -477,10 +480,10 @@ fn a_worker_waits_for_a_hand_off_during_a_shutdown() {
 
 #[test]
 fn a_hand_off_in_the_drop_of_a_thread_local() {
-    struct AtExit(Resource<i32>);
+    struct AtExit(Scheduler);
     impl Drop for AtExit {
         fn drop(&mut self) {
-            assert_eq!(self.0.with(|n| *n), Ok(1));
+            assert_eq!(pooled(&self.0, 1).with(|n| *n), Ok(1));
         }
     }
     thread_local! {
@@ -490,13 +493,12 @@ fn a_hand_off_in_the_drop_of_a_thread_local() {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         let r = pooled(&scheduler, 1);
         let worker = r.submit({
-            let r = pooled(&scheduler, 1);
+            let scheduler = scheduler.clone();
             // The worker's own thread-local, dropped when it ends.
-            move |_| LAST.set(Some(AtExit(r)))
+            move |_| LAST.set(Some(AtExit(scheduler)))
         });
         outcome(worker).unwrap();
         assert!(scheduler.shutdown(common::DEADLINE));
-        let outside = pooled(&scheduler, 1);
-        join(thread::spawn(move || LAST.set(Some(AtExit(outside))))).unwrap();
+        join(thread::spawn(move || LAST.set(Some(AtExit(scheduler))))).unwrap();
     });
 }

@@ -73,6 +73,7 @@ use crate::raw::attributes::{Attributes, Tag};
 use crate::raw::expiry::{Alarm, Alarms};
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Limits};
+use crate::raw::registry::Registry;
 use crate::raw::submit::Entry;
 use crate::resource::Resource;
 use crate::sync::{
@@ -315,6 +316,7 @@ impl World {
             },
             dispatch: Box::new(Jobs(Arc::clone(&calls))),
             alarms: Box::new(Arc::clone(&bell)),
+            registry: Registry::new(false),
             dispatched: Counter::default(),
             finished: Counter::default(),
         });

@@ -55,6 +55,11 @@ impl Runs {
     }
 }
 
+/// `n` less what may be less than none, and none at the least.
+fn less(n: u64, by: i64) -> u64 {
+    (n as i64).saturating_sub(by).max(0) as u64
+}
+
 /// How much a task finds before it, itself included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depth {
@@ -68,11 +73,11 @@ impl Counters {
     /// Counts a task that is about to be queued.
     pub(crate) fn push(&self, inline: &Runs, extra: Option<&Extra>) -> Depth {
         let swept = extra.map_or(0, |e| e.swept.get() + e.cleared.get());
-        let remains = extra.map_or(0, |e| e.remains.get());
+        let remains = extra.map_or(0, |e| e.remains.get()) as i64;
         let queued = (self.pushed.add(1)).saturating_sub(self.dequeued.through() + swept);
         Depth {
             queued,
-            outstanding: queued.saturating_sub(remains) + inline.turns() % 2,
+            outstanding: less(queued, remains) + inline.turns() % 2,
         }
     }
 
@@ -116,7 +121,8 @@ impl Counters {
         let panicked = rare(|e| &e.panicked);
         let cancelled = rare(|e| &e.cancelled);
         let expired = rare(|e| &e.expired);
-        let remains = rare(|e| &e.remains);
+        // Less than none, where they are met before they are counted.
+        let remains = rare(|e| &e.remains) as i64;
         let cleared = rare(|e| &e.cleared);
         let swept = rare(|e| &e.swept);
         // What is through is read before what was submitted, so that no
@@ -125,11 +131,12 @@ impl Counters {
         let inline = inline.turns();
         let pushed = self.pushed.get();
         // Of those, the ones that were cancelled or expired did not run.
-        let unrun = (cancelled + expired).saturating_sub(remains + cleared);
+        let unrun = less(cancelled + expired, remains).saturating_sub(cleared);
         let ran = dequeued.saturating_sub(unrun) + inline / 2;
         let inline_started = inline.div_ceil(2);
         ResourceStats {
-            outstanding: (pushed + inline % 2).saturating_sub(dequeued + swept + cleared + remains),
+            outstanding: less(pushed + inline % 2, remains)
+                .saturating_sub(dequeued + swept + cleared),
             max_outstanding: u64::from(self.peak.get()).max(inline_started.min(1)),
             submitted: pushed + inline_started,
             completed: ran.saturating_sub(panicked),

@@ -97,16 +97,10 @@ impl Core<dyn Value> {
     pub(crate) unsafe fn expire(&self, task: NonNull<Header>) -> bool {
         // SAFETY: by the contract.
         let header = unsafe { task.as_ref() };
-        // Counted first: once it is claimed, its remains may be met at once.
-        let extra = self.extra();
-        extra.expired.add(1);
-        extra.remains.add(1);
         if !header.claims() {
-            extra.remains.sub(1);
-            extra.expired.sub(1);
             return false;
         }
-        self.leave_room(header);
+        self.note_unrun(header, |extra| &extra.expired);
         // SAFETY: live by the contract, and claimed just now.
         if let Some(waker) = unsafe { task::refuse_claimed(task, TaskError::Expired) } {
             panics::wake(waker);

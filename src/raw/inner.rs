@@ -16,6 +16,7 @@ use crate::raw::handle::Handle;
 use crate::raw::levels::Order;
 use crate::raw::panics;
 use crate::raw::queue::Link;
+use crate::raw::registry::Registry;
 use crate::raw::room::Room;
 use crate::raw::spans;
 use crate::raw::task::{self, Header, Queued};
@@ -63,6 +64,7 @@ pub(crate) struct Host {
     pub(crate) limits: Limits,
     pub(crate) dispatch: Box<dyn Dispatch>,
     pub(crate) alarms: Box<dyn Alarms>,
+    pub(crate) registry: Registry,
     pub(crate) dispatched: Counter,
     pub(crate) finished: Counter,
 }
@@ -138,7 +140,7 @@ impl<T: Send + 'static> Core<T> {
                 ..Extra::default()
             }));
         }
-        Arc::new(Core {
+        let core = Arc::new(Core {
             shell: Shell {
                 host,
                 extra,
@@ -147,7 +149,13 @@ impl<T: Send + 'static> Core<T> {
                 strand,
             },
             value: UnsafeCell::new(ManuallyDrop::new(value)),
-        })
+        });
+        if core.host.registry.is_for(core.name()) {
+            core.host
+                .registry
+                .add(&(Arc::clone(&core) as Arc<Core<dyn Value>>));
+        }
+        core
     }
 }
 
@@ -384,17 +392,21 @@ impl Shell {
     /// Cancels a queued task of this resource through its handle, or asks it to
     /// stop if it has started.
     pub(crate) fn cancel<R>(&self, task: &Handle<R>) -> bool {
-        // Counted first: once it is cancelled, its remains may be met at once.
-        let extra = self.extra();
-        extra.cancelled.add(1);
-        extra.remains.add(1);
-        let cancelled = task.cancel(TaskError::Cancelled, |task| self.leave_room(task));
+        let note = |task: &Header| self.note_unrun(task, |extra| &extra.cancelled);
+        let cancelled = task.cancel(TaskError::Cancelled, note);
         if !cancelled {
-            extra.remains.sub(1);
-            extra.cancelled.sub(1);
             self.stop(task.header());
         }
         cancelled
+    }
+
+    /// A queued task was claimed in the queue, and will not run. (The queue may
+    /// have met its remains already, which then are one less than none.)
+    pub(super) fn note_unrun(&self, task: &Header, why: fn(&Extra) -> &Counter) {
+        let extra = self.extra();
+        why(extra).add(1);
+        extra.remains.add(1);
+        self.leave_room(task);
     }
 
     /// Refuses a task that did not come to be queued; returns who waits for it.
@@ -597,6 +609,10 @@ impl<T: ?Sized> Drop for Core<T> {
         debug_assert!(self.strand.is_at_rest());
         #[cfg(captor_loom)]
         self.strand.see_all();
+        let registry = &self.host.registry;
+        if registry.is_for(self.name()) {
+            registry.remove(self.id());
+        }
         if self.refusal().emptied {
             return;
         }

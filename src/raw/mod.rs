@@ -10,7 +10,8 @@
 //! when nothing runs any more), [`wait`] and [`linger`] (waiting for it),
 //! [`job`] (the way to the pool), [`chain`] (tasks that come after others),
 //! [`room`] (bounded queues), [`cancel`] (asking tasks to stop),
-//! [`expiry`] (deadlines), [`inbox`] (the way to the timer).
+//! [`expiry`] (deadlines), [`inbox`] (the way to the timer), [`registry`]
+//! (which resources there are).
 
 #![allow(unsafe_code)]
 
@@ -34,6 +35,7 @@ pub(crate) mod levels;
 pub(crate) mod linger;
 pub(crate) mod panics;
 pub(crate) mod queue;
+pub(crate) mod registry;
 pub(crate) mod rest;
 pub(crate) mod role;
 pub(crate) mod room;

@@ -1,0 +1,19 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! The global scheduler closes what it knows of: resources that have a name.
+//! (A binary of its own, since nothing else in it would work afterwards.)
+
+mod common;
+
+use captor::{Resource, Scheduler, TaskError};
+use common::{DEADLINE, outcome};
+
+#[test]
+fn named_resources_are_closed_and_the_others_stay_open() {
+    let named = Resource::builder().name("named").build(1).unwrap();
+    let unnamed = Resource::new(2);
+    let listed = Scheduler::global().resources();
+    assert_eq!(listed.len(), 1);
+    assert!(Scheduler::global().shutdown(DEADLINE));
+    assert_eq!(outcome(named.submit(|n| *n)), Err(TaskError::Closed));
+    assert_eq!(outcome(unnamed.submit(|n| *n)), Ok(2));
+}

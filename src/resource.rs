@@ -570,6 +570,63 @@ impl<T: Send + 'static> Resource<T> {
         self.core.refusal().poisoned
     }
 
+    /// Has `f` called each time the queue has run empty: to flush, to commit, to
+    /// notify, once for all the tasks that ran since, and not once for each.
+    ///
+    /// It is called under the same rules as a task: with the value, by the thread
+    /// that ran the last task, before any other thread can run one. What is submitted
+    /// meanwhile runs after it, and then it is called again. It is called after the
+    /// last task of a resource that is closed, too, before the resource counts as
+    /// ended. On a poisoned resource it is not called.
+    ///
+    /// This takes effect once all that was submitted before is through; the
+    /// completion tells when (and `Cancelled`, if it was cancelled with what else
+    /// was [pending](Self::cancel_pending)). A second one takes the place of the
+    /// first.
+    ///
+    /// A resource with such a hook never takes the fastest path: a task that finds
+    /// it idle costs some hundred nanoseconds more, and the call. Keep `f` short: it
+    /// is the submitter, if the resource is idle, who waits for it.
+    ///
+    /// # Errors
+    /// Through the completion, as for [`submit`](Self::submit); it needs no room.
+    ///
+    /// # Panics
+    /// A panic of `f` is reported as that of a task that nobody waits for, poisons
+    /// the resource if [set so](crate::PanicPolicy::Poison), and does not count as
+    /// a task's.
+    ///
+    /// ```
+    /// use captor::Resource;
+    ///
+    /// #[derive(Default)]
+    /// struct Log { lines: Vec<u32>, flushed: usize, flushes: u32 }
+    ///
+    /// let log = Resource::new(Log::default());
+    /// log.on_idle(|log| {
+    ///     log.flushed = log.lines.len();
+    ///     log.flushes += 1;
+    /// }).wait()?;
+    /// let inside = log.clone();
+    /// log.execute(move |_| {
+    ///     for n in 0..5 {
+    ///         inside.execute(move |log| log.lines.push(n)).unwrap(); // queued
+    ///     }
+    /// })?;
+    /// let seen = log.with(|log| (log.flushed, log.flushes))?;
+    /// assert_eq!(seen, (5, 1));
+    /// # Ok::<(), captor::TaskError>(())
+    /// ```
+    pub fn on_idle<F>(&self, f: F) -> Completion<()>
+    where
+        F: FnMut(&mut T) + Send + 'static,
+    {
+        match self.core.queue_hook(f) {
+            Ok(task) => Completion::queued(task, Arc::downgrade(&self.core) as Weak<_>),
+            Err(error) => Completion::ready(Err(error)),
+        }
+    }
+
     /// A snapshot of its counters.
     ///
     /// ```

@@ -45,6 +45,8 @@ mod expiry;
 #[cfg(captor_loom)]
 mod handoff;
 #[cfg(captor_loom)]
+mod hook;
+#[cfg(captor_loom)]
 mod lane;
 #[cfg(captor_loom)]
 mod last_handle;

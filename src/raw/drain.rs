@@ -27,6 +27,9 @@ use core::ptr::{self, NonNull};
 pub(crate) trait Crew {
     /// May another task start? Asked with work at hand.
     fn admits(&mut self) -> bool;
+    /// Nothing is queued, and the strand is about to be released. `true`: it did
+    /// something meanwhile, so look again.
+    fn rests(&mut self) -> bool;
     /// Runs one task to its end, or to where it suspends the strand.
     fn run(&mut self, task: NonNull<Link>) -> Flow;
 }
@@ -151,7 +154,7 @@ impl Strand {
     /// An idle strand. A `pooled` one never takes the fast path. One without a
     /// `lane` takes it by the word. One with an order runs what is queued in
     /// that.
-    pub(crate) fn new(pooled: Pooled, lane: bool, order: Option<Order>) -> Self {
+    pub(crate) fn new(pooled: Pooled, lane: bool, attended: bool, order: Option<Order>) -> Self {
         let idle = if pooled {
             State::IDLE_POOLED
         } else {
@@ -164,7 +167,7 @@ impl Strand {
         Strand {
             word,
             backlog: Backlog::new(order),
-            lane: Lane::new(lane && !pooled),
+            lane: Lane::new(lane && !pooled, attended),
             task_time: TaskTime::default(),
         }
     }
@@ -178,6 +181,12 @@ impl Strand {
         // Acquire: partners with every Release on the word; a caller that
         // finds the strand ended sees what its last task wrote.
         State::from_raw(self.word.load(Ordering::Acquire))
+    }
+
+    /// "No" may be out of date.
+    #[inline]
+    pub(crate) fn is_attended(&self) -> bool {
+        self.lane.is_attended()
     }
 
     /// Is the role on offer?
@@ -236,7 +245,7 @@ impl Strand {
                 Claim::Made(Way::Lane)
             }
             Entry::Entered => self.back_off(),
-            Entry::Taken => Claim::Failed,
+            Entry::Taken | Entry::Attended => Claim::Failed,
             Entry::Closed => self.claim_by_word(),
         }
     }
@@ -287,17 +296,18 @@ impl Strand {
                 self.is_idle() || !self.tend()
             }
             Way::Word => {
-                self.lane.count_down();
                 // Its release half partners with the acquire half of the next
                 // claim. SeqCst: like every step on the word.
-                self.word
-                    .compare_exchange(
-                        State::HELD.into_raw(),
-                        State::IDLE.into_raw(),
-                        Ordering::SeqCst,
-                        Ordering::Relaxed,
-                    )
-                    .is_ok()
+                self.lane.count_down()
+                    && self
+                        .word
+                        .compare_exchange(
+                            State::HELD.into_raw(),
+                            State::IDLE.into_raw(),
+                            Ordering::SeqCst,
+                            Ordering::Relaxed,
+                        )
+                        .is_ok()
             }
         }
     }
@@ -349,9 +359,9 @@ impl Strand {
     pub(crate) fn look(&self) -> Look {
         let s = self.state();
         let claim = match s.mode() {
+            Mode::Idle if s.has_job() || self.lane.is_attended() => self.claim_anyway(),
             // To enter the lane in vain has consequences.
             Mode::Idle if s == State::IDLE => self.try_claim(),
-            Mode::Idle if s.has_job() => self.claim_with_job(),
             _ => Claim::Failed,
         };
         match (claim, s.mode()) {
@@ -363,7 +373,8 @@ impl Strand {
         }
     }
 
-    fn claim_with_job(&self) -> Claim {
+    /// With a job pending, or attended.
+    fn claim_anyway(&self) -> Claim {
         let claimed = self.update(|s| {
             let idle = s.mode() == Mode::Idle && s.head().is_null() && !s.is_refusing();
             idle.then(|| s.with_mode(Mode::Held))
@@ -497,6 +508,12 @@ impl Strand {
         });
     }
 
+    /// From now on the strand is attended: nobody takes the fast path, or releases
+    /// it without asking the crew. Holder only, by the word.
+    pub(crate) fn attend(&self) {
+        self.lane.attend();
+    }
+
     /// Puts `task` before all that is queued. Holder only.
     ///
     /// # Safety
@@ -600,6 +617,9 @@ impl Strand {
         }
         loop {
             if !self.has_next() {
+                if crew.rests() {
+                    continue;
+                }
                 // A push between the two looks makes the release fail.
                 match self.release() {
                     Ok(before) => {

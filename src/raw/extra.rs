@@ -2,6 +2,7 @@
 //! awaits the end. Kept behind one pointer and made at the first need.
 
 use crate::raw::cancel::Stop;
+use crate::raw::hook::Hook;
 use crate::raw::panics;
 use crate::raw::room::Room;
 use crate::sync::{Arc, Counter, Mutex, lock};
@@ -74,6 +75,8 @@ pub(crate) struct Extra {
     pub(crate) ended: Listeners,
     /// Whether the task that runs was asked to stop.
     pub(crate) stop: Mutex<Stop>,
+    /// What is done when the queue has run empty.
+    pub(crate) hook: Hook,
     /// Where the queue is bounded.
     pub(crate) room: Option<Box<Room>>,
 

@@ -13,6 +13,7 @@ use crate::raw::drain::Strand;
 use crate::raw::expiry::Alarms;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
+use crate::raw::hook::Hook;
 use crate::raw::levels::Order;
 use crate::raw::panics;
 use crate::raw::queue::Link;
@@ -132,7 +133,7 @@ impl<T: Send + 'static> Core<T> {
             every: p.every,
             level_of: task::level_of,
         });
-        let strand = Strand::new(settings.pooled, host.limits.lane, order);
+        let strand = Strand::new(settings.pooled, host.limits.lane, false, order);
         if !settings.is_default() {
             let _ = extra.set(Box::new(Extra {
                 room: settings.capacity.map(|n| Box::new(Room::new(n))),
@@ -251,8 +252,21 @@ impl Shell {
     /// starts after the call: of the two counters, none goes down below what it
     /// was while a task of the other kind ran.
     pub(crate) fn running(&self) -> Option<Number> {
-        let number = self.inline.turns() + self.counters.dequeued.turns();
+        let number = self.ran();
         (number % 2 == 1).then_some(number)
+    }
+
+    /// Another number for each time that nothing runs any more, after something
+    /// did. Holder only.
+    pub(super) fn ran(&self) -> u64 {
+        self.inline.turns() + self.counters.dequeued.turns()
+    }
+
+    /// What it does when its queue has run empty, where that is anything.
+    #[inline]
+    pub(super) fn hook(&self) -> Option<&Hook> {
+        let extra = self.extra.get()?;
+        self.strand.is_attended().then_some(&extra.hook)
     }
 
     pub(crate) fn is_current(&self) -> bool {
@@ -446,8 +460,14 @@ impl Shell {
     /// A task panicked. Poisons the resource, where it is set to. Holder only.
     #[cold]
     pub(crate) fn note_panic(&self, name: TaskName) {
+        self.extra().panicked.add(1);
+        self.poison_if_set(name);
+    }
+
+    /// Something panicked under the role. Holder only.
+    #[cold]
+    pub(crate) fn poison_if_set(&self, name: TaskName) {
         let extra = self.extra();
-        extra.panicked.add(1);
         if extra.settings.poison {
             let mut refusal = lock(&extra.refusal);
             refusal.poisoned = true;

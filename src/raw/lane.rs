@@ -19,7 +19,7 @@
 //! `docs/design.md`, The lane.
 
 use crate::raw::barrier;
-use crate::sync::{AtomicU32, MODEL, Ordering};
+use crate::sync::{AtomicU32, MODEL, Ordering, yield_now};
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
@@ -27,6 +27,8 @@ const TAKEN: u32 = 1;
 /// come before it opens.
 const CLOSED: u32 = 2;
 const CLOSED_FOR_EVER: u32 = u32::MAX;
+/// The same; and whoever releases the strand has more to do than that.
+const ATTENDED: u32 = u32::MAX - 1;
 
 /// For how many claims it is closed: a heavy barrier takes 1 to 20 µs, depending
 /// on the machine, and a claim by the lane saves 8 ns.
@@ -51,11 +53,17 @@ pub(crate) enum Entry {
     Entered,
     Taken,
     Closed,
+    /// Nobody is to take the fast path any more.
+    Attended,
 }
 
 impl Lane {
-    pub(crate) fn new(open: bool) -> Self {
-        let state = if open { FREE } else { CLOSED_FOR_EVER };
+    pub(crate) fn new(open: bool, attended: bool) -> Self {
+        let state = match (attended, open) {
+            (true, _) => ATTENDED,
+            (false, true) => FREE,
+            (false, false) => CLOSED_FOR_EVER,
+        };
         let lane = AtomicU32::new(state);
         #[cfg(captor_loom)]
         lane.store(state, Ordering::SeqCst);
@@ -76,6 +84,7 @@ impl Lane {
         {
             Ok(_) => Entry::Entered,
             Err(TAKEN) => Entry::Taken,
+            Err(ATTENDED) => Entry::Attended,
             Err(_) => Entry::Closed,
         }
     }
@@ -117,7 +126,7 @@ impl Lane {
             CLOSED_FOR_EVER
         };
         match self.0.load(Ordering::Relaxed) {
-            CLOSED_FOR_EVER => {}
+            CLOSED_FOR_EVER | ATTENDED => {}
             FREE => {
                 let _ = self
                     .0
@@ -130,16 +139,38 @@ impl Lane {
     }
 
     /// Nobody queued behind a task that was claimed by the word: it comes one
-    /// step nearer to opening. Holder only.
+    /// step nearer to opening. `false`: the strand is attended. Holder only.
     #[inline]
-    pub(crate) fn count_down(&self) {
+    pub(crate) fn count_down(&self) -> bool {
         let next = match self.0.load(Ordering::Relaxed) {
-            FREE | TAKEN | CLOSED_FOR_EVER => return,
+            FREE | TAKEN | CLOSED_FOR_EVER => return true,
+            ATTENDED => return false,
             CLOSED => FREE,
             left => left - 1,
         };
         // Release: partners with `enter`, as in `leave`.
         self.0.store(next, in_order(Ordering::Release));
+        true
+    }
+
+    /// From now on nobody takes it, for good. Holder only, by the word.
+    pub(crate) fn attend(&self) {
+        // Whoever enters it leaves at once, since the word is not idle.
+        while self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |s| {
+                (s != TAKEN).then_some(ATTENDED)
+            })
+            .is_err()
+        {
+            yield_now();
+        }
+    }
+
+    /// "No" may be out of date.
+    #[inline]
+    pub(crate) fn is_attended(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == ATTENDED
     }
 
     /// What `Arc` does before it drops what it holds.

@@ -11,7 +11,7 @@
 //! [`job`] (the way to the pool), [`chain`] (tasks that come after others),
 //! [`room`] (bounded queues), [`cancel`] (asking tasks to stop),
 //! [`expiry`] (deadlines), [`inbox`] (the way to the timer), [`registry`]
-//! (which resources there are).
+//! (which resources there are), [`hook`] (what is done when a queue has run empty).
 
 #![allow(unsafe_code)]
 
@@ -27,6 +27,7 @@ pub(crate) mod drain;
 pub(crate) mod expiry;
 pub(crate) mod extra;
 pub(crate) mod handle;
+pub(crate) mod hook;
 pub(crate) mod inbox;
 pub(crate) mod inner;
 pub(crate) mod job;

@@ -240,6 +240,15 @@ impl Crew for Shift<'_> {
         }
     }
 
+    fn rests(&mut self) -> bool {
+        self.core.hook().is_some() && {
+            // As before any other task: who waits for the last one may do what the
+            // hook waits for.
+            context::enter(self.core.id(), Kind::Aside, || self.wake());
+            self.core.call_hook()
+        }
+    }
+
     fn run(&mut self, link: NonNull<Link>) -> Flow {
         if self.waiter.is_some() {
             context::enter(self.core.id(), Kind::Aside, || self.wake());

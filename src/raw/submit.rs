@@ -8,6 +8,7 @@ use crate::raw::drain::{Claim, Look, Way};
 use crate::raw::handle::{Frame, Handle, on_stack};
 use crate::raw::inner::Core;
 use crate::raw::linger::{self, Spins, Turns};
+use crate::raw::panics;
 use crate::raw::role::{captured, pass_on, queue};
 use crate::raw::task::{Body, Once, Queued};
 use crate::raw::wait;
@@ -242,6 +243,22 @@ impl<T: Send + 'static> Core<T> {
                 Err((error, unsafe { task.into_closure::<F, R>() }))
             }
         }
+    }
+
+    /// Queues a task that sets the hook, if need be on an idle resource: it must not
+    /// run by the lane, which it closes.
+    pub(crate) fn queue_hook<F>(self: &Arc<Self>, f: F) -> Result<Handle<()>, TaskError>
+    where
+        F: FnMut(&mut T) + Send + 'static,
+    {
+        let core = Arc::clone(self);
+        // SAFETY: it is queued just below, for this core, and runs out of its queue.
+        let sets = move |_: &mut T| unsafe { core.set_hook(f) };
+        self.queue(sets, self.tag(None), Entry::Reserved)
+            .map_err(|(error, sets)| match panics::catch(|| drop(sets)) {
+                Ok(()) => error.into(),
+                Err(panic) => TaskError::Panicked(panic),
+            })
     }
 
     /// Queues `f` from this stack frame and waits until it is through. It needs

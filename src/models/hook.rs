@@ -1,0 +1,56 @@
+//! The hook that is called when a queue has run empty, against tasks that come by
+//! all ways.
+
+use super::{Spawned, World, in_order, model, named, ran_all};
+use std::time::Duration;
+
+const SET: u8 = 8;
+const CALLED: u8 = 9;
+
+fn set(w: &World) {
+    drop(w.r.on_idle(|log| log.push(CALLED)));
+    w.queue(SET);
+}
+
+/// From when it is set, nothing runs without a call after it.
+fn called_after_all(ran: &[u8]) {
+    let at = ran.iter().position(|n| *n == SET).expect("it was set");
+    assert!(
+        at + 1 == ran.len() || ran.last() == Some(&CALLED),
+        "{ran:?}"
+    );
+    assert!(ran[at..].contains(&CALLED), "{ran:?}");
+    let entries: Vec<_> = ran.iter().copied().filter(|n| *n != CALLED).collect();
+    ran_all(&entries, &[1, 2, SET]);
+    assert!(in_order(ran, 1, 2), "{ran:?}");
+}
+
+#[test]
+fn it_is_set_while_tasks_take_the_fast_path() {
+    model(2, || {
+        let w = World::new(10, Duration::ZERO, named());
+        let other = w.spawn(|w| {
+            w.r.execute(w.entry(1)).unwrap();
+            w.r.execute(w.entry(2)).unwrap();
+        });
+        set(&w);
+        other.join();
+        called_after_all(&w.finish());
+    });
+}
+
+#[test]
+fn tasks_are_queued_while_it_is_called() {
+    model(2, || {
+        let w = World::new(2, Duration::ZERO, named());
+        set(&w);
+        let others = [w.spawn(|w| {
+            w.queue(1);
+            w.queue(2);
+        })];
+        w.run_jobs();
+        others.into_iter().for_each(Spawned::join);
+        w.work_until_gone(6);
+        called_after_all(&w.finish());
+    });
+}

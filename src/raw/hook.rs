@@ -1,0 +1,112 @@
+//! What a resource does each time its queue has run empty.
+
+use crate::raw::attributes::Attributes;
+use crate::raw::context::{self, Kind, Subject};
+use crate::raw::inner::{Core, Value};
+use crate::raw::panics;
+use crate::sync::{Counter, UnsafeCell};
+use core::fmt;
+
+type Run = Box<dyn FnMut(*mut ()) + Send>;
+
+/// What it is called in the log.
+const NAME: &str = "on_idle";
+
+/// Touched by the holder alone.
+pub(crate) struct Hook {
+    run: UnsafeCell<Option<Run>>,
+    /// How much had run when it was called last.
+    seen: Counter,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Hook {
+            run: UnsafeCell::new(None),
+            seen: Counter::default(),
+        }
+    }
+}
+
+// SAFETY: the cell is the holder's, one thread at a time, each after the one before
+// it; and what is in it is `Send`.
+unsafe impl Sync for Hook {}
+
+impl<T: Send + 'static> Core<T> {
+    /// From now on `f` is called each time the queue has run empty, in place of
+    /// what was.
+    ///
+    /// # Safety
+    /// Called by a task of this resource that came out of its queue.
+    pub(crate) unsafe fn set_hook(&self, mut f: impl FnMut(&mut T) + Send + 'static) {
+        let hook = &self.extra().hook;
+        // SAFETY: it is called with this core's value, by who has the role.
+        let run: Run = Box::new(move |value| f(unsafe { &mut *value.cast::<T>() }));
+        // SAFETY: the caller has the role, and so the cell.
+        let old = hook.run.with_mut(|cell| unsafe { (*cell).replace(run) });
+        // As if it had been called when this task is through.
+        hook.saw(self.ran() + 1);
+        self.strand().attend();
+        panics::contain("drop of a hook", || drop(old));
+    }
+}
+
+impl Core<dyn Value> {
+    /// Nothing is queued: calls the hook, unless nothing ran since it was called
+    /// last. Was it called? Holder only.
+    pub(crate) fn call_hook(&self) -> bool {
+        let Some(hook) = self.hook() else {
+            return false;
+        };
+        let ran = self.ran();
+        if hook.seen.get() == ran {
+            return false;
+        }
+        hook.saw(ran);
+        let refusal = self.refusal();
+        if refusal.poisoned || refusal.emptied {
+            return false;
+        }
+        let as_task = Attributes {
+            name: Some(NAME),
+            ..Attributes::default()
+        };
+        let subject = Some(&as_task as Subject<'_>);
+        let called = context::enter_task(self.id(), Kind::Lent, subject, || {
+            hook.run.with_mut(|cell| {
+                // SAFETY: the role is ours, and with it the cell.
+                let run = unsafe { (*cell).as_mut() };
+                run.map(|run| panics::catch(|| run(self.value())))
+            })
+        });
+        if let Some(Err(panic)) = called {
+            let _origin = self.origin(Some(NAME));
+            panics::drop_outcome::<()>(Err(crate::TaskError::Panicked(panic)));
+            self.poison_if_set(Some(NAME));
+        }
+        true
+    }
+}
+
+impl Hook {
+    /// Holder only.
+    fn saw(&self, ran: u64) {
+        self.seen.bump_by(ran.wrapping_sub(self.seen.get()));
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let run = self.run.with_mut(|cell| {
+            // SAFETY: nobody else can reach it any more.
+            unsafe { (*cell).take() }
+        });
+        panics::contain("drop of a hook", || drop(run));
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook(..)")
+    }
+}

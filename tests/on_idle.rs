@@ -1,0 +1,231 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! What is called each time the queue has run empty.
+
+mod common;
+
+use captor::{Dispatch, PanicPolicy, Resource, ResourceBuilder, TaskError, current};
+use common::{DEADLINE, Drops, hold, outcome, within_deadline};
+use std::thread;
+
+/// `0`: a task ran; `1`: the queue had run empty.
+type Log = Vec<u32>;
+
+const EACH: [Dispatch; 2] = [Dispatch::Inline, Dispatch::Pool];
+
+fn hooked(builder: ResourceBuilder) -> Resource<Log> {
+    let r = builder.build(Log::new()).unwrap();
+    outcome(r.on_idle(|log| log.push(1))).unwrap();
+    r
+}
+
+fn task(log: &mut Log) {
+    log.push(0);
+}
+
+#[test]
+fn it_is_called_once_for_all_that_was_queued() {
+    for dispatch in EACH {
+        let r = hooked(Resource::builder().dispatch(dispatch));
+        assert_eq!(r.with(|log| log.clone()), Ok(vec![]), "not for itself");
+        let held = hold(&r);
+        let tasks: Vec<_> = (0..5).map(|_| r.submit(task)).collect();
+        held.release();
+        tasks.into_iter().for_each(|task| outcome(task).unwrap());
+        let log = r.with(|log| log.clone()).unwrap();
+        // After the look above, and after these.
+        assert_eq!(log, [1, 0, 0, 0, 0, 0, 1], "{dispatch:?}");
+    }
+}
+
+#[test]
+fn it_is_called_after_each_task_that_finds_the_resource_idle() {
+    let r = hooked(Resource::builder());
+    for _ in 0..3 {
+        r.execute(task).unwrap();
+    }
+    assert_eq!(
+        outcome(r.submit(|log| log.clone())),
+        Ok(vec![0, 1, 0, 1, 0, 1])
+    );
+    // On this thread, as part of the call.
+    let here = thread::current().id();
+    let seen = Resource::new(None);
+    seen.on_idle(|seen| *seen = Some(thread::current().id()))
+        .wait()
+        .unwrap();
+    seen.execute(|_| ()).unwrap();
+    assert_eq!(seen.with(|seen| *seen), Ok(Some(here)));
+}
+
+#[test]
+fn one_that_came_later_takes_the_place_of_the_first() {
+    let r = Resource::new(Log::new());
+    let drops = Drops::new();
+    let counted = drops.counted();
+    r.on_idle(move |log| {
+        let _ = &counted;
+        log.push(1);
+    })
+    .wait()
+    .unwrap();
+    r.execute(task).unwrap();
+    r.on_idle(|log| log.push(2)).wait().unwrap();
+    assert_eq!(drops.count(), 1);
+    r.execute(task).unwrap();
+    assert_eq!(r.with(|log| log.clone()), Ok(vec![0, 1, 0, 2]));
+}
+
+/// It takes its turn behind what is queued; and behind a task that runs by the
+/// fast path.
+#[test]
+fn it_takes_effect_in_order() {
+    let r = Resource::new(Log::new());
+    let held = hold(&r);
+    r.execute(task).unwrap();
+    let set = r.on_idle(|log| log.push(1));
+    r.execute(task).unwrap();
+    assert!(!set.is_finished());
+    held.release();
+    assert_eq!(outcome(set), Ok(()));
+    assert_eq!(r.with(|log| log.clone()), Ok(vec![0, 0, 1]));
+}
+
+#[test]
+fn what_it_submits_runs_and_then_it_is_called_again() {
+    let r = Resource::new(Log::new());
+    let inside = r.downgrade();
+    let mut left = 2;
+    r.on_idle(move |log| {
+        log.push(1);
+        if left > 0 {
+            left -= 1;
+            inside.upgrade().unwrap().execute(task).unwrap();
+        }
+    })
+    .wait()
+    .unwrap();
+    r.execute(task).unwrap();
+    assert_eq!(r.with(|log| log.clone()), Ok(vec![0, 1, 0, 1, 0, 1]));
+}
+
+#[test]
+fn it_is_called_before_a_closed_resource_has_ended() {
+    for dispatch in EACH {
+        let r = hooked(Resource::builder().dispatch(dispatch));
+        let held = hold(&r);
+        r.execute(task).unwrap();
+        r.close();
+        held.release();
+        assert_eq!(r.into_inner().wait(), Ok(vec![0, 1]));
+    }
+}
+
+#[test]
+fn after_what_was_left_is_cancelled() {
+    let r = hooked(Resource::builder());
+    let held = hold(&r);
+    let task = r.submit(task);
+    assert_eq!(r.cancel_pending(), 1);
+    held.release();
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    assert_eq!(r.with(|log| log.clone()), Ok(vec![1]));
+}
+
+#[test]
+fn a_panic_of_it_is_no_end_unless_it_poisons() {
+    for policy in [PanicPolicy::Continue, PanicPolicy::Poison] {
+        let r = Resource::builder().panic_policy(policy).build(0).unwrap();
+        r.on_idle(|_| panic!("intended")).wait().unwrap();
+        let held = hold(&r);
+        let first = r.submit(|n| *n += 1);
+        held.release();
+        assert_eq!(outcome(first), Ok(()));
+        let poisons = policy == PanicPolicy::Poison;
+        assert_eq!(r.is_poisoned(), poisons);
+        let expected = if poisons {
+            Err(TaskError::Poisoned)
+        } else {
+            Ok(1)
+        };
+        assert_eq!(r.with(|n| *n), expected);
+        let stats = r.stats();
+        assert_eq!((stats.panicked, stats.outstanding), (0, 0));
+    }
+}
+
+#[test]
+fn on_a_poisoned_resource_it_is_not_called() {
+    let r = hooked(Resource::builder().panic_policy(PanicPolicy::Poison));
+    assert!(r.with(|_| panic!("intended")).is_err());
+    let log = r.clear_poison(|log| log.clone()).unwrap();
+    assert_eq!(log, []);
+}
+
+#[test]
+fn it_counts_as_part_of_a_task_of_the_resource() {
+    let r = Resource::builder().name("r").build(Vec::new()).unwrap();
+    let inside = r.downgrade();
+    r.on_idle(move |seen: &mut Vec<_>| {
+        let r = inside.upgrade().unwrap();
+        let name = current().unwrap().task_name();
+        seen.push((r.is_current(), name, r.with(|_| ()).is_err()));
+    })
+    .wait()
+    .unwrap();
+    r.execute(|_| ()).unwrap();
+    let seen = r.with(|seen| seen.clone()).unwrap();
+    assert_eq!(seen, [(true, Some("on_idle"), true)]);
+}
+
+#[test]
+fn a_closed_resource_refuses_it_and_it_goes_with_the_resource() {
+    let r = Resource::new(());
+    let drops = Drops::new();
+    let (kept, refused) = (drops.counted(), drops.counted());
+    r.on_idle(move |()| {
+        let _ = &kept;
+    })
+    .wait()
+    .unwrap();
+    r.close();
+    let closed = r.on_idle(move |()| {
+        let _ = &refused;
+    });
+    assert_eq!(closed.wait(), Err(TaskError::Closed));
+    assert_eq!(drops.count(), 1);
+    drop(r);
+    assert_eq!(drops.count(), 2);
+}
+
+/// Whatever way tasks take, none runs without the hook after it.
+#[test]
+fn against_many_submitters() {
+    within_deadline(|| {
+        for dispatch in EACH {
+            let r = Resource::builder().dispatch(dispatch).build((0_u64, 0_u64));
+            let r = r.unwrap();
+            // It starts while the fast path is in use.
+            let threads: Vec<_> = (0..4)
+                .map(|thread| {
+                    let r = r.clone();
+                    thread::spawn(move || {
+                        if thread == 0 {
+                            r.on_idle(|(ran, seen)| *seen = *ran).wait().unwrap();
+                        }
+                        for n in 0..2_000 {
+                            match n % 3 {
+                                0 => r.with(|(ran, _)| *ran += 1).unwrap(),
+                                1 => r.submit(|(ran, _)| *ran += 1).wait().unwrap(),
+                                _ => r.execute(|(ran, _)| *ran += 1).unwrap(),
+                            }
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|t| t.join().unwrap());
+            r.close();
+            assert!(r.wait_closed(DEADLINE));
+            assert_eq!(r.into_inner().wait(), Ok((8_000, 8_000)));
+        }
+    });
+}

@@ -105,7 +105,7 @@ impl Current {
     ///
     /// `None` if that was not noted. It is noted for tasks that were submitted
     /// through [`Resource::task`], and for all where a `tracing` subscriber is
-    /// installed.
+    /// installed or the resource [notes timings](crate::ResourceBuilder::timings).
     ///
     /// ```
     /// let r = captor::Resource::new(());

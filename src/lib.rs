@@ -6,6 +6,8 @@ mod builder;
 mod completion;
 mod current;
 mod error;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(all(test, any(captor_loom, captor_shuttle)))]
 mod models;
 mod permit;
@@ -31,6 +33,6 @@ pub use raw::cancel::{CancelToken, cancel_token};
 pub use raw::inner::Job;
 pub use resource::{Resource, WeakResource};
 pub use scheduler::{Executor, Scheduler, SchedulerBuilder};
-pub use stats::{ResourceReport, ResourceStats, SchedulerStats};
+pub use stats::{QueueWaits, ResourceReport, ResourceStats, SchedulerStats};
 pub use termination::{Closed, IntoInner};
 pub use trigger::Trigger;

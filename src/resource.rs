@@ -9,7 +9,7 @@ use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
 use crate::raw::submit::{Entry, Lingered, Patience, Refused};
 use crate::scheduler::Scheduler;
-use crate::stats::ResourceStats;
+use crate::stats::{QueueWaits, ResourceStats};
 use crate::sync::{Arc, Weak};
 use crate::termination::{self, Closed, IntoInner};
 use std::fmt;
@@ -635,6 +635,20 @@ impl<T: Send + 'static> Resource<T> {
     #[must_use]
     pub fn stats(&self) -> ResourceStats {
         self.core.stats()
+    }
+
+    /// How long its tasks were queued; `None` unless it
+    /// [notes timings](ResourceBuilder::timings).
+    ///
+    /// ```
+    /// let r = captor::Resource::builder().timings(true).build(0)?;
+    /// r.with(|n| *n += 1).unwrap();
+    /// assert_eq!(r.queue_waits().unwrap().count(), 1);
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn queue_waits(&self) -> Option<QueueWaits> {
+        self.core.watch()?.waits()
     }
 
     /// The name it was [built with](ResourceBuilder::name).

@@ -9,6 +9,7 @@ use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Job, Limits, Value};
 use crate::raw::panics;
 use crate::raw::registry::Registry;
+use crate::raw::watch::Watch;
 use crate::resource::Resource;
 use crate::stats::{ResourceReport, SchedulerStats};
 use crate::sync::{Arc, Counter, OnceLock, pause};
@@ -201,6 +202,7 @@ impl Scheduler {
                 Some(ResourceReport {
                     name: core.settings().name.clone()?,
                     stats: core.stats(),
+                    queue_waits: core.watch().and_then(Watch::waits),
                 })
             })
             .collect();

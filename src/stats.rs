@@ -44,6 +44,89 @@ pub struct ResourceStats {
     /// Time that submitters spent on tasks that were not their own, added when
     /// they are through with them. The workers' time is not in it.
     pub lent: Duration,
+    /// How long the longest task ran; zero unless the resource
+    /// [notes timings](crate::ResourceBuilder::timings) or
+    /// [warns of slow tasks](crate::ResourceBuilder::slow_task).
+    pub longest_task: Duration,
+}
+
+/// How long tasks were queued before they started: a histogram; from
+/// [`Resource::queue_waits`](crate::Resource::queue_waits).
+///
+/// Tasks that ran at once have waited no time. Times are sorted into buckets, four for
+/// each power of two of nanoseconds, so what is read off is up to a quarter more
+/// than it was. Tasks that were cancelled or expired are not in it.
+///
+/// ```
+/// use captor::Resource;
+/// use std::time::Duration;
+///
+/// let r = Resource::builder().timings(true).build(())?;
+/// r.with(|_| ()).unwrap();
+/// let waits = r.queue_waits().unwrap();
+/// assert_eq!((waits.count(), waits.quantile(0.99)), (1, Some(Duration::ZERO)));
+/// # Ok::<(), captor::BuildError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueWaits {
+    /// The most that falls into a bucket, and how many did; by time, none empty.
+    buckets: Vec<(Duration, u64)>,
+}
+
+impl QueueWaits {
+    pub(crate) fn new(buckets: Vec<(Duration, u64)>) -> Self {
+        QueueWaits { buckets }
+    }
+
+    /// How many tasks it has.
+    ///
+    /// ```
+    /// assert_eq!(captor::QueueWaits::default().count(), 0);
+    /// ```
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|(_, n)| n).sum()
+    }
+
+    /// So long, or up to a quarter less, the given part of the tasks waited at most: 0.5
+    /// for the median, 1.0 for the longest wait. `None` if there are no tasks.
+    ///
+    /// What is not between 0 and 1 counts as the nearer of the two, and what is not
+    /// a number as 1.
+    ///
+    /// ```
+    /// assert_eq!(captor::QueueWaits::default().quantile(0.5), None);
+    /// ```
+    #[must_use]
+    pub fn quantile(&self, part: f64) -> Option<Duration> {
+        let part = if part.is_nan() {
+            1.0
+        } else {
+            part.clamp(0.0, 1.0)
+        };
+        let wanted = (part * self.count() as f64).ceil() as u64;
+        let mut seen = 0;
+        let mut most = None;
+        for (time, n) in &self.buckets {
+            seen += n;
+            most = Some(*time);
+            if seen >= wanted.max(1) {
+                break;
+            }
+        }
+        most
+    }
+
+    /// The buckets that are not empty, by time: the longest wait that falls into
+    /// each, and how many tasks it has.
+    ///
+    /// ```
+    /// assert_eq!(captor::QueueWaits::default().buckets().len(), 0);
+    /// ```
+    #[must_use]
+    pub fn buckets(&self) -> &[(Duration, u64)] {
+        &self.buckets
+    }
 }
 
 /// A named resource, and what it has done so far; from
@@ -66,6 +149,9 @@ pub struct ResourceReport {
     pub name: Arc<str>,
     /// Its counters.
     pub stats: ResourceStats,
+    /// How long its tasks were queued, if it
+    /// [notes timings](crate::ResourceBuilder::timings).
+    pub queue_waits: Option<QueueWaits>,
 }
 
 /// What a scheduler has done so far; from [`Scheduler::stats`](crate::Scheduler::stats).

@@ -127,6 +127,10 @@ pub(crate) fn pause(time: core::time::Duration) {
 pub(crate) struct Counter(std::sync::atomic::AtomicU64);
 
 impl Counter {
+    pub(crate) const fn new() -> Self {
+        Counter(std::sync::atomic::AtomicU64::new(0))
+    }
+
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

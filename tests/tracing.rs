@@ -470,3 +470,42 @@ fn a_hand_off_after_the_shutdown_is_a_warning() {
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert_eq!(seen[0].level, Level::WARN);
 }
+
+/// While it runs, not when it ends; and once.
+#[test]
+fn a_task_that_runs_for_long_is_a_warning() {
+    record();
+    for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+        let name = format!("slow-{dispatch:?}");
+        let limit = Duration::from_millis(10);
+        let r = named(&name).dispatch(dispatch).slow_task(limit);
+        let r = r.build(()).unwrap();
+        let warnings = || with_message(&name, "has been running for long");
+        let (inside, gate) = (r.clone(), Gate::new());
+        let opened = gate.clone();
+        let submitter = thread::spawn(move || {
+            let task = inside.task().name("stuck").submit(move |()| opened.wait());
+            outcome(task)
+        });
+        wait_until("the watchdog barks", || !warnings().is_empty());
+        // Another behind it, which is short; and one that is not.
+        let short = r.task().name("short").submit(|()| ());
+        let again = r.task().name("again").submit({
+            let name = name.clone();
+            move |()| {
+                wait_until("it barks again", || {
+                    with_message(&name, "has been running for long").len() == 2
+                });
+            }
+        });
+        gate.open();
+        assert_eq!(join(submitter).unwrap(), Ok(()));
+        assert_eq!((outcome(short), outcome(again)), (Ok(()), Ok(())));
+        let seen = warnings();
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert!(seen.iter().all(|e| e.level == Level::WARN));
+        assert!(seen[0].fields.contains("stuck") && seen[1].fields.contains("again"));
+        assert!(with_message(&name, "a task ran for long").is_empty());
+        assert!(r.stats().longest_task >= limit);
+    }
+}

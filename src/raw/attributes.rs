@@ -56,9 +56,9 @@ impl Tag {
     }
 
     #[inline]
-    pub(crate) fn new(given: Given<'_>, level: u8) -> Self {
+    pub(crate) fn new(given: Given<'_>, level: u8, timed: bool) -> Self {
         // One look at a static where no subscriber is installed.
-        if given.is_none() && LevelFilter::current() == LevelFilter::OFF {
+        if given.is_none() && !timed && LevelFilter::current() == LevelFilter::OFF {
             return Tag { level, meta: None };
         }
         Tag::described(given, level)

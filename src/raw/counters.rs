@@ -146,6 +146,9 @@ impl Counters {
             rejected: rare(|e| &e.rejected),
             handoffs: u64::from(self.handoffs.get()) + rare(|e| &e.handoffs),
             lent: Duration::from_nanos(self.lent.get()),
+            longest_task: extra
+                .and_then(|e| e.watch.as_ref())
+                .map_or(Duration::ZERO, |watch| watch.longest()),
         }
     }
 }

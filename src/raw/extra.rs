@@ -5,6 +5,7 @@ use crate::raw::cancel::Stop;
 use crate::raw::hook::Hook;
 use crate::raw::panics;
 use crate::raw::room::Room;
+use crate::raw::watch::Watch;
 use crate::sync::{Arc, Counter, Mutex, lock};
 use core::task::Waker;
 use core::time::Duration;
@@ -23,6 +24,10 @@ pub(crate) struct Settings {
     pub(crate) capacity: Option<usize>,
     /// Levels of priority, where there is more than one.
     pub(crate) priorities: Option<Priorities>,
+    /// Note how long tasks take and wait.
+    pub(crate) timings: bool,
+    /// Warn of tasks that take so long.
+    pub(crate) slow_task: Option<Duration>,
 }
 
 /// How a resource sorts its tasks.
@@ -37,6 +42,10 @@ pub(crate) struct Priorities {
 }
 
 impl Settings {
+    pub(crate) fn is_watched(&self) -> bool {
+        self.timings || self.slow_task.is_some()
+    }
+
     pub(crate) fn is_default(&self) -> bool {
         let Settings {
             name,
@@ -46,6 +55,8 @@ impl Settings {
             poison,
             capacity,
             priorities,
+            timings,
+            slow_task,
         } = self;
         name.is_none()
             && capture_limit.is_none()
@@ -54,6 +65,8 @@ impl Settings {
             && !poison
             && capacity.is_none()
             && priorities.is_none()
+            && !timings
+            && slow_task.is_none()
     }
 }
 
@@ -75,6 +88,8 @@ pub(crate) struct Extra {
     pub(crate) ended: Listeners,
     /// Whether the task that runs was asked to stop.
     pub(crate) stop: Mutex<Stop>,
+    /// How long tasks take, where that is asked for.
+    pub(crate) watch: Option<Box<Watch>>,
     /// What is done when the queue has run empty.
     pub(crate) hook: Hook,
     /// Where the queue is bounded.

@@ -55,9 +55,7 @@ impl Core<dyn Value> {
     /// Nothing is queued: calls the hook, unless nothing ran since it was called
     /// last. Was it called? Holder only.
     pub(crate) fn call_hook(&self) -> bool {
-        let Some(hook) = self.hook() else {
-            return false;
-        };
+        let hook = &self.extra().hook;
         let ran = self.ran();
         if hook.seen.get() == ran {
             return false;
@@ -72,6 +70,13 @@ impl Core<dyn Value> {
             ..Attributes::default()
         };
         let subject = Some(&as_task as Subject<'_>);
+        let is_set = hook.run.with(|cell| {
+            // SAFETY: the role is ours, and with it the cell.
+            unsafe { (*cell).is_some() }
+        });
+        if !is_set {
+            return false;
+        }
         let called = context::enter_task(self.id(), Kind::Lent, subject, || {
             hook.run.with_mut(|cell| {
                 // SAFETY: the role is ours, and with it the cell.

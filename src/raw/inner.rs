@@ -13,7 +13,6 @@ use crate::raw::drain::Strand;
 use crate::raw::expiry::Alarms;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
-use crate::raw::hook::Hook;
 use crate::raw::levels::Order;
 use crate::raw::panics;
 use crate::raw::queue::Link;
@@ -21,6 +20,7 @@ use crate::raw::registry::Registry;
 use crate::raw::room::Room;
 use crate::raw::spans;
 use crate::raw::task::{self, Header, Queued};
+use crate::raw::watch::Watch;
 use crate::stats::ResourceStats;
 use crate::sync::{Arc, Counter, UnsafeCell, lock};
 use core::fmt;
@@ -133,10 +133,18 @@ impl<T: Send + 'static> Core<T> {
             every: p.every,
             level_of: task::level_of,
         });
-        let strand = Strand::new(settings.pooled, host.limits.lane, false, order);
+        let strand = Strand::new(
+            settings.pooled,
+            host.limits.lane,
+            settings.is_watched(),
+            order,
+        );
         if !settings.is_default() {
             let _ = extra.set(Box::new(Extra {
                 room: settings.capacity.map(|n| Box::new(Room::new(n))),
+                watch: settings
+                    .is_watched()
+                    .then(|| Box::new(Watch::new(settings.slow_task, settings.timings))),
                 settings,
                 ..Extra::default()
             }));
@@ -187,6 +195,10 @@ impl Shell {
         self.extra.get_or_init(Box::default)
     }
 
+    pub(crate) fn extra_if_any(&self) -> Option<&Extra> {
+        self.extra.get()
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         const DEFAULT: &Settings = &Settings {
             name: None,
@@ -196,6 +208,8 @@ impl Shell {
             poison: false,
             capacity: None,
             priorities: None,
+            timings: false,
+            slow_task: None,
         };
         self.extra.get().map_or(DEFAULT, |extra| &extra.settings)
     }
@@ -241,9 +255,10 @@ impl Shell {
     /// What goes with a task of this resource into the queue.
     #[inline]
     pub(crate) fn tag(&self, given: Given<'_>) -> Tag {
-        let default = || self.settings().priorities.map_or(0, |p| p.default);
+        let settings = self.settings();
+        let default = || settings.priorities.map_or(0, |p| p.default);
         let level = given.and_then(|attributes| attributes.level);
-        Tag::new(given, level.unwrap_or_else(default))
+        Tag::new(given, level.unwrap_or_else(default), settings.timings)
     }
 
     /// The number of the task that runs now, if one does.
@@ -262,11 +277,10 @@ impl Shell {
         self.inline.turns() + self.counters.dequeued.turns()
     }
 
-    /// What it does when its queue has run empty, where that is anything.
+    /// Who times its tasks, where that is asked for.
     #[inline]
-    pub(super) fn hook(&self) -> Option<&Hook> {
-        let extra = self.extra.get()?;
-        self.strand.is_attended().then_some(&extra.hook)
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.extra.get()?.watch.as_deref()
     }
 
     pub(crate) fn is_current(&self) -> bool {

@@ -11,7 +11,8 @@
 //! [`job`] (the way to the pool), [`chain`] (tasks that come after others),
 //! [`room`] (bounded queues), [`cancel`] (asking tasks to stop),
 //! [`expiry`] (deadlines), [`inbox`] (the way to the timer), [`registry`]
-//! (which resources there are), [`hook`] (what is done when a queue has run empty).
+//! (which resources there are), [`hook`] (what is done when a queue has run empty),
+//! [`watch`] (how long tasks take).
 
 #![allow(unsafe_code)]
 
@@ -47,3 +48,4 @@ pub(crate) mod submit;
 pub(crate) mod suspend;
 pub(crate) mod task;
 pub(crate) mod wait;
+pub(crate) mod watch;

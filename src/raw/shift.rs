@@ -11,6 +11,7 @@ use crate::raw::queue::Link;
 use crate::raw::room::Room;
 use crate::raw::spans;
 use crate::raw::task::{Queued, Ran};
+use crate::raw::watch::Watch;
 use core::ptr::{self, NonNull};
 use core::task::Waker;
 use core::time::Duration;
@@ -65,6 +66,8 @@ pub(crate) struct Shift<'a> {
     core: &'a Core<dyn Value>,
     /// Where what leaves the queue gives back room.
     room: Option<&'a Room>,
+    /// Where tasks are timed.
+    watch: Option<&'a Watch>,
     budget: Budget<'a>,
     /// The thread's own task, for which it need not lend itself.
     own: *const Link,
@@ -81,15 +84,18 @@ pub(crate) struct Shift<'a> {
 impl<'a> Shift<'a> {
     fn new(owner: &'a dyn Owner, budget: Budget<'a>, own: *const Link) -> Self {
         let core = owner.core();
-        let limits = &core.host().limits;
+        let (limits, extra) = (&core.host().limits, core.extra_if_any());
         Shift {
             owner,
             core,
-            room: core.room(),
+            room: extra.and_then(|extra| extra.room.as_deref()),
+            watch: extra.and_then(|extra| extra.watch.as_deref()),
             budget,
             own,
             lending: None,
-            capture_time: core.settings().capture_time.unwrap_or(limits.capture_time),
+            capture_time: extra
+                .and_then(|extra| extra.settings.capture_time)
+                .unwrap_or(limits.capture_time),
             until: None,
             ran: 0,
             waiter: None,
@@ -241,7 +247,7 @@ impl Crew for Shift<'_> {
     }
 
     fn rests(&mut self) -> bool {
-        self.core.hook().is_some() && {
+        self.core.strand().is_attended() && {
             // As before any other task: who waits for the last one may do what the
             // hook waits for.
             context::enter(self.core.id(), Kind::Aside, || self.wake());
@@ -284,6 +290,13 @@ impl Crew for Shift<'_> {
             meta.starts();
         }
         self.starts(is_own);
+        let timing = self.watch.map(|watch| {
+            let task = task.header();
+            (
+                watch,
+                watch.starts(self.owner, task.name(), task.queued_for()),
+            )
+        });
         let panicked = loop {
             let kind = if is_own { Kind::Own } else { Kind::Lent };
             let subject = Some(task.header() as Subject<'_>);
@@ -317,6 +330,9 @@ impl Crew for Shift<'_> {
             }
         };
         let name = task.header().name();
+        if let Some((watch, started)) = timing {
+            watch.ends(self.core, name, started);
+        }
         if panicked {
             self.core.note_panic(name);
         }

@@ -138,6 +138,14 @@ impl<T: Send + 'static> Core<T> {
         };
         loop {
             match look {
+                Look::Claimed(way) if self.strand.is_attended() => {
+                    let name = attributes::name(given);
+                    let watched = |value: &mut T| match self.watch() {
+                        Some(watch) => watch.time(self, name, || f(value)),
+                        None => f(value),
+                    };
+                    return Ok(self.run_claimed(watched, given, way));
+                }
                 Look::Claimed(way) if !linger::is_sample(self.inline.turns()) => {
                     return Ok(self.run_claimed(f, given, way));
                 }

@@ -1,0 +1,133 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! How long tasks ran and waited, where that is noted.
+
+mod common;
+
+use captor::{Dispatch, Resource, Scheduler};
+use common::{hold, outcome, within_deadline};
+use std::thread;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_millis(5);
+
+fn noting(dispatch: Dispatch) -> Resource<u64> {
+    Resource::builder()
+        .timings(true)
+        .dispatch(dispatch)
+        .build(0)
+        .unwrap()
+}
+
+#[test]
+fn the_longest_task_is_noted_whatever_way_it_came() {
+    for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+        for queued in [false, true] {
+            let r = noting(dispatch);
+            let held = queued.then(|| hold(&r));
+            if !queued {
+                r.with(|n| *n += 1).unwrap();
+                assert!(r.stats().longest_task < Duration::from_secs(20));
+            }
+            let before = r.stats().longest_task;
+            let slow = r.submit(move |_| thread::sleep(before + SOON));
+            drop(held);
+            outcome(slow).unwrap();
+            let longest = r.stats().longest_task;
+            assert!(
+                longest >= before + SOON,
+                "{dispatch:?} {queued} {longest:?}"
+            );
+            r.with(|n| *n += 1).unwrap();
+            assert_eq!(
+                r.stats().longest_task,
+                longest,
+                "a short one changes nothing"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_task_that_panics_counts_too() {
+    let r = noting(Dispatch::Inline);
+    let panics = r.with(|_| {
+        thread::sleep(SOON);
+        panic!("intended");
+    });
+    assert!(panics.is_err_and(|e| e.try_into_panic().is_ok()));
+    assert!(r.stats().longest_task >= SOON);
+    assert_eq!(r.queue_waits().unwrap().count(), 1);
+}
+
+#[test]
+fn waits_are_sorted_into_a_histogram() {
+    let r = noting(Dispatch::Inline);
+    for _ in 0..3 {
+        r.execute(|n| *n += 1).unwrap();
+    }
+    let waits = r.queue_waits().unwrap();
+    assert_eq!(
+        (waits.count(), waits.quantile(1.0)),
+        (3, Some(Duration::ZERO))
+    );
+    let held = hold(&r);
+    let cancelled = r.submit(|_| ());
+    let task = r.submit(|n| *n += 1);
+    assert!(cancelled.cancel());
+    thread::sleep(SOON);
+    held.release();
+    outcome(task).unwrap();
+    let waits = r.queue_waits().unwrap();
+    assert_eq!(waits.count(), 5, "what was cancelled did not run");
+    assert_eq!(waits.quantile(0.5), Some(Duration::ZERO));
+    let longest = waits.quantile(1.0).unwrap();
+    assert!(longest >= SOON && longest < Duration::from_secs(20));
+    assert_eq!(waits.quantile(f64::NAN), Some(longest));
+    assert_eq!(waits.quantile(7.0), Some(longest));
+    assert_eq!(waits.quantile(-1.0), Some(Duration::ZERO));
+    assert_eq!(waits.buckets()[0], (Duration::ZERO, 4));
+}
+
+#[test]
+fn nothing_is_noted_where_nobody_asked() {
+    let r = Resource::new(());
+    r.with(|()| thread::sleep(SOON)).unwrap();
+    assert_eq!(r.stats().longest_task, Duration::ZERO);
+    assert!(r.queue_waits().is_none());
+    let warns = Resource::builder().slow_task(SOON).build(()).unwrap();
+    warns.with(|()| ()).unwrap();
+    assert!(warns.queue_waits().is_none());
+}
+
+#[test]
+fn a_schedulers_list_has_them() {
+    let s = Scheduler::builder().build().unwrap();
+    let r = Resource::builder().name("r").timings(true).scheduler(&s);
+    let r = r.build(()).unwrap();
+    r.with(|()| ()).unwrap();
+    assert_eq!(s.resources()[0].queue_waits, r.queue_waits());
+}
+
+#[test]
+fn against_many_submitters() {
+    within_deadline(|| {
+        let r = Resource::builder()
+            .timings(true)
+            .slow_task(Duration::from_micros(1));
+        let r = r.build(0_u64).unwrap();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let r = r.clone();
+                thread::spawn(move || {
+                    for _ in 0..2_000 {
+                        r.with(|n| *n += 1).unwrap();
+                        r.execute(|n| *n += 1).unwrap();
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(r.with(|n| *n), Ok(16_000));
+        assert_eq!(r.queue_waits().unwrap().count(), 16_001);
+    });
+}

@@ -9,11 +9,10 @@
 //! since, took the alarm, and said another (to be woken is needless then, and
 //! does no harm).
 //!
-//! Most alarms never ring, since what they are for comes in time. Those are
-//! thrown away where there are many: whenever the heap has twice as many as were
-//! left the last time, and [`MANY`] more. So that takes O(1) for each, and no
-//! more than that are kept. For the same reason who adds the [`MANY`]th wakes the
-//! thread.
+//! Most alarms never ring, since what they are for comes in time. Where there are
+//! more than [`MANY`], those are thrown away: whenever the heap has twice as many as
+//! were left the last time, which takes O(1) for each, and at least every
+//! [`PURGE`]. For the same reason who adds the [`MANY`]th wakes the thread.
 //!
 //! The thread is started at the first alarm, and ends with the scheduler.
 
@@ -29,6 +28,9 @@ use std::time::Instant;
 /// How many alarms may come in without the thread looking at them, and how many
 /// that are over it keeps.
 const MANY: usize = 1024;
+
+/// How long many alarms are kept that are over, in nanoseconds.
+const PURGE: u64 = 1_000_000_000;
 
 /// No alarm is set.
 const NEVER: u64 = u64::MAX;
@@ -161,10 +163,12 @@ impl Shared {
     fn run(&self) {
         // It is started once, and nothing else sets it.
         let _ = self.thread.set(thread::current());
-        let mut heap = Heap::default();
+        let mut heap = Heap::new();
         while heap.add(self.inbox.take()) {
-            heap.ring(self.now());
-            let next = heap.next();
+            let now = self.now();
+            heap.ring(now);
+            heap.purge_at_times(now);
+            let next = heap.wakes_at();
             // Relaxed: see `add`.
             self.wakes_at.store(next, Ordering::Relaxed);
             if self.inbox.park() {
@@ -185,16 +189,26 @@ impl Shared {
 }
 
 /// Alarms, by time.
-#[derive(Default)]
 struct Heap {
     alarms: BinaryHeap<Next>,
     /// How many were ever added: says which of two came first.
     added: u64,
-    /// How many were left when those that are over were thrown away.
+    /// How many were left when those that are over were thrown away, and when that
+    /// is to be done again.
     left: usize,
+    purges_at: u64,
 }
 
 impl Heap {
+    fn new() -> Self {
+        Heap {
+            alarms: BinaryHeap::new(),
+            added: 0,
+            left: 0,
+            purges_at: NEVER,
+        }
+    }
+
     /// `false`: it is the end.
     fn add(&mut self, entries: Vec<Option<Entry>>) -> bool {
         for entry in entries {
@@ -209,13 +223,36 @@ impl Heap {
             }
         }
         if self.alarms.len() > 2 * self.left + MANY {
-            let (over, rest): (Vec<_>, Vec<_>) = (core::mem::take(&mut self.alarms).into_iter())
-                .partition(|Next(_, alarm)| alarm.is_over());
-            over.into_iter().for_each(|Next(_, alarm)| discard(alarm));
-            self.left = rest.len();
-            self.alarms = rest.into();
+            self.purge();
         }
         true
+    }
+
+    /// Throws away those that are over.
+    fn purge(&mut self) {
+        let (over, rest): (Vec<_>, Vec<_>) = (core::mem::take(&mut self.alarms).into_iter())
+            .partition(|Next(_, alarm)| alarm.is_over());
+        over.into_iter().for_each(|Next(_, alarm)| discard(alarm));
+        self.left = rest.len();
+        self.alarms = rest.into();
+    }
+
+    /// The same, now and then.
+    fn purge_at_times(&mut self, now: u64) {
+        if self.alarms.len() <= MANY {
+            self.purges_at = NEVER;
+        } else if self.purges_at == NEVER {
+            self.purges_at = now.saturating_add(PURGE);
+        } else if self.purges_at <= now {
+            self.purge();
+            self.purges_at = NEVER;
+            self.purge_at_times(now);
+        }
+    }
+
+    /// When there is something to do.
+    fn wakes_at(&self) -> u64 {
+        self.next().min(self.purges_at)
     }
 
     /// When the first is to ring.
@@ -377,16 +414,49 @@ mod tests {
         let t = tower();
         let later = Instant::now() + LATER;
         let all: Vec<_> = (0..4 * MANY as u32).map(|n| t.add(n, later)).collect();
-        t.is_parked_until(later);
         for over in &all {
             over.store(true, Ordering::SeqCst);
         }
-        // As many again, of which half the old ones are no longer worth keeping.
+        // As many again, and the old ones are no longer worth keeping.
         let rest: Vec<_> = (0..8 * MANY as u32).map(|n| t.add(n, later)).collect();
         for _ in &all {
             assert!(!t.hear().1);
         }
         drop(rest);
+    }
+
+    #[test]
+    fn and_where_no_others_come() {
+        let mut heap = Heap::new();
+        let (rings, heard) = mpsc::channel();
+        let overs: Vec<_> = (0..=MANY as u32)
+            .map(|name| {
+                let over = Arc::<AtomicBool>::default();
+                let (rings, rung) = (rings.clone(), false);
+                let bell = Bell {
+                    name,
+                    rings,
+                    over: Arc::clone(&over),
+                    rung,
+                };
+                let alarm = Box::new(bell);
+                assert!(heap.add(vec![Some(Entry {
+                    at: NEVER - 1,
+                    alarm
+                })]));
+                over
+            })
+            .collect();
+        heap.purge_at_times(5);
+        assert_eq!(heap.wakes_at(), 5 + PURGE);
+        for over in &overs[1..] {
+            over.store(true, Ordering::SeqCst);
+        }
+        heap.purge_at_times(4 + PURGE);
+        assert!(heard.try_recv().is_err(), "not yet");
+        heap.purge_at_times(5 + PURGE);
+        assert_eq!(heard.try_iter().count(), MANY);
+        assert_eq!((heap.alarms.len(), heap.wakes_at()), (1, NEVER - 1));
     }
 
     #[test]

@@ -6,6 +6,10 @@ mod builder;
 mod completion;
 mod current;
 mod error;
+// Its snippets are tests. It is in the documentation only, not in the library.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(all(test, any(captor_loom, captor_shuttle)))]

@@ -4,11 +4,11 @@ use super::model;
 use crate::pool::Spawn;
 use crate::pool::timer::Timer;
 use crate::raw::expiry::{Alarm, Alarms};
-use crate::sync::{Arc, StaticMutex, thread};
+use crate::sync::{Arc, StaticMutex, UnsafeCell, thread};
 use std::time::{Duration, Instant};
 
-/// Unparks who waits for it.
-struct Bell(thread::Thread);
+/// Unparks who waits for it. Written by who adds it and by who lets it ring.
+struct Bell(thread::Thread, UnsafeCell<()>);
 
 impl Alarm for Bell {
     fn is_over(&self) -> bool {
@@ -16,6 +16,7 @@ impl Alarm for Bell {
     }
 
     fn ring(self: Box<Self>) {
+        self.1.with_mut(|_| ());
         self.0.unpark();
     }
 }
@@ -34,7 +35,9 @@ fn timer() -> (Timer, Handle) {
 }
 
 fn bell() -> Box<Bell> {
-    Box::new(Bell(thread::current()))
+    let touched = UnsafeCell::new(());
+    touched.with_mut(|_| ());
+    Box::new(Bell(thread::current(), touched))
 }
 
 /// Models have no clock: this is due.

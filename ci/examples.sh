@@ -7,6 +7,7 @@ shopt -s nullglob
 examples=(examples/*.rs examples/*/main.rs)
 ((${#examples[@]})) || skip "there are no examples"
 run cargo build --release --examples
+run cargo test --release --examples
 
 for example in "${examples[@]}"; do
     name=${example#examples/}
@@ -15,6 +16,7 @@ for example in "${examples[@]}"; do
     case $name in
         quickstart) args=(src) ;;
         ledger) args=(10 1000) ;;
+        top) args=(--plain 2) ;;
         *) args=() ;;
     esac
     say "$name"

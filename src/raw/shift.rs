@@ -76,6 +76,8 @@ pub(crate) struct Shift<'a> {
     capture_time: Duration,
     until: Option<Option<Instant>>,
     ran: usize,
+    /// It has taken something out of the queue, if only what was left of a task.
+    progressed: bool,
     /// Who waits for the task that ran last.
     waiter: Option<Waker>,
     _spans: spans::Detached,
@@ -98,6 +100,7 @@ impl<'a> Shift<'a> {
                 .unwrap_or(limits.capture_time),
             until: None,
             ran: 0,
+            progressed: false,
             waiter: None,
             _spans: context::enter(core.id(), Kind::Aside, spans::detach),
         }
@@ -238,7 +241,7 @@ impl Crew for Shift<'_> {
             Budget::Waiter { left, .. } => self.admits_captured(left),
             Budget::Worker { since } => {
                 let host = self.core.host();
-                self.ran == 0
+                !self.progressed
                     || !host.dispatch.others_wait()
                     || since.elapsed() < host.limits.quantum
             }
@@ -259,6 +262,7 @@ impl Crew for Shift<'_> {
         if self.waiter.is_some() {
             context::enter(self.core.id(), Kind::Aside, || self.wake());
         }
+        self.progressed = true;
         // SAFETY: the drain took it out of the queue.
         let task = unsafe { Queued::from_link(link) };
         if let Some(room) = self.room {

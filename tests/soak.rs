@@ -37,6 +37,8 @@ const STALL: Duration = Duration::from_secs(60);
 struct Live {
     resource: Resource<Value>,
     ledger: Arc<Ledger>,
+    /// How many levels of priority it has.
+    levels: u8,
     /// Its tasks may have to wait for a thread of an executor that has few:
     /// tasks do not block for it, since no thread would be left in the end.
     starvable: bool,
@@ -141,7 +143,16 @@ impl World {
         if rng.once_in(8) {
             builder = builder.capture_time(Duration::from_micros(rng.below(50)));
         }
+        let levels = 1 + rng.below(3) as u8;
+        builder = builder.priorities(levels.into());
+        if rng.once_in(4) {
+            builder = builder.timings(true);
+        }
+        if rng.once_in(8) {
+            builder = builder.slow_task(Duration::from_millis(1));
+        }
         Arc::new(Live {
+            levels,
             resource: builder.build(Value::new(&ledger)).unwrap(),
             ledger,
             starvable: *few,
@@ -303,7 +314,13 @@ fn submit(
     nesting: usize,
     kept: &mut Vec<Kept>,
 ) {
-    let (id, resource, ledger) = (ticket.id, &live.resource, &live.ledger);
+    let (id, ledger) = (ticket.id, &live.ledger);
+    let level = rng.below(live.levels.into()) as u8;
+    ledger.set_level(id, level);
+    let mut builder = live.resource.task().priority(level);
+    if rng.once_in(8) {
+        builder = builder.timeout(Duration::from_micros(rng.below(200)));
+    }
     // Inside a task of a pool with few threads one must not block for others.
     let may_block = nesting == 0 || !live.starvable;
     match rng.below(10) {
@@ -311,7 +328,7 @@ fn submit(
             let panics = rng.once_in(16);
             let mut inner = Rng::new(rng.next());
             let outcome =
-                resource.with(|v| ticket.run(v, panics, || body(world, &mut inner, nesting)));
+                builder.with(|v| ticket.run(v, panics, || body(world, &mut inner, nesting)));
             ledger.submitted(id);
             ledger.outcome(id, outcome);
         }
@@ -320,9 +337,9 @@ fn submit(
             let brittle = rng.once_in(32);
             let done = if brittle {
                 // Its result panics where it is dropped, inside the task.
-                resource.execute(move |v| work(v).brittle_in_execute())
+                builder.execute(move |v| work(v).brittle_in_execute())
             } else {
-                resource.task().name("soak").execute(move |v| work(v))
+                builder.name("soak").execute(move |v| work(v))
             };
             ledger.submitted(id);
             if let Err(error) = done {
@@ -331,7 +348,7 @@ fn submit(
         }
         5 => {
             let work = task(world, ticket, rng, nesting);
-            let tried = resource.try_submit(move |v: &mut Value| work(v));
+            let tried = builder.try_submit(move |v: &mut Value| work(v));
             ledger.submitted(id);
             match tried {
                 Ok(completion) => {
@@ -356,7 +373,7 @@ fn submit(
         }
         _ => {
             let work = task(world, ticket, rng, nesting);
-            let completion = resource.submit(move |v| work(v));
+            let completion = builder.submit(move |v| work(v));
             ledger.submitted(id);
             let live = Arc::clone(live);
             let one = Kept {

@@ -98,7 +98,7 @@ fn a_pool_runs_what_is_handed_off_and_ends() {
         .unwrap();
         other.join().unwrap();
         assert!(scheduler.shutdown(FOREVER));
-        assert_eq!(r.with(|n| *n), Ok(2));
+        assert_eq!(r.into_inner().wait(), Ok(2));
     });
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Aside = 2,
 }
 
+// In this order: what is written of it for a task without attributes lies together.
+#[repr(C)]
 struct Frame {
     resource: Id,
     outer: *const Frame,

@@ -71,7 +71,7 @@ mod timer;
 #[cfg(captor_loom)]
 mod trigger;
 
-use crate::raw::attributes::{Attributes, Tag};
+use crate::raw::attributes::Tag;
 use crate::raw::expiry::{Alarm, Alarms};
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Limits};
@@ -426,9 +426,9 @@ impl World {
     /// Queues a task with a deadline, which passes when its alarm rings.
     #[cfg(captor_loom)]
     pub(crate) fn queue_timed(&self, n: u8) -> crate::Completion<Token> {
-        let given = Attributes {
+        let given = crate::raw::attributes::Attributes {
             deadline: Some(std::time::Instant::now()),
-            ..Attributes::default()
+            ..Default::default()
         };
         let core = self.r.core();
         let task = core.queue(self.entry(n), core.tag(Some(&given)), Entry::Bounded);

@@ -134,12 +134,18 @@ fn shutdown_on_its_own_worker_does_not_wait() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         let r = pooled(&scheduler, 0);
-        let inside = scheduler.clone();
-        let queued = r.submit(move |_| inside.shutdown(Duration::MAX));
+        let (inside, gate) = (scheduler.clone(), Gate::new());
+        // It closes the resource: what is behind it has to be there before.
+        let opened = gate.clone();
+        let queued = r.submit(move |_| {
+            opened.wait();
+            inside.shutdown(Duration::MAX)
+        });
         let behind = r.submit(|n| {
             *n += 1;
             *n
         });
+        gate.open();
         assert_eq!(outcome(queued), Ok(false));
         assert_eq!(outcome(behind), Ok(1));
         assert!(scheduler.shutdown(common::DEADLINE));

@@ -170,6 +170,8 @@ struct Payload {
     // error fits into `Box<dyn Error + Send + Sync>`.
     value: Mutex<Box<dyn Any + Send>>,
     message: Box<str>,
+    resource: Option<Box<str>>,
+    task: Option<&'static str>,
 }
 
 impl Panic {
@@ -178,7 +180,40 @@ impl Panic {
         Panic(Box::new(Payload {
             value: Mutex::new(value),
             message,
+            resource: None,
+            task: None,
         }))
+    }
+
+    /// It was in a task of this name, of a resource of that one.
+    pub(crate) fn of(mut self, resource: Option<&str>, task: Option<&'static str>) -> Self {
+        self.0.resource = resource.map(Box::from);
+        self.0.task = task;
+        self
+    }
+
+    /// The name of the resource whose task panicked, if it has one.
+    ///
+    /// ```
+    /// use captor::{Resource, TaskError};
+    ///
+    /// let r = Resource::builder().name("stock").build(())?;
+    /// let refill = r.task().name("refill").submit(|_| panic!("it is empty"));
+    /// let Err(TaskError::Panicked(panic)) = refill.wait() else {
+    ///     unreachable!()
+    /// };
+    /// assert_eq!((panic.resource(), panic.task()), (Some("stock"), Some("refill")));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        self.0.resource.as_deref()
+    }
+
+    /// The [name](crate::TaskBuilder::name) of the task that panicked, if it has one.
+    #[must_use]
+    pub fn task(&self) -> Option<&'static str> {
+        self.0.task
     }
 
     /// The panic's message, or a stand-in where it was not a string.

@@ -3,7 +3,7 @@
 use crate::builder::{ResourceBuilder, TaskBuilder};
 use crate::completion::Completion;
 use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
-use crate::raw::attributes::{self, Given};
+use crate::raw::attributes::Given;
 use crate::raw::context::{self, MAX_DEPTH};
 use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
@@ -305,7 +305,7 @@ impl<T: Send + 'static> Resource<T> {
         match self.try_inline(f, given) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                self.report(error, given);
+                panics::drop_outcome::<()>(Err(error));
                 Ok(())
             }
             Err(f) => self.execute_busy(f, given, entry),
@@ -342,7 +342,7 @@ impl<T: Send + 'static> Resource<T> {
         let refused = match self.core.linger(f, given, goes_on()) {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => {
-                self.report(error, given);
+                panics::drop_outcome::<()>(Err(error));
                 return Ok(());
             }
             Err(Lingered::Refused(refused)) => refused,
@@ -368,13 +368,6 @@ impl<T: Send + 'static> Resource<T> {
             TaskError::Expired
         };
         Completion::ready(Err(refused(error, f)))
-    }
-
-    /// A task that nobody waits for failed.
-    #[cold]
-    fn report(&self, error: TaskError, given: Given<'_>) {
-        let _origin = self.core.origin(attributes::name(given));
-        panics::drop_outcome::<()>(Err(error));
     }
 
     #[cold]

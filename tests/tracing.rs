@@ -345,13 +345,14 @@ fn no_handoff_where_the_limit_was_not_reached() {
 fn panics_that_nobody_asks_for_are_errors() {
     record();
     let boom = |text: &'static str| move |_: &mut ()| -> () { resume_unwind(Box::new(text)) };
-    let r = Resource::new(());
-    r.execute(boom("unobserved-1")).unwrap();
-    drop(r.submit(boom("unobserved-2")));
+    let r = named("unobserved").build(()).unwrap();
+    let task = || r.task().name("falls");
+    task().execute(boom("unobserved-1")).unwrap();
+    drop(task().submit(boom("unobserved-2")));
     let held = hold(&r);
-    r.execute(boom("unobserved-3")).unwrap();
-    drop(r.submit(boom("unobserved-4")));
-    let kept = r.submit(boom("unobserved-5"));
+    task().execute(boom("unobserved-3")).unwrap();
+    drop(task().submit(boom("unobserved-4")));
+    let kept = task().submit(boom("unobserved-5"));
     held.release();
     r.with(|_| ()).unwrap();
     wait_until("it ran", || kept.is_finished());
@@ -360,6 +361,9 @@ fn panics_that_nobody_asks_for_are_errors() {
         let seen = with_message(&format!("unobserved-{n}"), "nobody took");
         assert_eq!(seen.len(), 1, "{n}: {seen:?}");
         assert_eq!(seen[0].level, Level::ERROR);
+        let fields = &seen[0].fields;
+        let named = fields.contains("unobserved\"") && fields.contains("falls");
+        assert!(named, "which task of which resource: {seen:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a resource does each time its queue has run empty.
 
+use crate::error::TaskError;
 use crate::raw::attributes::Attributes;
 use crate::raw::context::{self, Kind, Subject};
 use crate::raw::inner::{Core, Value};
@@ -85,8 +86,8 @@ impl Core<dyn Value> {
             })
         });
         if let Some(Err(panic)) = called {
-            let _origin = self.origin(Some(NAME));
-            panics::drop_outcome::<()>(Err(crate::TaskError::Panicked(panic)));
+            let panic = panic.of(self.name(), Some(NAME));
+            panics::drop_outcome::<()>(Err(TaskError::Panicked(panic)));
             self.poison_if_set(Some(NAME));
         }
         true

@@ -18,7 +18,6 @@ use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::registry::Registry;
 use crate::raw::room::Room;
-use crate::raw::spans;
 use crate::raw::task::{self, Header, Queued};
 use crate::raw::watch::Watch;
 use crate::stats::ResourceStats;
@@ -461,14 +460,6 @@ impl Shell {
     pub(crate) fn note_remains(&self) {
         self.extra().remains.sub(1);
         self.counters.dequeued.pass();
-    }
-
-    /// Says in the log which task an event is about, until it is dropped.
-    #[cold]
-    pub(crate) fn origin(&self, task: TaskName) -> spans::Within<tracing::Span> {
-        let span =
-            || tracing::error_span!(target: "captor", "task", resource = self.name(), name = task);
-        spans::within(panics::tell(span).unwrap_or_else(tracing::Span::none))
     }
 
     /// A task panicked. Poisons the resource, where it is set to. Holder only.

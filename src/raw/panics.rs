@@ -41,7 +41,8 @@ pub(crate) fn wake(waker: Waker) {
 pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
     if let Err(TaskError::Panicked(panic)) = &outcome {
         tell(|| {
-            tracing::error!(target: "captor", panic = panic.message(), "a task panicked and nobody took its outcome");
+            let (resource, task) = (panic.resource(), panic.task());
+            tracing::error!(target: "captor", resource, task, panic = panic.message(), "a task panicked and nobody took its outcome");
         });
     }
     if core::mem::needs_drop::<Result<R, TaskError>>() {

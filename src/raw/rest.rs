@@ -53,7 +53,7 @@ impl<T: Send + 'static> Core<T> {
             }
         }
         captured(self);
-        outcome.map_err(|payload| HealError::Panicked(Panic::new(payload)))
+        outcome.map_err(|payload| HealError::Panicked(Panic::new(payload).of(self.name(), None)))
     }
 
     /// Takes the value out of a closed resource that has come to its end.

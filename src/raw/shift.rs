@@ -64,6 +64,7 @@ impl Lending {
 pub(crate) struct Shift<'a> {
     owner: &'a dyn Owner,
     core: &'a Core<dyn Value>,
+    name: Option<&'a str>,
     /// Where what leaves the queue gives back room.
     room: Option<&'a Room>,
     /// Where tasks are timed.
@@ -90,6 +91,7 @@ impl<'a> Shift<'a> {
         Shift {
             owner,
             core,
+            name: extra.and_then(|extra| extra.settings.name.as_deref()),
             room: extra.and_then(|extra| extra.room.as_deref()),
             watch: extra.and_then(|extra| extra.watch.as_deref()),
             budget,
@@ -308,7 +310,7 @@ impl Crew for Shift<'_> {
                 let _span = task.meta().map(|meta| spans::within(&meta.span));
                 // SAFETY: the role makes the value ours, and the task came
                 // from the queue of the resource that it was made for.
-                unsafe { task.run(self.core.value()) }
+                unsafe { task.run(self.core.value(), self.name) }
             });
             match ran {
                 Ran::Returned => break false,
@@ -344,8 +346,6 @@ impl Crew for Shift<'_> {
         self.core.counters.dequeued.turn();
         // Wakers and drops of outcomes are user code, and run under the role.
         context::enter(self.core.id(), Kind::Aside, || {
-            // Where nobody takes the outcome, its panic is reported in this span.
-            let _origin = panicked.then(|| self.core.origin(name));
             self.waiter = task.complete();
         });
         Flow::Done

@@ -2,7 +2,6 @@
 //! enters those of the tasks. Subscribers are user code: their panics end here.
 
 use crate::raw::panics::tell;
-use core::borrow::Borrow;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
@@ -47,25 +46,15 @@ impl Drop for Detached {
 
 /// The thread is in this span until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Within<S: Borrow<Span>>(Option<S>);
+pub(crate) struct Within<'a>(&'a Span);
 
-pub(crate) fn within<S: Borrow<Span>>(span: S) -> Within<S> {
-    tell(|| {
-        span.borrow()
-            .with_subscriber(|(id, subscriber)| subscriber.enter(id));
-    });
-    Within(Some(span))
+pub(crate) fn within(span: &Span) -> Within<'_> {
+    tell(|| span.with_subscriber(|(id, subscriber)| subscriber.enter(id)));
+    Within(span)
 }
 
-impl<S: Borrow<Span>> Drop for Within<S> {
+impl Drop for Within<'_> {
     fn drop(&mut self) {
-        let span = self.0.take();
-        tell(|| {
-            if let Some(span) = &span {
-                span.borrow()
-                    .with_subscriber(|(id, subscriber)| subscriber.exit(id));
-            }
-            drop(span);
-        });
+        tell(|| (self.0).with_subscriber(|(id, subscriber)| subscriber.exit(id)));
     }
 }

@@ -59,11 +59,14 @@ impl<T: Send + 'static> Core<T> {
                 Ok(result)
             }
             Err(payload) => {
-                self.note_panic(attributes::name(given));
+                let name = attributes::name(given);
+                self.note_panic(name);
                 if !self.strand.try_release(way) {
                     captured(self);
                 }
-                Err(TaskError::Panicked(Panic::new(payload)))
+                Err(TaskError::Panicked(
+                    Panic::new(payload).of(self.name(), name),
+                ))
             }
         }
     }

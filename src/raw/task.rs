@@ -106,8 +106,9 @@ impl Drop for Header {
 ///
 /// Every function takes a live task of the type that the table was made for.
 pub(super) struct VTable {
-    /// Runs the closure on the value and puts the outcome in its place.
-    pub(super) run: unsafe fn(NonNull<Header>, value: *mut ()) -> Ran,
+    /// Runs the closure on the value and puts the outcome in its place. (The name is
+    /// its resource's.)
+    pub(super) run: unsafe fn(NonNull<Header>, value: *mut (), Option<&str>) -> Ran,
     /// Drops the closure and puts the error in its place.
     pub(super) refuse: unsafe fn(NonNull<Header>, TaskError),
     /// Moves the outcome to `to`, a `Result<R, TaskError>`.
@@ -241,7 +242,7 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
     }
 
     /// Holds the closure; the caller claimed it. `value` is a `T` that is the caller's.
-    unsafe fn run(this: NonNull<Header>, value: *mut ()) -> Ran {
+    unsafe fn run(this: NonNull<Header>, value: *mut (), resource: Option<&str>) -> Ran {
         // SAFETY: by the contract.
         let stage = unsafe { Self::stage(this) };
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -252,7 +253,12 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
         let (outcome, ran) = match ran {
             Ok(Step::Done(result)) => (Ok(result), Ran::Returned),
             Ok(Step::Wait(suspension)) => return Ran::Suspended(suspension),
-            Err(payload) => (Err(TaskError::Panicked(Panic::new(payload))), Ran::Panicked),
+            Err(payload) => {
+                // SAFETY: live by the contract.
+                let task = unsafe { this.as_ref() }.name();
+                let panic = Panic::new(payload).of(resource, task);
+                (Err(TaskError::Panicked(panic)), Ran::Panicked)
+            }
         };
         // SAFETY: the closure was moved out of the stage, which is still ours.
         unsafe { (*stage).outcome = ManuallyDrop::new(outcome) };
@@ -486,10 +492,10 @@ impl Queued {
     ///
     /// # Safety
     /// `value` is the value that the task was made for, and the caller's alone.
-    pub(crate) unsafe fn run(&self, value: *mut ()) -> Ran {
+    pub(crate) unsafe fn run(&self, value: *mut (), resource: Option<&str>) -> Ran {
         // SAFETY: the closure is in place: it was claimed and not yet run to
         // its end; the rest by the contract.
-        unsafe { (self.header().vtable.run)(self.0, value) }
+        unsafe { (self.header().vtable.run)(self.0, value, resource) }
     }
 
     /// Drops the claimed closure, and lets the outcome be `error`.

@@ -535,7 +535,10 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         R: Send + 'static,
     {
         match self.check() {
-            Ok(()) if self.attributes.is_late() => Ok(self.resource.late(f)),
+            Ok(()) if self.attributes.is_late() => match self.resource.refusal_if_any() {
+                None => Ok(self.resource.late(f)),
+                Some(error) => Err(TrySubmitError::new(error, f)),
+            },
             Ok(()) => self.resource.try_submit_as(f, Some(&self.attributes)),
             Err(error) => Err(TrySubmitError::new(error, f)),
         }
@@ -555,15 +558,15 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         match self.check() {
-            Ok(()) if self.attributes.is_late() => {
-                drop(self.resource.late::<(), _>(f));
-                Ok(())
-            }
+            Ok(()) if self.attributes.is_late() => match self.resource.refusal_if_any() {
+                None => {
+                    drop(self.resource.late::<(), _>(f));
+                    Ok(())
+                }
+                Some(error) => Err(turned_away(error, f)),
+            },
             Ok(()) => (self.resource).execute_as(f, Some(&self.attributes), Entry::Bounded),
-            Err(error) => {
-                panics::contain("drop of a refused closure", || drop(f));
-                Err(error)
-            }
+            Err(error) => Err(turned_away(error, f)),
         }
     }
 
@@ -595,6 +598,12 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     fn check(&self) -> Result<(), SubmitError> {
         self.resource.core().check(&self.attributes)
     }
+}
+
+/// Drops a closure that was refused.
+fn turned_away<F>(error: SubmitError, f: F) -> SubmitError {
+    panics::contain("drop of a refused closure", || drop(f));
+    error
 }
 
 impl<T> fmt::Debug for TaskBuilder<'_, T> {

@@ -361,13 +361,21 @@ impl<T: Send + 'static> Resource<T> {
     /// A task's deadline passed before it was queued.
     #[cold]
     pub(crate) fn late<R, F>(&self, f: F) -> Completion<R> {
-        let error = if self.core.strand().state().is_refusing() {
-            self.core.why_refused().into()
-        } else {
-            self.core.note_late();
-            TaskError::Expired
-        };
+        let error = self.refusal_if_any().map_or_else(
+            || {
+                self.core.note_late();
+                TaskError::Expired
+            },
+            TaskError::from,
+        );
         Completion::ready(Err(refused(error, f)))
+    }
+
+    /// Why a task would be refused now, if it would.
+    #[cold]
+    pub(crate) fn refusal_if_any(&self) -> Option<SubmitError> {
+        let refuses = self.core.strand().state().is_refusing();
+        refuses.then(|| self.core.why_refused())
     }
 
     #[cold]
@@ -520,6 +528,7 @@ impl<T: Send + 'static> Resource<T> {
     /// ```
     pub fn close_now(&self) -> usize {
         self.core.close();
+        self.core.stop_for_good();
         self.core.cancel_pending()
     }
 

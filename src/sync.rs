@@ -122,6 +122,11 @@ pub(crate) fn pause(time: core::time::Duration) {
     }
 }
 
+/// Is this thread unwinding?
+pub(crate) fn is_panicking() -> bool {
+    std::thread::panicking()
+}
+
 /// A statistics counter, relaxed throughout: it orders nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(std::sync::atomic::AtomicU64);

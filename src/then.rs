@@ -23,7 +23,7 @@
 
 use crate::completion::Completion;
 use crate::error::{SubmitError, TaskError};
-use crate::raw::chain::{Fallen, Link, Origin, Upstream, fall};
+use crate::raw::chain::{Fallen, Link, Origin, Upstream, fall, fall_with_others};
 use crate::raw::handle::Handle;
 use crate::raw::inner::{Core, Owner, Value};
 use crate::raw::panics;
@@ -136,7 +136,7 @@ where
     if pending {
         follow.wait(waiting);
     } else {
-        follow.submit(waiting, queue);
+        follow.submit(waiting, By::Caller);
     }
     Completion::linked(handle, follow)
 }
@@ -155,6 +155,8 @@ enum Stage<R, U> {
     Waiting(Waiting<R, U>),
     /// The second task is queued, or about to be, with this.
     Passed(R),
+    /// Its closure was dropped unrun.
+    Dropped,
     /// Nothing is left to do.
     Over,
 }
@@ -165,8 +167,30 @@ struct Waiting<R, U> {
     other: Arc<Core<U>>,
 }
 
-/// How a task comes to be queued.
-type Submit = fn(&dyn Owner, Queued) -> Result<(), (SubmitError, Queued)>;
+/// Who queues the second task, or lets it fall.
+#[derive(Clone, Copy)]
+enum By {
+    /// The caller of `then`, a submitter like others.
+    Caller,
+    /// The first task's waker.
+    Waker,
+}
+
+impl By {
+    fn queue(self, owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
+        match self {
+            By::Caller => queue(owner, task),
+            By::Waker => queue_for_others(owner, task),
+        }
+    }
+
+    fn fall(self, fallen: Fallen) {
+        match self {
+            By::Caller => fall(fallen),
+            By::Waker => fall_with_others(fallen),
+        }
+    }
+}
 
 impl<R, U> Follow<R, U> {
     fn set(&self, stage: Stage<R, U>) -> Stage<R, U> {
@@ -194,17 +218,20 @@ impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
             return;
         }
         drop(stage);
-        self.submit(waiting, queue);
+        self.submit(waiting, By::Caller);
     }
 
     /// The first task is through: now for the second.
-    fn submit(&self, waiting: Waiting<R, U>, submit: Submit) {
+    fn submit(&self, waiting: Waiting<R, U>, by: By) {
         let Waiting { first, task, other } = waiting;
         let refused = match first.into_outcome() {
             Ok(result) => {
-                self.set(Stage::Passed(result));
+                self.pass(result);
+                if let Some(meta) = task.meta() {
+                    meta.is_queued();
+                }
                 let queued = match other.take_room_for(&task) {
-                    Ok(()) => submit(&other, task),
+                    Ok(()) => by.queue(&other, task),
                     Err(error) => Err((error, task)),
                 };
                 match queued {
@@ -219,14 +246,26 @@ impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
         };
         let (error, task) = refused;
         let core = other as Arc<Core<dyn Value>>;
-        fall(Fallen { core, task, error });
+        by.fall(Fallen { core, task, error });
+    }
+
+    /// Puts the result where the second task's closure takes it from. If that was
+    /// cancelled and dropped meanwhile, nobody will.
+    fn pass(&self, result: R) {
+        let mut stage = lock(&self.stage);
+        if let Stage::Dropped = *stage {
+            drop(stage);
+            panics::contain("drop of a result", || drop(result));
+        } else {
+            *stage = Stage::Passed(result);
+        }
     }
 }
 
 impl<R: Send + 'static, U: Send + 'static> Wake for Follow<R, U> {
     fn wake(self: Arc<Self>) {
         if let Some(waiting) = self.take_waiting() {
-            self.submit(waiting, queue_for_others);
+            self.submit(waiting, By::Waker);
         }
     }
 }
@@ -267,13 +306,8 @@ impl<R, U> Inbox<R, U> {
 
 impl<R, U> Drop for Inbox<R, U> {
     fn drop(&mut self) {
-        let mut stage = lock(&self.0.stage);
-        if let Stage::Passed(_) = *stage {
-            let unused = replace(&mut *stage, Stage::Over);
-            drop(stage);
-            // Beside the drop of the user's closure, and not to add to a panic
-            // of that.
-            panics::contain("drop of a result", || drop(unused));
-        }
+        let unused = self.0.set(Stage::Dropped);
+        // Beside the drop of the user's closure, and not to add to a panic of that.
+        panics::contain("drop of a result", || drop(unused));
     }
 }

@@ -23,6 +23,7 @@
 
 use crate::error::SubmitError;
 use crate::raw::panics;
+use crate::raw::submit::Entry;
 use crate::resource::{Resource, WeakResource};
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
 use std::fmt;
@@ -180,7 +181,8 @@ where
             inner: Arc::clone(&self),
             through: false,
         };
-        resource.execute(move |value| turn.run(value))?;
+        // However often it is fired, a thread or two queue it: so it needs no room.
+        resource.execute_as(move |value| turn.run(value), None, Entry::Reserved)?;
         // F3. Relaxed: it tells of nothing but this word, whose order is what
         // counts. The round may be over.
         let _ = self

@@ -3,8 +3,8 @@
 
 mod common;
 
-use captor::{CancelToken, Completion, Dispatch, Resource, cancel_token};
-use common::{Gate, hold, outcome, wait_until};
+use captor::{CancelToken, Completion, Dispatch, Resource, TaskError, cancel_token};
+use common::{Gate, hold, outcome, poll_pending, wait_until, waker_that, within_deadline};
 use std::sync::mpsc;
 use std::thread;
 
@@ -163,4 +163,59 @@ fn inside_another_task_it_is_the_inner_ones() {
 fn outside_of_tasks_there_is_one_that_is_never_set() {
     assert!(!cancel_token().is_cancelled());
     assert!(format!("{:?}", cancel_token()).contains("cancelled: false"));
+}
+
+/// The task before it is through and its waker is at work: it is not among what is
+/// pending any more, or it is.
+#[test]
+fn what_comes_next_is_cancelled_or_asked() {
+    let r = pooled();
+    let held = hold(&r);
+    let mut first = r.submit(|()| ());
+    let (here, go) = (Gate::new(), Gate::new());
+    let (is_here, goes) = (here.clone(), go.clone());
+    poll_pending(
+        &mut first,
+        &waker_that(move || {
+            is_here.open();
+            goes.wait();
+        }),
+    );
+    let second = r.submit(|()| {
+        let token = cancel_token();
+        wait_until("it is asked to stop", || token.is_cancelled());
+    });
+    held.release();
+    here.wait();
+    let swept = r.close_now();
+    go.open();
+    match outcome(second) {
+        Err(TaskError::Cancelled) => assert_eq!(swept, 1),
+        outcome => assert_eq!((swept, outcome), (0, Ok(()))),
+    }
+}
+
+/// A task that is about to start is one or the other: of many rounds, each at another
+/// moment.
+#[test]
+fn nothing_starts_between_the_two() {
+    within_deadline(|| {
+        for round in 0..400 {
+            let r = pooled();
+            let held = hold(&r);
+            for _ in 0..200 {
+                r.execute(|()| (0..20).for_each(|_| std::hint::spin_loop()))
+                    .unwrap();
+            }
+            let ends = r.submit(|()| {
+                let token = cancel_token();
+                wait_until("it is asked to stop", || token.is_cancelled());
+            });
+            held.release();
+            let ran = move |r: &Resource<()>| r.stats().completed > 1 + round % 200;
+            wait_until("some have run", || ran(&r));
+            r.close_now();
+            let _: Result<(), TaskError> = outcome(ends);
+        }
+    });
 }

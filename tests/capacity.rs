@@ -827,3 +827,32 @@ fn a_continuation_needs_room_too() {
         }
     });
 }
+
+/// A waker may panic in its drop.
+#[test]
+#[allow(unsafe_code)]
+fn a_waker_that_is_not_needed_costs_no_room() {
+    use std::task::{RawWaker, RawWakerVTable};
+    static BRITTLE: RawWakerVTable = RawWakerVTable::new(
+        |at| RawWaker::new(at, &BRITTLE),
+        |_| (),
+        |_| (),
+        |_| resume_unwind(Box::new("drop of a waker")),
+    );
+    // SAFETY: the functions ask nothing of the address.
+    let brittle = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &BRITTLE)) };
+    let brittle = std::mem::ManuallyDrop::new(brittle);
+    let mut cx = Context::from_waker(&brittle);
+    let r = bounded(1, Dispatch::Inline);
+    // Room at once; and room that came since.
+    let mut at_once = r.reserve();
+    let Poll::Ready(Ok(permit)) = Pin::new(&mut at_once).poll(&mut cx) else {
+        panic!("there is room")
+    };
+    let mut next = r.reserve();
+    common::poll_pending(&mut next, Waker::noop());
+    drop(permit);
+    assert!(Pin::new(&mut next).poll(&mut cx).is_ready());
+    drop(next);
+    assert!(r.try_reserve().is_ok());
+}

@@ -116,7 +116,7 @@ fn what_comes_with_a_task_is_not_inside_of_it() {
     // Its outcome is dropped by who ran it.
     drop(r.submit(move |_| looks));
     held.release();
-    assert!(outside.is_open());
+    outside.wait();
 }
 
 /// A submitter runs others' tasks after its own: each sees its own description.
@@ -138,7 +138,8 @@ fn nothing_of_one_task_is_seen_by_the_next() {
     r.execute(log).unwrap();
     r.task().name("last").priority(2).execute(log).unwrap();
     held.release();
-    let seen = r.with(|seen| seen.clone()).unwrap();
+    let last = r.task().priority(2);
+    let seen = last.with(|seen| seen.clone()).unwrap();
     assert_eq!(seen, [(Some("first"), 0), (None, 1), (Some("last"), 2)]);
     assert!(current().is_none());
 }
@@ -178,4 +179,43 @@ fn an_executors_thread_counts_as_a_worker_only_in_its_jobs() {
     let kind = |r: &Resource<()>| r.with(|_| current().unwrap().thread());
     assert_eq!(kind(&r), Ok(ThreadKind::Worker));
     assert_eq!(kind(&scheduler.resource(())), Ok(ThreadKind::Caller));
+}
+
+/// A destructor that submits while its thread unwinds: only its own task sees that.
+#[test]
+fn nobody_elses_task_runs_in_a_thread_that_unwinds() {
+    let r = Resource::new(());
+    let (running, gate) = (Gate::new(), Gate::new());
+    let (inside, runs, opened) = (r.clone(), running.clone(), gate.clone());
+    let submits_when_dropped = common::on_drop(move || {
+        let own = inside.submit(move |()| {
+            runs.open();
+            opened.wait();
+            thread::panicking()
+        });
+        assert_eq!(outcome(own), Ok(true));
+    });
+    let thread = thread::spawn(move || {
+        let _submits = submits_when_dropped;
+        std::panic::resume_unwind(Box::new("outer"));
+    });
+    running.wait();
+    let others: Vec<_> = (0..5).map(|_| r.submit(|()| thread::panicking())).collect();
+    gate.open();
+    for other in others {
+        assert_eq!(outcome(other), Ok(false));
+    }
+    assert!(common::join(thread).is_err());
+}
+
+#[test]
+fn who_awaits_the_end_is_woken_outside_of_the_task_that_closes() {
+    let (outer, r) = (named("outer").build(()).unwrap(), Resource::new(()));
+    let (send, seen) = std::sync::mpsc::channel();
+    let mut closed = r.closed();
+    let waker = common::waker_that(move || send.send(current().is_none()).unwrap());
+    common::poll_pending(&mut closed, &waker);
+    let inside = r.clone();
+    outer.with(move |()| inside.close()).unwrap();
+    assert_eq!(seen.recv(), Ok(true));
 }

@@ -4,8 +4,9 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler, SubmitError, TaskError, TrySubmitError};
-use common::{DEADLINE, Drops, Gate, hold, join, outcome, panic_message, wait_until};
+use common::{DEADLINE, Drops, Gate, hold, join, on_drop, outcome, panic_message, wait_until};
 use futures::executor::block_on;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -384,4 +385,88 @@ fn each_of_many_is_accounted_for() {
     let permits: Vec<_> = (0..50).map(|_| r.try_reserve().unwrap()).collect();
     assert!(r.try_reserve().is_err());
     drop(permits);
+}
+
+/// What expires is dropped on the timer's thread, which has to be back for others.
+#[test]
+fn a_closure_that_uses_its_resource_when_it_expires_does_not_hold_up_the_timer() {
+    let (r, other) = (resource(Dispatch::Inline), resource(Dispatch::Inline));
+    let held = hold(&other);
+    let (inside, waits) = (r.clone(), other.clone());
+    let (running, expired) = (Gate::new(), Gate::new());
+    let (runs, is_expired) = (running.clone(), expired.clone());
+    let holder = thread::spawn(move || {
+        inside.with(move |_| {
+            runs.open();
+            is_expired.wait();
+            outcome(waits.task().timeout(SOON).submit(|_| ()))
+        })
+    });
+    running.wait();
+    let (visited, (send, visits)) = (r.clone(), mpsc::channel());
+    let visits_when_dropped = on_drop(move || {
+        expired.open();
+        send.send(visited.with(|n| *n)).unwrap();
+    });
+    let task = r.task().timeout(SOON);
+    task.execute(move |_| drop(visits_when_dropped)).unwrap();
+    assert_eq!(join(holder).unwrap(), Ok(Err(TaskError::Expired)));
+    assert_eq!(visits.recv(), Ok(Err(TaskError::WouldDeadlock)));
+    held.release();
+}
+
+#[test]
+fn what_a_closure_submits_when_it_expires_runs_elsewhere() {
+    let (r, log) = (resource(Dispatch::Inline), resource(Dispatch::Inline));
+    let held = hold(&r);
+    let (send, threads) = mpsc::channel();
+    let submits_when_dropped = on_drop(move || {
+        log.execute(move |_| send.send(thread::current().name().map(str::to_owned)))
+            .unwrap();
+    });
+    let task = r.task().timeout(SOON);
+    task.execute(move |_| drop(submits_when_dropped)).unwrap();
+    let name = threads.recv().unwrap().expect("a thread of captor's");
+    assert!(!name.contains("timer"), "{name}");
+    held.release();
+}
+
+#[test]
+fn late_and_closed_is_closed() {
+    let r = resource(Dispatch::Inline);
+    r.close();
+    let late = || r.task().deadline(Instant::now());
+    assert_eq!(late().execute(|n| *n += 1), Err(SubmitError::Closed));
+    let tried = late().try_submit(|n| *n += 1);
+    assert!(matches!(tried, Err(TrySubmitError::Closed(_))));
+    assert_eq!(late().submit(|n| *n += 1).wait(), Err(TaskError::Closed));
+    assert_eq!(r.stats().rejected, 3);
+}
+
+/// It watches for a moment whether the resource falls idle: not past its deadline.
+#[test]
+fn who_watches_a_busy_resource_starts_nothing_late() {
+    let r = Resource::new(());
+    let (mut ran, mut rounds) = (0, 0_u64);
+    while ran < 20 && rounds < 20_000 {
+        rounds += 1;
+        let (other, started) = (r.clone(), Gate::new());
+        let starts = started.clone();
+        let holder = thread::spawn(move || {
+            other.with(|()| {
+                starts.open();
+                let until = Instant::now() + Duration::from_micros(10 + rounds % 60);
+                while Instant::now() < until {}
+                Instant::now()
+            })
+        });
+        started.wait();
+        let deadline = Instant::now() + Duration::from_micros(2 + rounds % 10);
+        let started = r.task().deadline(deadline).with(|()| Instant::now());
+        let held_until = join(holder).unwrap().unwrap();
+        if let Ok(started) = started {
+            ran += 1;
+            assert!(held_until <= deadline, "{:?} late", started - deadline);
+        }
+    }
 }

@@ -5,7 +5,9 @@ mod common;
 
 use captor::{Dispatch, PanicPolicy, Resource, ResourceBuilder, TaskError, current};
 use common::{DEADLINE, Drops, hold, outcome, within_deadline};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 /// `0`: a task ran; `1`: the queue had run empty.
 type Log = Vec<u32>;
@@ -228,4 +230,60 @@ fn against_many_submitters() {
             assert_eq!(r.into_inner().wait(), Ok((8_000, 8_000)));
         }
     });
+}
+
+/// A panic's payload is user code when it is dropped, under the role.
+#[test]
+fn a_panic_whose_payload_uses_the_resource() {
+    within_deadline(|| {
+        let r = Resource::new(0);
+        let (visited, (send, visits)) = (r.downgrade(), mpsc::channel());
+        let hook = r.on_idle(move |_| {
+            let (visited, send) = (visited.upgrade().unwrap(), send.clone());
+            let visit = move || send.send(visited.with(|n: &mut i32| *n)).unwrap();
+            std::panic::resume_unwind(Box::new(Payload(common::on_drop(visit))));
+        });
+        outcome(hook).unwrap();
+        r.execute(|_| ()).unwrap();
+        assert_eq!(visits.recv(), Ok(Err(TaskError::WouldDeadlock)));
+    });
+}
+
+struct Payload<F: FnOnce()>(#[allow(dead_code)] common::OnDrop<F>);
+
+#[test]
+fn one_that_takes_anothers_place_is_called_for_what_ran_before() {
+    let r = hooked(Resource::builder());
+    let held = hold(&r);
+    r.execute(task).unwrap();
+    let second = r.on_idle(|log| log.push(2));
+    held.release();
+    outcome(second).unwrap();
+    assert_eq!(r.with(|log| log.last().copied()), Ok(Some(2)));
+}
+
+#[test]
+fn it_is_not_called_where_nothing_ran() {
+    let s = captor::Scheduler::builder().workers(1).build().unwrap();
+    let busy = common::pooled(&s, ());
+    let r = hooked(Resource::builder().scheduler(&s).dispatch(Dispatch::Pool));
+    let called = outcome(r.submit(|log| log.len())).unwrap();
+    let held = hold(&busy);
+    let late = r.task().timeout(Duration::from_millis(1));
+    let late = late.submit(|log: &mut Log| log.push(3));
+    assert!(r.submit(|log: &mut Log| log.push(3)).cancel());
+    assert_eq!(outcome(late), Err(TaskError::Expired));
+    held.release();
+    r.close();
+    // The one after `called` was counted.
+    let log = r.into_inner().wait().unwrap();
+    assert_eq!(log.len(), called + 1, "{log:?}");
+}
+
+#[test]
+fn a_slow_one_is_noticed() {
+    let r = Resource::builder().timings(true).build(()).unwrap();
+    outcome(r.on_idle(|()| thread::sleep(Duration::from_millis(20)))).unwrap();
+    r.execute(|()| ()).unwrap();
+    assert!(r.stats().longest_task >= Duration::from_millis(20));
 }

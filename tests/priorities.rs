@@ -7,7 +7,7 @@ use captor::{
     Ageing, BuildError, Completion, Dispatch, Resource, ResourceBuilder, SubmitError, TaskError,
     TrySubmitError,
 };
-use common::{Drops, Gate, Held, hold, outcome, within_deadline};
+use common::{Drops, Gate, Held, hold, outcome, poll_pending, waker_that, within_deadline};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -427,4 +427,31 @@ proptest! {
         }
         prop_assert_eq!(ran, expected);
     }
+}
+
+/// Who waits for a task is woken before the next is chosen.
+#[test]
+fn an_urgent_task_from_a_waker_is_next() {
+    let (r, held) = busy(levels(2));
+    let mut first = r.task().priority(0).submit(|log| log.push(9));
+    let inside = r.clone();
+    poll_pending(&mut first, &waker_that(move || push(&inside, 0, 0)));
+    push(&r, 1, 1);
+    held.release();
+    assert_eq!(log_of(&r), [9, 0, 1]);
+}
+
+#[test]
+fn what_is_left_of_cancelled_tasks_takes_no_turns() {
+    let (r, held) = busy(levels(2).ageing(Ageing::Every(4)));
+    for n in 0..100 {
+        push(&r, 0, n);
+    }
+    for _ in 0..100 {
+        assert!(r.task().priority(1).submit(|_| ()).cancel());
+    }
+    push(&r, 1, 1000);
+    held.release();
+    let at = log_of(&r).iter().position(|n| *n == 1000).unwrap();
+    assert!(at <= 4, "it came after {at} others");
 }

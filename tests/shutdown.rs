@@ -262,3 +262,45 @@ fn its_futures_tell_that_it_is_closed() {
     futures::executor::block_on(closed);
     assert_eq!(r.submit(|_| ()).wait(), Err(TaskError::Closed));
 }
+
+/// The drop of a value, on a worker that had the last reference to it.
+#[test]
+fn a_value_that_shuts_its_scheduler_down_does_not_wait_for_its_own_thread() {
+    within_deadline(|| {
+        let s = scheduler();
+        let (send, answers) = mpsc::channel();
+        let inside = s.clone();
+        let shuts_down = common::on_drop(move || {
+            send.send(inside.shutdown(Duration::MAX)).unwrap();
+        });
+        let r = pooled(&s, Some(shuts_down));
+        let held = hold(&r);
+        drop(r);
+        held.release();
+        assert_eq!(answers.recv(), Ok(false), "on a worker it does not wait");
+        assert!(s.shutdown(DEADLINE));
+    });
+}
+
+/// By a channel, of which captor knows nothing.
+#[test]
+fn a_worker_waits_for_what_it_handed_off_after_a_shutdown() {
+    within_deadline(|| {
+        let s = scheduler();
+        let r = pooled(&s, ());
+        let (running, gate) = (Gate::new(), Gate::new());
+        let (runs, opened, inside) = (running.clone(), gate.clone(), s.clone());
+        let task = r.submit(move |()| {
+            runs.open();
+            opened.wait();
+            let later = pooled(&inside, 7);
+            let (send, receive) = mpsc::channel();
+            later.execute(move |n| send.send(*n)).unwrap();
+            receive.recv_timeout(DEADLINE)
+        });
+        running.wait();
+        assert!(!s.shutdown(SOON));
+        gate.open();
+        assert_eq!(outcome(task), Ok(Ok(7)));
+    });
+}

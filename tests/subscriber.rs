@@ -164,3 +164,26 @@ fn it_panics_when_it_is_told_of_a_refusal() {
         assert!(r.execute(|n| *n += 1).is_err());
     });
 }
+
+#[test]
+fn it_uses_the_resource_whose_slow_task_it_is_told_of() {
+    let r = Resource::builder().slow_task(std::time::Duration::from_nanos(1));
+    let r = r.build(1).unwrap();
+    let (visited, (send, visits)) = (r.clone(), std::sync::mpsc::channel());
+    let reaction = move |message: &str| {
+        if message.contains("for long") {
+            send.send(visited.with(|n| *n)).unwrap();
+        }
+    };
+    while_it(reaction, move || {
+        let inside = r.clone();
+        let queues = move |_: &mut i32| {
+            for _ in 0..100 {
+                inside.execute(|n| *n += 1).unwrap();
+            }
+        };
+        r.execute(queues).unwrap();
+        assert_eq!(outcome(r.submit(|n| *n)), Ok(101));
+        assert_eq!(visits.recv().unwrap(), Err(TaskError::WouldDeadlock));
+    });
+}

@@ -5,8 +5,8 @@ mod common;
 
 use captor::{Completion, Job, Resource, Scheduler, TaskError};
 use common::{
-    CountingWaker, Drops, Gate, hold, join, outcome, panic_message, pooled, wait_until,
-    within_deadline,
+    CountingWaker, Drops, Gate, hold, join, outcome, panic_message, poll_pending, pooled,
+    wait_until, waker_that, within_deadline,
 };
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -610,5 +610,55 @@ fn a_circle_that_a_chain_would_close_when_it_moves_on() {
         assert_eq!(circle, Ok(Err(TaskError::WouldDeadlock)));
         held.release();
         assert_eq!(join(waiter).unwrap(), Ok(Ok(())));
+    });
+}
+
+/// What a waker of the user's does is done when it returns, whoever called it.
+#[test]
+fn a_chain_that_falls_wakes_one_who_cancels_another() {
+    let (r, other) = (Resource::new(()), Resource::new(()));
+    let held = hold(&r);
+    let mut first = r.submit(|()| ()).then(&other, |(), ()| ());
+    let second = r.submit(|()| ()).then(&other, |(), ()| ());
+    let (send, seen) = mpsc::channel();
+    let waker = waker_that(move || {
+        let cancelled = second.cancel();
+        send.send((cancelled, second.is_finished(), outcome(second)))
+            .unwrap();
+    });
+    poll_pending(&mut first, &waker);
+    assert!(first.cancel());
+    let seen = seen.recv().unwrap();
+    assert_eq!(seen, (true, true, Err(TaskError::Cancelled)));
+    held.release();
+}
+
+/// The result comes when nobody is left to take it: it is dropped there and then, its
+/// panic contained.
+#[test]
+fn it_is_cancelled_while_the_result_is_passed() {
+    common::within_deadline(|| {
+        let other = Resource::new(());
+        for round in 0..3_000 {
+            let r = Resource::builder().dispatch(captor::Dispatch::Pool);
+            let r = r.build(()).unwrap();
+            let (gate, drops) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
+            let (opened, dropped) = (gate.clone(), Arc::clone(&drops));
+            let end = r
+                .submit(move |()| {
+                    opened.wait();
+                    common::on_drop(move || {
+                        dropped.fetch_add(1, Ordering::SeqCst);
+                        resume_unwind(Box::new("drop of a result"));
+                    })
+                })
+                .then(&other, |(), result| std::mem::forget(result));
+            gate.open();
+            (0..round % 400).for_each(|_| std::hint::spin_loop());
+            end.cancel();
+            common::wait_until("it is through", || end.is_finished());
+            other.with(|()| ()).unwrap();
+            drop(end);
+        }
     });
 }

@@ -131,3 +131,17 @@ fn against_many_submitters() {
         assert_eq!(r.queue_waits().unwrap().count(), 16_001);
     });
 }
+
+/// A continuation is queued when the task before it is through.
+#[test]
+fn waiting_for_another_task_is_no_waiting_in_the_queue() {
+    let first = Resource::new(());
+    let other = Resource::builder().timings(true).build(()).unwrap();
+    let held = hold(&first);
+    let queued_for = |(): &mut (), ()| captor::current().unwrap().queued_for();
+    let end = first.submit(|()| ()).then(&other, queued_for);
+    thread::sleep(Duration::from_millis(300));
+    held.release();
+    let queued_for = outcome(end).unwrap().unwrap();
+    assert!(queued_for < Duration::from_millis(300), "{queued_for:?}");
+}

@@ -98,8 +98,9 @@ impl Pool {
         shared.roster.announce();
         shared.jobs.push(job);
         shared.rouse();
-        if employer().is_some_and(|e| Arc::ptr_eq(&e, shared)) {
-            // This thread looks again before it ends, or blocks.
+        if !shared.roster.is_closed() && employer().is_some_and(|e| Arc::ptr_eq(&e, shared)) {
+            // This thread looks again before it ends, or blocks. (Once it is closed,
+            // there may be no other to come meanwhile, and its task may wait for this.)
             return;
         }
         shared.serve_deserted();
@@ -177,6 +178,12 @@ impl Shared {
     fn rouse(self: &Arc<Self>) {
         let mut failed = false;
         self.roster.rouse(|| {
+            if self.roster.is_closed() {
+                // Closed since it was admitted: of this look and the one of who waits
+                // for the threads to end, one comes after the other's step.
+                failed = true;
+                return false;
+            }
             let shared = Arc::clone(self);
             let name = format!("{}-{}", self.thread_name, self.roster.threads());
             match (self.spawn)(name, Box::new(move || shared.work())) {

@@ -102,7 +102,7 @@ impl Roster {
         self.has_pending() && !self.has_surplus()
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(SC) != 0
     }
 

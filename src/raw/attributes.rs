@@ -2,7 +2,8 @@
 //! of it, and what goes with it into the queue.
 
 use crate::raw::panics;
-use crate::sync::{Counter, MODEL};
+use crate::raw::spans;
+use crate::sync::{Counter, MODEL, UnsafeCell};
 use core::time::Duration;
 use std::time::Instant;
 use tracing::Span;
@@ -69,9 +70,10 @@ impl Tag {
         let name = name(given);
         let meta = Meta {
             name,
-            span: Span::current(),
+            span: UnsafeCell::new(Span::current()),
             deadline: given.and_then(|attributes| attributes.deadline),
-            queued: Instant::now(),
+            made: Instant::now(),
+            held_back: Counter::default(),
             waited: Counter::default(),
         };
         Tag {
@@ -85,22 +87,59 @@ impl Tag {
 #[derive(Debug)]
 pub(crate) struct Meta {
     pub(crate) name: TaskName,
-    pub(crate) span: Span,
+    /// Used by the holder, while the task runs.
+    span: UnsafeCell<Span>,
     /// When its task is to have started.
     pub(crate) deadline: Option<Instant>,
-    /// Since when it is queued.
-    queued: Instant,
+    /// When it was made, and how long after that it was queued, in nanoseconds.
+    made: Instant,
+    held_back: Counter,
     /// For how long it was, in nanoseconds.
     waited: Counter,
 }
 
+// SAFETY: the span is used by the holder, and taken by who is left alone with it.
+unsafe impl Sync for Meta {}
+
 impl Meta {
+    /// Runs `f` in the span under which the task was submitted.
+    ///
+    /// # Safety
+    /// For the holder, with the task still in its hands.
+    pub(crate) unsafe fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.span.with(|span| {
+            // SAFETY: by the contract.
+            let _span = spans::within(unsafe { &*span });
+            f()
+        })
+    }
+
+    /// Leaves the span: its task is through, but may be referred to for long.
+    ///
+    /// # Safety
+    /// Nobody else uses the span any more.
+    pub(crate) unsafe fn leave_span(&self) {
+        // SAFETY: by the contract.
+        let span =
+            (self.span).with_mut(|span| unsafe { core::mem::replace(&mut *span, Span::none()) });
+        // Closing a span calls its subscriber.
+        panics::tell(|| drop(span));
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Its task is queued only now.
+    pub(crate) fn is_queued(&self) {
+        self.held_back.bump_by(self.age());
+    }
+
     /// Its task starts, or goes on.
     pub(crate) fn starts(&self) {
         if self.waited.get() == 0 {
-            let waited = self.queued.elapsed().as_nanos();
-            self.waited
-                .add(u64::try_from(waited).unwrap_or(u64::MAX).max(1));
+            let waited = self.age().saturating_sub(self.held_back.get());
+            self.waited.bump_by(waited.max(1));
         }
     }
 
@@ -113,11 +152,10 @@ impl Meta {
     }
 }
 
-/// Closing a span calls its subscriber.
 impl Drop for Meta {
     fn drop(&mut self) {
-        let span = core::mem::replace(&mut self.span, Span::none());
-        panics::tell(|| drop(span));
+        // SAFETY: it is going.
+        unsafe { self.leave_span() };
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) type Number = u64;
 pub(crate) struct Stop {
     /// By all that ask whatever runs.
     asked: Option<Number>,
+    /// Whatever runs from now on, too.
+    for_good: bool,
     wants: Option<Wants>,
 }
 
@@ -120,7 +122,10 @@ pub fn cancel_token() -> CancelToken {
             return wants.token.clone();
         }
         let token = CancelToken::default();
-        if stop.asked == Some(number) || task.is_some_and(|task| task.was_asked_to_stop()) {
+        if stop.for_good
+            || stop.asked == Some(number)
+            || task.is_some_and(|task| task.was_asked_to_stop())
+        {
             token.set();
         }
         stop.wants = Some(Wants {
@@ -134,6 +139,11 @@ pub fn cancel_token() -> CancelToken {
 }
 
 impl Shell {
+    /// Asks whatever runs, now and later: what was accepted and is about to start.
+    pub(crate) fn stop_for_good(&self) {
+        lock(&self.extra().stop).for_good = true;
+    }
+
     /// Asks the task that runs now, if one does.
     pub(crate) fn stop_running(&self) {
         let mut stop = lock(&self.extra().stop);

@@ -91,11 +91,20 @@ thread_local_const! {
     static FALLEN: RefCell<Option<Vec<Fallen>>> = RefCell::new(None);
 }
 
-/// Lets the task fall, and those after it: who waits for it may be the next
-/// link of its chain, whose task falls in turn. That comes back here, and is
-/// left to the caller further out, so that the stack does not grow with the
-/// chain.
+/// Lets the task fall, and those after it, before this returns.
 pub(crate) fn fall(first: Fallen) {
+    // This may be called by a user's waker that is woken below: what falls for that
+    // one is not for the caller further out.
+    let further_out = FALLEN.try_with(RefCell::take).ok().flatten();
+    fall_with_others(first);
+    if further_out.is_some() {
+        FALLEN.with(|fallen| fallen.replace(further_out));
+    }
+}
+
+/// The same, for the waker of a link, whose task falls with the one before it: it is
+/// left to the caller further out, so that the stack does not grow with the chain.
+pub(crate) fn fall_with_others(first: Fallen) {
     let mut first = Some(first);
     let left = FALLEN.try_with(|fallen| {
         if let Some(fallen) = &mut *fallen.borrow_mut() {

@@ -163,9 +163,26 @@ pub(crate) fn enter<R>(resource: Id, kind: Kind, f: impl FnOnce() -> R) -> R {
     enter_task(resource, kind, None, f)
 }
 
+/// Runs `f` for `resource` on a thread that is to run no task: what `f` submits is
+/// queued for the pool, as if it were nested as deep as can be.
+pub(crate) fn enter_apart<R>(resource: Id, f: impl FnOnce() -> R) -> R {
+    enter_at(MAX_DEPTH, resource, Kind::Aside, None, f)
+}
+
 /// The same, for `f` which is a task.
 #[inline(always)]
 pub(crate) fn enter_task<R>(
+    resource: Id,
+    kind: Kind,
+    subject: Option<Subject<'_>>,
+    f: impl FnOnce() -> R,
+) -> R {
+    enter_at(depth() + 1, resource, kind, subject, f)
+}
+
+#[inline(always)]
+fn enter_at<R>(
+    depth: usize,
     resource: Id,
     kind: Kind,
     subject: Option<Subject<'_>>,
@@ -183,7 +200,7 @@ pub(crate) fn enter_task<R>(
     let frame = Frame {
         resource,
         outer: INNERMOST.with(Cell::get),
-        depth_and_kind: (depth() + 1) * LEVEL + kind as usize,
+        depth_and_kind: depth * LEVEL + kind as usize,
         subject: subject.map(core::ptr::from_ref),
     };
     INNERMOST.with(|i| i.set(&raw const frame));

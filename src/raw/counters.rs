@@ -39,12 +39,8 @@ impl Runs {
         self.0.bump_by(u64::MAX);
     }
 
-    /// One is through that did not run. Holder only.
-    pub(crate) fn pass(&self) {
-        self.0.bump_by(2);
-    }
-
-    /// A task starts, or ends. Holder only.
+    /// A task starts (which of one that was queued is said when it is taken out of the
+    /// queue), or ends. Holder only.
     #[inline(always)]
     pub(crate) fn turn(&self) {
         self.0.bump();

@@ -30,6 +30,8 @@ pub(crate) trait Crew {
     /// Nothing is queued, and the strand is about to be released. `true`: it did
     /// something meanwhile, so look again.
     fn rests(&mut self) -> bool;
+    /// A task leaves the queue. A sweep comes before it and finds the task, or after.
+    fn takes(&mut self);
     /// Runs one task to its end, or to where it suspends the strand.
     fn run(&mut self, task: NonNull<Link>) -> Flow;
 }
@@ -549,9 +551,11 @@ impl Strand {
         let _ = self.update(|s| Some(s.with_refusing(false)));
     }
 
-    /// Takes out all that is queued and not started, oldest first. Anyone may.
-    pub(crate) fn sweep(&self) -> Chain {
+    /// Takes out all that is queued and not started, oldest first; `also` is done in
+    /// the same step, as the holder sees it (see [`Crew::takes`]). Anyone may.
+    pub(crate) fn sweep(&self, also: impl FnOnce()) -> Chain {
         let mut backlog = self.backlog.take();
+        also();
         let newest = self.take_intake();
         let older = backlog.take_all();
         drop(backlog);
@@ -575,8 +579,13 @@ impl Strand {
 
     /// The queued task whose turn it is. Holder only.
     #[inline]
-    fn next(&self) -> Option<NonNull<Link>> {
-        self.backlog_in_hand().pop()
+    fn next(&self, takes: impl FnOnce()) -> Option<NonNull<Link>> {
+        let mut backlog = self.backlog_in_hand();
+        let next = backlog.pop();
+        if next.is_some() {
+            takes();
+        }
+        next
     }
 
     /// The backlog, with what was pushed in it if that may be next. Holder only.
@@ -634,7 +643,7 @@ impl Strand {
                 return Ended::Exhausted;
             }
             // `None`: a sweep came between.
-            if let Some(task) = self.next() {
+            if let Some(task) = self.next(|| crew.takes()) {
                 if crew.run(task) == Flow::Suspended {
                     return Ended::Suspended;
                 }

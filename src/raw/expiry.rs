@@ -9,6 +9,7 @@
 //! the last of the other two (see [`task`]).
 
 use crate::error::TaskError;
+use crate::raw::context;
 use crate::raw::inner::{Core, Owner, Value};
 use crate::raw::panics;
 use crate::raw::task::{self, Header};
@@ -62,8 +63,10 @@ impl Alarm for Expiry {
     fn ring(self: Box<Self>) {
         // A resource goes only once all its tasks are through.
         if let Some(core) = self.core.upgrade() {
+            // The drop of a closure and who is woken are user code, and this thread is
+            // to be back for the next alarm.
             // SAFETY: live, by our reference.
-            unsafe { core.expire(self.task) };
+            context::enter_apart(core.id(), || unsafe { core.expire(self.task) });
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::TaskError;
 use crate::raw::attributes::Attributes;
 use crate::raw::context::{self, Kind, Subject};
-use crate::raw::inner::{Core, Value};
+use crate::raw::inner::{Core, Owner, Value};
 use crate::raw::panics;
 use crate::sync::{Counter, UnsafeCell};
 use core::fmt;
@@ -45,8 +45,11 @@ impl<T: Send + 'static> Core<T> {
         let run: Run = Box::new(move |value| f(unsafe { &mut *value.cast::<T>() }));
         // SAFETY: the caller has the role, and so the cell.
         let old = hook.run.with_mut(|cell| unsafe { (*cell).replace(run) });
-        // As if it had been called when this task is through.
-        hook.saw(self.ran() + 1);
+        // As if it had been called when this task is through; unless tasks ran that
+        // the one before was to be called for.
+        if old.is_none() || hook.seen.get() + 1 == self.ran() {
+            hook.saw(self.ran() + 1);
+        }
         self.strand().attend();
         panics::contain("drop of a hook", || drop(old));
     }
@@ -55,29 +58,26 @@ impl<T: Send + 'static> Core<T> {
 impl Core<dyn Value> {
     /// Nothing is queued: calls the hook, unless nothing ran since it was called
     /// last. Was it called? Holder only.
-    pub(crate) fn call_hook(&self) -> bool {
+    pub(crate) fn call_hook(&self, owner: &dyn Owner) -> bool {
         let hook = &self.extra().hook;
         let ran = self.ran();
-        if hook.seen.get() == ran {
+        if !hook.is_set() || hook.seen.get() == ran {
             return false;
         }
         hook.saw(ran);
-        let refusal = self.refusal();
-        if refusal.poisoned || refusal.emptied {
-            return false;
+        // The reason is under a lock, and looked at where there is one.
+        if self.strand().state().is_refusing() {
+            let refusal = self.refusal();
+            if refusal.poisoned || refusal.emptied {
+                return false;
+            }
         }
         let as_task = Attributes {
             name: Some(NAME),
             ..Attributes::default()
         };
         let subject = Some(&as_task as Subject<'_>);
-        let is_set = hook.run.with(|cell| {
-            // SAFETY: the role is ours, and with it the cell.
-            unsafe { (*cell).is_some() }
-        });
-        if !is_set {
-            return false;
-        }
+        let timing = (self.watch()).map(|watch| (watch, watch.starts(owner, Some(NAME), None)));
         let called = context::enter_task(self.id(), Kind::Lent, subject, || {
             hook.run.with_mut(|cell| {
                 // SAFETY: the role is ours, and with it the cell.
@@ -85,9 +85,15 @@ impl Core<dyn Value> {
                 run.map(|run| panics::catch(|| run(self.value())))
             })
         });
+        if let Some((watch, started)) = timing {
+            watch.ends(self, Some(NAME), started);
+        }
         if let Some(Err(panic)) = called {
             let panic = panic.of(self.name(), Some(NAME));
-            panics::drop_outcome::<()>(Err(TaskError::Panicked(panic)));
+            // Its payload's drop is user code, under the role.
+            context::enter(self.id(), Kind::Aside, || {
+                panics::drop_outcome::<()>(Err(TaskError::Panicked(panic)));
+            });
             self.poison_if_set(Some(NAME));
         }
         true
@@ -95,6 +101,18 @@ impl Core<dyn Value> {
 }
 
 impl Hook {
+    /// Holder only.
+    fn is_set(&self) -> bool {
+        // SAFETY: the role is the caller's, and with it the cell.
+        self.run.with(|cell| unsafe { (*cell).is_some() })
+    }
+
+    /// Something left the queue and did not run: that is nothing to call it for.
+    /// Holder only.
+    pub(super) fn skip(&self) {
+        self.seen.bump_by(2);
+    }
+
     /// Holder only.
     fn saw(&self, ran: u64) {
         self.seen.bump_by(ran.wrapping_sub(self.seen.get()));

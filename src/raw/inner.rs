@@ -9,7 +9,7 @@ use crate::raw::attributes::{Attributes, Given, Tag, TaskName};
 use crate::raw::cancel::Number;
 use crate::raw::context::{self, Id, Kind, Subject};
 use crate::raw::counters::{Counters, Depth, Runs};
-use crate::raw::drain::Strand;
+use crate::raw::drain::{Chain, Strand};
 use crate::raw::expiry::Alarms;
 use crate::raw::extra::{Extra, Refusal, Settings};
 use crate::raw::handle::Handle;
@@ -131,6 +131,7 @@ impl<T: Send + 'static> Core<T> {
             levels: p.levels,
             every: p.every,
             level_of: task::level_of,
+            is_over: task::is_over,
         });
         let strand = Strand::new(
             settings.pooled,
@@ -376,11 +377,17 @@ impl Shell {
         panics::tell(|| {
             tracing::debug!(target: "captor", resource = self.name(), "resource closed");
         });
-        self.turn_away();
+        context::enter(self.id(), Kind::Aside, || self.turn_away());
         if at_rest {
-            extra.ended.notify();
+            self.tell_end();
         }
         true
+    }
+
+    /// Closed, and nothing is queued or running: wakes who awaits that. Their wakers are
+    /// user code, and no part of a task that this thread may be inside of.
+    pub(crate) fn tell_end(&self) {
+        context::enter(self.id(), Kind::Aside, || self.extra().ended.notify());
     }
 
     /// Cancels what is queued and has not started, and asks what has to stop.
@@ -389,15 +396,16 @@ impl Shell {
     /// closure whose drop waits for one of those is told that it would never
     /// end: hence the frame.
     pub(crate) fn cancel_pending(&self) -> usize {
-        self.stop_running();
         context::enter(self.id(), Kind::Aside, || {
-            self.sweep(|| TaskError::Cancelled)
+            // In one step: each task is swept, or runs and is asked.
+            let swept = self.strand.sweep(|| self.stop_running());
+            self.refuse_all(swept, || TaskError::Cancelled)
         })
     }
 
-    fn sweep(&self, error: impl Fn() -> TaskError) -> usize {
+    fn refuse_all(&self, swept: Chain, error: impl Fn() -> TaskError) -> usize {
         let mut count = 0;
-        for link in self.strand.sweep() {
+        for link in swept {
             // SAFETY: it came out of the queue.
             let task = unsafe { Queued::from_link(link) };
             let extra = self.extra();
@@ -450,16 +458,22 @@ impl Shell {
         None
     }
 
-    /// A task came out of the queue too late.
+    /// A task came out of the queue too late. Holder only.
     pub(crate) fn note_late_in_queue(&self) {
         self.extra().expired.add(1);
-        self.counters.dequeued.pass();
+        self.note_passed();
     }
 
-    /// The remains of a cancelled or expired task came out of the queue.
+    /// The remains of a cancelled or expired task came out of the queue. Holder only.
     pub(crate) fn note_remains(&self) {
         self.extra().remains.sub(1);
-        self.counters.dequeued.pass();
+        self.note_passed();
+    }
+
+    /// What was taken out of the queue does not run.
+    fn note_passed(&self) {
+        self.extra().hook.skip();
+        self.counters.dequeued.turn();
     }
 
     /// A task panicked. Poisons the resource, where it is set to. Holder only.
@@ -484,7 +498,7 @@ impl Shell {
             });
             if extra.settings.poison {
                 self.turn_away();
-                self.sweep(|| TaskError::Poisoned);
+                self.refuse_all(self.strand.sweep(|| ()), || TaskError::Poisoned);
             }
         });
     }

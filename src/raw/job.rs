@@ -22,14 +22,14 @@ impl Job {
         if let Some(core) = self.core.take() {
             // An executor that runs jobs inside `execute` would recurse at each
             // quantum: that one goes on to the end.
-            core.work(inline);
+            work(core, inline);
         }
     }
 
     /// Drains the resource until nothing is queued.
     pub(crate) fn run_to_end(mut self) {
         if let Some(core) = self.core.take() {
-            core.work(true);
+            work(core, true);
         }
     }
 }
@@ -38,7 +38,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         let Some(core) = self.core.take() else { return };
         if self.rescued {
-            return core.work(true);
+            return work(core, true);
         }
         let host = Arc::clone(core.host());
         let job = Job {
@@ -59,20 +59,20 @@ impl fmt::Debug for Job {
     }
 }
 
-impl Core<dyn Value> {
-    /// A job for this resource has come to run; one `to_the_end` has nowhere to
-    /// hand the rest to.
-    pub(crate) fn work(self: &Arc<Self>, to_the_end: bool) {
-        if self.strand.accept_job(self.settings().pooled) {
-            context::work(self.host().id(), || {
-                let shift = if to_the_end {
-                    Shift::endless(self)
-                } else {
-                    Shift::worker(self)
-                };
-                drain(self, shift);
-            });
+/// A job for this resource has come to run; one `to_the_end` has nowhere to hand the
+/// rest to. It may hold the last reference: then the value's drop is a part of the job.
+fn work(core: Arc<Core<dyn Value>>, to_the_end: bool) {
+    let host = Arc::clone(core.host());
+    context::work(host.id(), || {
+        if core.strand().accept_job(core.settings().pooled) {
+            let shift = if to_the_end {
+                Shift::endless(&core)
+            } else {
+                Shift::worker(&core)
+            };
+            drain(&core, shift);
         }
-        self.host().finished.add(1);
-    }
+        drop(core);
+    });
+    host.finished.add(1);
 }

@@ -7,6 +7,10 @@
 //! however many tasks come at the levels above it. The oldest task of a level
 //! starts after n · (levels − 1) others at the latest.
 //!
+//! What is left of tasks that are over (cancelled, expired) is no task: it takes no
+//! turns. It is cleared away wherever it comes to stand first of its level, one for
+//! each task that is taken, so that it does not gather where no turn comes.
+//!
 //! (Every n-th for *the next level below the most urgent one that waits* would
 //! starve a level that is the most urgent one whenever the n-th turn comes.)
 
@@ -22,6 +26,12 @@ pub(crate) const MAX_LEVELS: u16 = 256;
 /// For the one who calls it: the node is live.
 pub(crate) type LevelOf = unsafe fn(NonNull<Link>) -> u8;
 
+/// Says whether a node is only what is left of a task.
+///
+/// # Safety
+/// As above.
+pub(crate) type IsOver = unsafe fn(NonNull<Link>) -> bool;
+
 /// How tasks are sorted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
@@ -30,6 +40,7 @@ pub(crate) struct Order {
     /// Every so many tasks, one goes to the others; 0: never.
     pub(crate) every: u32,
     pub(crate) level_of: LevelOf,
+    pub(crate) is_over: IsOver,
 }
 
 /// Linked nodes, oldest first.
@@ -111,6 +122,8 @@ pub(crate) struct Levels {
     taken: u32,
     /// The level that had that turn.
     turn: u8,
+    /// The level at which was looked last for what is over.
+    looked_at: u8,
 }
 
 impl Levels {
@@ -122,6 +135,7 @@ impl Levels {
             waiting: Waiting::default(),
             taken: 0,
             turn: 0,
+            looked_at: 0,
         }
     }
 
@@ -154,34 +168,65 @@ impl Levels {
         }
     }
 
-    /// The level whose turn it is, and notes that it had it.
-    fn choose(&mut self) -> Option<u8> {
+    /// The level whose turn it is; the second, if it is that of another level than the
+    /// most urgent.
+    fn choose(&self) -> Option<(u8, Option<u8>)> {
         let most_urgent = self.waiting.first_from(0)?;
-        self.taken += 1;
-        if self.order.every == 0 || self.taken < self.order.every {
-            return Some(most_urgent);
+        if self.order.every == 0 || self.taken + 1 < self.order.every {
+            return Some((most_urgent, None));
         }
-        self.taken = 0;
-        let after = u16::from(self.turn) + 1;
-        let next = self.waiting.first_from(after);
-        let level = next.or_else(|| self.waiting.first_from(1)).unwrap_or(0);
-        self.turn = level;
-        Some(level)
+        let next = self.next_after(self.turn).or(self.waiting.first_from(1));
+        let level = next.unwrap_or(0);
+        Some((level, Some(level)))
     }
 
-    pub(crate) fn pop(&mut self) -> Option<NonNull<Link>> {
-        // SAFETY: what is in the lists was handed over, and is ours.
-        if let Some(node) = unsafe { self.front.pop() } {
-            return Some(node);
-        }
-        let level = self.choose()?;
+    fn next_after(&self, level: u8) -> Option<u8> {
+        self.waiting.first_from(u16::from(level) + 1)
+    }
+
+    /// A level whose first is over, if one is found at the next place to look.
+    fn choose_over(&mut self) -> Option<u8> {
+        let level = self
+            .next_after(self.looked_at)
+            .or(self.waiting.first_from(0))?;
+        self.looked_at = level;
+        let first = NonNull::new(self.lists[usize::from(level)].first)?;
+        // SAFETY: what is in the lists is live.
+        unsafe { (self.order.is_over)(first) }.then_some(level)
+    }
+
+    /// The first of a level that has some.
+    fn take_first(&mut self, level: u8) -> Option<NonNull<Link>> {
         let list = &mut self.lists[usize::from(level)];
-        // SAFETY: as above.
+        // SAFETY: what is in the lists was handed over, and is ours.
         let node = unsafe { list.pop() };
         if list.first.is_null() {
             self.waiting.set(level, false);
         }
         node
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<NonNull<Link>> {
+        // SAFETY: as in `take_first`.
+        if let Some(node) = unsafe { self.front.pop() } {
+            return Some(node);
+        }
+        if let Some(level) = self.choose_over() {
+            return self.take_first(level);
+        }
+        let (level, turn) = self.choose()?;
+        let node = self.take_first(level)?;
+        // SAFETY: it was in the lists until now, so it is live.
+        if unsafe { (self.order.is_over)(node) } {
+            return Some(node);
+        }
+        match turn {
+            Some(level) => (self.taken, self.turn) = (0, level),
+            // Without turns nobody counts.
+            None if self.order.every == 0 => {}
+            None => self.taken += 1,
+        }
+        Some(node)
     }
 
     /// The levels that have tasks, the most urgent first, after those that go

@@ -53,7 +53,8 @@ impl Registry {
         drop(self.with_map(|map| map.remove(&id.addr())));
     }
 
-    /// Those that there are now.
+    /// Those that there are now. (Whoever asks may come to drop the last reference to
+    /// one, and so its value.)
     pub(crate) fn live(&self) -> Vec<Arc<Core<dyn Value>>> {
         let all: Vec<_> = self.with_map(|map| map.values().cloned().collect());
         all.iter().filter_map(Weak::upgrade).collect()

@@ -8,7 +8,7 @@ use crate::raw::inner::{Core, Owner, Value, dispatch_job};
 use crate::raw::panics;
 use crate::raw::shift::Shift;
 use crate::raw::task::Queued;
-use crate::sync::yield_now;
+use crate::sync::{is_panicking, yield_now};
 
 /// How many queued tasks the search for a parked waiter looks at.
 const WAITER_SEARCH: usize = 16;
@@ -25,7 +25,7 @@ pub(crate) fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError,
     let settings = core.settings();
     let terms = match context::depth() {
         _ if settings.pooled => Terms::None,
-        0 if core.capture_limit() > 1 => Terms::Any,
+        0 if core.capture_limit() > 1 && !is_panicking() => Terms::Any,
         // A more urgent one may come before its own.
         0..context::MAX_DEPTH if settings.priorities.is_none() => Terms::Own,
         _ => Terms::None,
@@ -120,7 +120,7 @@ pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
     });
     match ended {
         Ended::Idle { refusing: false } | Ended::Suspended => {}
-        Ended::Idle { refusing: true } => core.extra().ended.notify(),
+        Ended::Idle { refusing: true } => core.tell_end(),
         Ended::Exhausted => hand_off(owner),
     }
 }

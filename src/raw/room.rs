@@ -55,6 +55,24 @@ pub(crate) struct Ticket(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TurnedAway;
 
+/// A waker that may turn out not to be needed. Its drop is user code, and is not to
+/// cost anybody a place or room.
+struct Spare(Option<Waker>);
+
+impl Spare {
+    fn into_inner(mut self) -> Option<Waker> {
+        self.0.take()
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            panics::contain("drop of a waker", || drop(waker));
+        }
+    }
+}
+
 impl Room {
     /// For so many tasks.
     pub(crate) fn new(capacity: usize) -> Self {
@@ -86,7 +104,7 @@ impl Room {
     ) -> Result<Option<Ticket>, TurnedAway> {
         // Wakers are user code, and never run under the lock: so it is cloned
         // before, and, where it is not needed, dropped after.
-        let waker = waker.clone();
+        let waker = Spare(Some(waker.clone()));
         let mut line = lock(&self.line);
         if refuses() {
             return Err(TurnedAway);
@@ -105,26 +123,25 @@ impl Room {
         }
         line.last.0 += 1;
         let ticket = line.last;
-        line.waiting.insert(ticket, waker);
+        line.waiting.extend(waker.into_inner().map(|w| (ticket, w)));
         Ok(Some(ticket))
     }
 
     /// What has become of a place in the line? Once it is ready, the ticket is
     /// worth nothing.
     pub(crate) fn poll(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), TurnedAway>> {
-        // As above.
-        let waker = waker.clone();
-        let old = {
-            let line = &mut *lock(&self.line);
-            if line.served.remove(&ticket) {
-                return Poll::Ready(Ok(()));
-            }
-            match line.waiting.get_mut(&ticket) {
-                Some(old) => core::mem::replace(old, waker),
-                None => return Poll::Ready(Err(TurnedAway)),
-            }
+        // As above; dropped after the lock is free, whichever of the two it is.
+        let mut waker = Spare(Some(waker.clone()));
+        let line = &mut *lock(&self.line);
+        if line.served.remove(&ticket) {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(place) = line.waiting.get_mut(&ticket) else {
+            return Poll::Ready(Err(TurnedAway));
         };
-        panics::contain("drop of a waker", || drop(old));
+        if let Some(waker) = &mut waker.0 {
+            core::mem::swap(place, waker);
+        }
         Poll::Pending
     }
 

@@ -12,6 +12,7 @@ use crate::raw::room::Room;
 use crate::raw::spans;
 use crate::raw::task::{Queued, Ran};
 use crate::raw::watch::Watch;
+use crate::sync::is_panicking;
 use core::ptr::{self, NonNull};
 use core::task::Waker;
 use core::time::Duration;
@@ -110,10 +111,11 @@ impl<'a> Shift<'a> {
 
     /// A submitter that came to hold the role: after its own task ran, or with
     /// it queued as `own`. Inside a task of another resource it runs no task
-    /// but its own (G6).
+    /// but its own (G6); nor while it unwinds, which others' tasks would take for
+    /// a panic of theirs.
     pub(crate) fn submitter(owner: &'a dyn Owner, own: Option<NonNull<Link>>) -> Self {
         let limit = match context::depth() {
-            0 => owner.core().capture_limit(),
+            0 if !is_panicking() => owner.core().capture_limit(),
             _ => 1,
         };
         let left = if own.is_some() { limit } else { limit - 1 };
@@ -234,6 +236,10 @@ impl<'a> Shift<'a> {
 
 impl Crew for Shift<'_> {
     fn admits(&mut self) -> bool {
+        if self.waiter.is_some() {
+            // Before the next task is chosen: a more urgent one may come of it.
+            context::enter(self.core.id(), Kind::Aside, || self.wake());
+        }
         match self.budget {
             Budget::Captured { left } => self.admits_captured(left),
             Budget::Waiter { .. } if self.waits() => {
@@ -256,14 +262,15 @@ impl Crew for Shift<'_> {
             // As before any other task: who waits for the last one may do what the
             // hook waits for.
             context::enter(self.core.id(), Kind::Aside, || self.wake());
-            self.core.call_hook()
+            self.core.call_hook(self.owner)
         }
     }
 
+    fn takes(&mut self) {
+        self.core.counters.dequeued.turn();
+    }
+
     fn run(&mut self, link: NonNull<Link>) -> Flow {
-        if self.waiter.is_some() {
-            context::enter(self.core.id(), Kind::Aside, || self.wake());
-        }
         self.progressed = true;
         // SAFETY: the drain took it out of the queue.
         let task = unsafe { Queued::from_link(link) };
@@ -291,7 +298,6 @@ impl Crew for Shift<'_> {
             return Flow::Done;
         }
         self.count();
-        self.core.counters.dequeued.turn();
         if let Some(meta) = task.meta() {
             meta.starts();
         }
@@ -307,10 +313,14 @@ impl Crew for Shift<'_> {
             let kind = if is_own { Kind::Own } else { Kind::Lent };
             let subject = Some(task.header() as Subject<'_>);
             let ran = context::enter_task(self.core.id(), kind, subject, || {
-                let _span = task.meta().map(|meta| spans::within(&meta.span));
                 // SAFETY: the role makes the value ours, and the task came
                 // from the queue of the resource that it was made for.
-                unsafe { task.run(self.core.value(), self.name) }
+                let run = || unsafe { task.run(self.core.value(), self.name) };
+                match task.meta() {
+                    // SAFETY: the task is ours while it runs.
+                    Some(meta) => unsafe { meta.within(run) },
+                    None => run(),
+                }
             });
             match ran {
                 Ran::Returned => break false,

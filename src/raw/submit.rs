@@ -141,6 +141,13 @@ impl<T: Send + 'static> Core<T> {
         };
         loop {
             match look {
+                // It expires in the queue.
+                Look::Claimed(way) if given.is_some_and(Attributes::is_late) => {
+                    if !self.strand.try_release(way) {
+                        pass_on(self);
+                    }
+                    return Err(Lingered::Queue(f));
+                }
                 Look::Claimed(way) if self.strand.is_attended() => {
                     let name = attributes::name(given);
                     let watched = |value: &mut T| match self.watch() {

@@ -601,6 +601,15 @@ pub(crate) unsafe fn level_of(link: NonNull<Link>) -> u8 {
     unsafe { link.cast::<Header>().as_ref() }.level
 }
 
+/// Is it only what is left of a task that was cancelled, or expired?
+///
+/// # Safety
+/// `link` is a live task's, in a queue.
+pub(crate) unsafe fn is_over(link: NonNull<Link>) -> bool {
+    // SAFETY: by the contract; a task begins with its header.
+    unsafe { link.cast::<Header>().as_ref() }.life() & (CLAIMED | SUSPENDED) == CLAIMED
+}
+
 /// Clears `own`, `QUEUED` or `HANDLE`, and sets `also`, which is not set, in
 /// one step.
 ///
@@ -639,6 +648,10 @@ unsafe fn let_go_timed(task: NonNull<Header>, own: u32, also: u32) {
             // SAFETY: in place, and nobody else's to drop: the timer does so only
             // where nobody else is left.
             unsafe { (header.vtable.forget)(task) };
+            if let Some(meta) = &header.meta {
+                // SAFETY: as above; the timer does not look at spans.
+                unsafe { meta.leave_span() };
+            }
             life = header.set(TAKEN) | TAKEN;
         }
         let next = (life & !own) | also;

@@ -11,7 +11,7 @@ use crate::raw::inner::{Core, Owner, Value, dispatch_job, rescue_job};
 use crate::raw::linger::Turns;
 use crate::raw::role::drain;
 use crate::raw::shift::Shift;
-use crate::sync::{Arc, MODEL, thread, thread_local, yield_now};
+use crate::sync::{Arc, MODEL, is_panicking, thread, thread_local, yield_now};
 use core::task::Waker;
 use std::task::Wake;
 use std::time::{Duration, Instant};
@@ -117,9 +117,13 @@ impl<'a> Patrol<'a> {
 /// Does a thread that waits take the role of this resource, where it is on
 /// offer?
 fn may_help(core: &Core<dyn Value>, deadline: Option<Instant>) -> bool {
-    // One that has to be back in time does not take on work of unknown length,
-    // and a chain of waits that help each other must not use up the stack.
-    deadline.is_none() && !core.settings().pooled && context::depth() < MAX_HELP_DEPTH
+    // One that has to be back in time does not take on work of unknown length; a
+    // chain of waits that help each other must not use up the stack; and in a thread
+    // that unwinds others' tasks would see a panic that is none of theirs.
+    deadline.is_none()
+        && !core.settings().pooled
+        && context::depth() < MAX_HELP_DEPTH
+        && !is_panicking()
 }
 
 /// Waits until `task`, at the end of a chain, is complete; `false` if

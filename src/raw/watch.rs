@@ -15,6 +15,7 @@
 //! unwatched.
 
 use crate::raw::attributes::TaskName;
+use crate::raw::context;
 use crate::raw::expiry::Alarm;
 use crate::raw::inner::{Core, Owner, Shell, Value};
 use crate::raw::panics;
@@ -107,7 +108,7 @@ pub(crate) struct Watch {
     /// 1: an alarm is set.
     alarm: AtomicUsize,
     /// The task that was barked at last.
-    barked: Counter,
+    barked: AtomicU64,
     /// Nanoseconds.
     longest: Counter,
     waits: Option<Box<Histogram>>,
@@ -122,7 +123,7 @@ impl Watch {
             slow: slow.map(nanos),
             running: Running::new(),
             alarm: AtomicUsize::new(0),
-            barked: Counter::default(),
+            barked: AtomicU64::new(0),
             longest: Counter::default(),
             waits: times.then(Box::default),
         }
@@ -226,14 +227,16 @@ impl Watch {
 
     /// Once for each task.
     fn bark(&self, shell: &Shell, task: usize, name: TaskName, takes: u64, what: &'static str) {
-        if self.barked.get() == task as u64 {
+        // Relaxed: it only decides which of the two who may bark at it does.
+        if self.barked.fetch_max(task as u64, Ordering::Relaxed) >= task as u64 {
             return;
         }
-        self.barked
-            .bump_by((task as u64).wrapping_sub(self.barked.get()));
         let takes = Duration::from_nanos(takes);
-        panics::tell(|| {
-            tracing::warn!(target: "captor", resource = shell.name(), task = name, ?takes, "{what}");
+        // Under the role, or on the timer's thread, which is to be back for the next alarm.
+        context::enter_apart(shell.id(), || {
+            panics::tell(|| {
+                tracing::warn!(target: "captor", resource = shell.name(), task = name, ?takes, "{what}");
+            });
         });
     }
 }

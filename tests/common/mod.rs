@@ -6,10 +6,12 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 use captor::{Completion, Dispatch, Resource, Scheduler, TaskError};
+use std::future::Future;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::task::{Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -340,4 +342,43 @@ pub(crate) fn a_strangers_visit(scheduler: &captor::Scheduler) -> Result<i32, Ta
     .unwrap()
     .unwrap();
     visits.recv_timeout(DEADLINE).unwrap()
+}
+
+/// A waker that calls something once.
+pub(crate) struct Once<F>(Mutex<Option<F>>);
+
+/// A waker that calls `f` when it is woken for the first time.
+pub(crate) fn waker_that<F: FnOnce() + Send + 'static>(f: F) -> Waker {
+    Waker::from(Arc::new(Once(Mutex::new(Some(f)))))
+}
+
+impl<F: FnOnce() + Send + 'static> Wake for Once<F> {
+    fn wake(self: Arc<Self>) {
+        let f = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(f) = f {
+            f();
+        }
+    }
+}
+
+/// Polls a future that is not ready yet.
+#[track_caller]
+pub(crate) fn poll_pending<F: Future + Unpin>(future: &mut F, waker: &Waker) {
+    let polled = Pin::new(future).poll(&mut Context::from_waker(waker));
+    assert!(polled.is_pending());
+}
+
+/// Calls `f` when it is dropped.
+pub(crate) struct OnDrop<F: FnOnce()>(Option<F>);
+
+pub(crate) fn on_drop<F: FnOnce()>(f: F) -> OnDrop<F> {
+    OnDrop(Some(f))
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(f) = self.0.take() {
+            f();
+        }
+    }
 }

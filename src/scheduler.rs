@@ -74,6 +74,9 @@ impl<F: Fn(Job) + Send + Sync + 'static> Executor for F {
 pub struct Scheduler {
     host: Arc<Host>,
     pool: Option<Observer>,
+    /// What was published of its counters.
+    #[cfg(feature = "metrics")]
+    pub(crate) published: Arc<crate::metrics::OfScheduler>,
 }
 
 /// Name of the variable that sets the size of the global pool.
@@ -132,14 +135,17 @@ impl Scheduler {
     fn with_pool(limits: Limits, workers: usize, thread_name: String, unnamed: bool) -> Self {
         let pool = Pool::new(workers, thread_name.clone(), Box::new(spawn_thread));
         let observer = pool.observer();
+        let host = Host::new(limits, &thread_name, unnamed, Box::new(ByPool(pool)));
+        Scheduler::of(host, Some(observer), &thread_name)
+    }
+
+    #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+    fn of(host: Host, pool: Option<Observer>, name: &str) -> Self {
         Scheduler {
-            host: Arc::new(Host::new(
-                limits,
-                &thread_name,
-                unnamed,
-                Box::new(ByPool(pool)),
-            )),
-            pool: Some(observer),
+            host: Arc::new(host),
+            pool,
+            #[cfg(feature = "metrics")]
+            published: Arc::new(crate::metrics::OfScheduler::new(name)),
         }
     }
 
@@ -195,18 +201,23 @@ impl Scheduler {
     /// ```
     #[must_use]
     pub fn resources(&self) -> Vec<ResourceReport> {
-        let live = self.host.registry.live();
+        self.named().into_iter().map(|(_, report)| report).collect()
+    }
+
+    /// The resources that have a name, each with its report, sorted by name.
+    pub(crate) fn named(&self) -> Vec<(Arc<Core<dyn Value>>, ResourceReport)> {
+        let live = self.host.registry.live().into_iter();
         let mut all: Vec<_> = live
-            .iter()
             .filter_map(|core| {
-                Some(ResourceReport {
+                let report = ResourceReport {
                     name: core.settings().name.clone()?,
                     stats: core.stats(),
                     queue_waits: core.watch().and_then(Watch::waits),
-                })
+                };
+                Some((core, report))
             })
             .collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         all
     }
 
@@ -455,7 +466,7 @@ impl SchedulerBuilder {
     }
 
     /// What the worker threads' names begin with; a dash and a number follow.
-    /// Default: `captor`.
+    /// Default: `captor`. Metrics carry it as the label `scheduler`.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().thread_name("index").build()?;
@@ -567,10 +578,8 @@ impl SchedulerBuilder {
             (Some(_), _) => "workers",
             (None, Some(_)) => "thread_name",
             (None, None) => {
-                return Ok(Scheduler {
-                    host: Arc::new(Host::new(self.limits, DEFAULT_NAME, true, dispatch)),
-                    pool: None,
-                });
+                let host = Host::new(self.limits, DEFAULT_NAME, true, dispatch);
+                return Ok(Scheduler::of(host, None, DEFAULT_NAME));
             }
         };
         Err(BuildError::ExecutorHasThreads { setting })
@@ -640,15 +649,9 @@ mod tests {
             Err(std::io::Error::other("no thread"))
         };
         let pool = Pool::new(1, "none".into(), Box::new(spawn));
-        let scheduler = Scheduler {
-            pool: Some(pool.observer()),
-            host: Arc::new(Host::new(
-                SchedulerBuilder::new().limits,
-                "none",
-                true,
-                Box::new(ByPool(pool)),
-            )),
-        };
+        let (limits, observer) = (SchedulerBuilder::new().limits, pool.observer());
+        let host = Host::new(limits, "none", true, Box::new(ByPool(pool)));
+        let scheduler = Scheduler::of(host, Some(observer), "none");
         let r = Resource::builder()
             .scheduler(&scheduler)
             .dispatch(Where::Pool);

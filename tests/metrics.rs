@@ -1,33 +1,66 @@
 #![cfg(all(feature = "metrics", not(any(captor_loom, captor_shuttle))))]
 //! What is published through the `metrics` facade.
 
-use captor::{Resource, Scheduler};
+mod common;
+
+use captor::{Resource, ResourceBuilder, Scheduler};
+use common::{Gate, pooled};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
     Unit,
 };
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
 use std::time::Duration;
 
-/// Keeps what was published last.
+/// Adds up what is counted, and keeps of all else what was published last.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<BTreeMap<String, f64>>>);
+struct Kept {
+    values: Arc<Mutex<BTreeMap<String, f64>>>,
+    units: Arc<Mutex<BTreeMap<String, Option<Unit>>>>,
+    /// Called each time something is counted.
+    on_count: Option<Arc<dyn Fn() + Send + Sync>>,
+}
 
 struct Slot(String, Kept);
 
-impl Slot {
-    fn set(&self, value: f64) {
-        self.1.0.lock().unwrap().insert(self.0.clone(), value);
+impl Kept {
+    fn publish(&self, scheduler: &Scheduler) {
+        metrics::with_local_recorder(self, || scheduler.publish_metrics());
+    }
+
+    #[track_caller]
+    fn get(&self, name: &str) -> f64 {
+        let values = self.values.lock().unwrap();
+        let value = values.get(name);
+        *value.unwrap_or_else(|| panic!("{name} in {values:?}"))
+    }
+
+    fn slot(&self, key: &Key) -> Arc<Slot> {
+        let labels = key
+            .labels()
+            .map(|label| format!(" {}={}", label.key(), label.value()));
+        let name = format!("{}{}", key.name(), labels.collect::<String>());
+        Arc::new(Slot(name, self.clone()))
+    }
+
+    fn describe(&self, name: &KeyName, unit: Option<Unit>) {
+        let name = name.as_str().to_owned();
+        self.units.lock().unwrap().insert(name, unit);
     }
 }
 
 impl CounterFn for Slot {
-    fn increment(&self, _: u64) {
-        panic!("counters are set, not added to");
+    fn increment(&self, more: u64) {
+        let Slot(name, kept) = self;
+        if let Some(f) = &kept.on_count {
+            f();
+        }
+        *kept.values.lock().unwrap().entry(name.clone()).or_default() += more as f64;
     }
-    fn absolute(&self, value: u64) {
-        self.set(value as f64);
+    fn absolute(&self, _: u64) {
+        panic!("counters are added to: for others may count the same");
     }
 }
 
@@ -39,69 +72,221 @@ impl GaugeFn for Slot {
         panic!("gauges are set");
     }
     fn set(&self, value: f64) {
-        Slot::set(self, value);
+        let Slot(name, kept) = self;
+        kept.values.lock().unwrap().insert(name.clone(), value);
     }
-}
-
-fn slot(kept: &Kept, key: &Key) -> Arc<Slot> {
-    let labels = key
-        .labels()
-        .map(|label| format!(" {}={}", label.key(), label.value()));
-    let name = format!("{}{}", key.name(), labels.collect::<String>());
-    Arc::new(Slot(name, kept.clone()))
 }
 
 impl Recorder for Kept {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe(&name, unit);
+    }
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe(&name, unit);
+    }
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(slot(self, key))
+        Counter::from_arc(self.slot(key))
     }
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(slot(self, key))
+        Gauge::from_arc(self.slot(key))
     }
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
         Histogram::noop()
     }
 }
 
+const COMPLETED: &str = "captor_tasks_completed resource=orders";
+
+fn scheduler() -> Scheduler {
+    Scheduler::builder().workers(1).build().unwrap()
+}
+
+/// A setting for a resource.
+type Setting = fn(ResourceBuilder) -> ResourceBuilder;
+
+fn orders(scheduler: &Scheduler, setting: Setting) -> Resource<()> {
+    let builder = Resource::builder().name("orders").scheduler(scheduler);
+    setting(builder).build(()).unwrap()
+}
+
+fn run(r: &Resource<()>, tasks: usize) {
+    (0..tasks).for_each(|_| r.with(|()| ()).unwrap());
+}
+
 #[test]
 fn named_resources_are_published_under_their_names() {
-    let s = Scheduler::builder().workers(1).build().unwrap();
-    let named = |timed| {
-        let builder = Resource::builder().name("orders").scheduler(&s);
-        builder.timings(timed).build(()).unwrap()
-    };
-    let (one, two, unnamed) = (named(true), named(false), s.resource(()));
-    one.with(|()| std::thread::sleep(Duration::from_millis(2)))
+    let s = scheduler();
+    let (one, two) = (orders(&s, |b| b.timings(true)), orders(&s, |b| b));
+    one.with(|()| thread::sleep(Duration::from_millis(2)))
         .unwrap();
-    for r in [&one, &two, &unnamed] {
+    for r in [&one, &two, &s.resource(())] {
         r.execute(|()| ()).unwrap();
     }
     two.close();
     assert!(two.execute(|()| ()).is_err());
     let kept = Kept::default();
-    metrics::with_local_recorder(&kept, || {
-        s.publish_metrics();
-        s.publish_metrics(); // nothing is added twice
+    kept.publish(&s);
+    assert_eq!(kept.get("captor_tasks_submitted resource=orders"), 3.0);
+    assert_eq!(kept.get(COMPLETED), 3.0);
+    assert_eq!(kept.get("captor_tasks_panicked resource=orders"), 0.0);
+    assert_eq!(kept.get("captor_tasks_rejected resource=orders"), 1.0);
+    assert_eq!(kept.get("captor_tasks_outstanding resource=orders"), 0.0);
+    assert!(kept.get("captor_longest_task_seconds resource=orders") >= 0.002);
+    let wait = "captor_queue_wait_seconds resource=orders quantile=0.99";
+    assert_eq!(kept.get(wait), 0.0);
+    assert_eq!(kept.values.lock().unwrap().len(), 8 + 3 + 4 + 3);
+}
+
+#[test]
+fn what_was_published_is_not_counted_again() {
+    let (s, kept) = (scheduler(), Kept::default());
+    let r = orders(&s, |b| b);
+    for sum in [2.0, 4.0, 6.0] {
+        run(&r, 2);
+        kept.publish(&s);
+        kept.publish(&s);
+        assert_eq!(kept.get(COMPLETED), sum);
+    }
+}
+
+#[test]
+fn resources_of_one_name_add_up() {
+    let (s, other, kept) = (scheduler(), scheduler(), Kept::default());
+    let all = [orders(&s, |b| b), orders(&s, |b| b), orders(&other, |b| b)];
+    for (r, tasks) in all.iter().zip([5, 3, 1]) {
+        run(r, tasks);
+        kept.publish(&s);
+        kept.publish(&other);
+    }
+    assert_eq!(kept.get(COMPLETED), 9.0);
+}
+
+#[test]
+fn a_resource_made_anew_goes_on_counting() {
+    let (s, kept) = (scheduler(), Kept::default());
+    for (tasks, sum) in [(5, 5.0), (2, 7.0)] {
+        let r = orders(&s, |b| b);
+        run(&r, tasks);
+        kept.publish(&s);
+        assert_eq!(kept.get(COMPLETED), sum);
+    }
+}
+
+#[test]
+fn who_publishes_meanwhile_counts_nothing_twice() {
+    let s = scheduler();
+    let r = orders(&s, |b| b);
+    run(&r, 3);
+    let mut kept = Kept::default();
+    let (inner, again) = (kept.clone(), s.clone());
+    // Before anything of the outer call is counted.
+    kept.on_count = Some(Arc::new(move || inner.publish(&again)));
+    kept.publish(&s);
+    assert_eq!(kept.get("captor_tasks_submitted resource=orders"), 3.0);
+    assert_eq!(kept.get(COMPLETED), 3.0);
+}
+
+#[test]
+fn many_that_publish_at_once_count_all_once() {
+    const THREADS: usize = 4;
+    let (s, kept) = (scheduler(), Kept::default());
+    let r = orders(&s, |b| b);
+    let together = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    run(&r, 1);
+                    together.wait();
+                    kept.publish(&s);
+                }
+            });
+        }
     });
-    let kept = kept.0.lock().unwrap();
-    let get = |name: &str| {
-        *kept
-            .get(name)
-            .unwrap_or_else(|| panic!("{name} in {kept:?}"))
+    assert_eq!(kept.get(COMPLETED), (THREADS * 200) as f64);
+}
+
+#[test]
+fn schedulers_are_told_apart_by_their_threads_name() {
+    let kept = Kept::default();
+    let named = || Scheduler::builder().thread_name("index").build().unwrap();
+    let (plain, index, again) = (scheduler(), named(), named());
+    let count = |s: &Scheduler| s.stats().dispatched as f64;
+    let r = pooled(&index, ());
+    for _ in 0..2 {
+        r.with(|()| ()).unwrap();
+        kept.publish(&index);
+        kept.publish(&plain);
+        let published = kept.get("captor_dispatched scheduler=index");
+        assert!(published >= 1.0 && published == count(&index));
+    }
+    assert!(kept.get("captor_threads scheduler=index") >= 1.0);
+    assert_eq!(kept.get("captor_threads scheduler=captor"), 0.0);
+    assert_eq!(kept.get("captor_threads_idle scheduler=captor"), 0.0);
+    assert_eq!(kept.get("captor_dispatched scheduler=captor"), 0.0);
+    pooled(&again, ()).with(|()| ()).unwrap();
+    kept.publish(&again);
+    let both = kept.get("captor_dispatched scheduler=index");
+    assert_eq!(both, count(&index) + count(&again));
+}
+
+#[test]
+fn an_executors_scheduler_has_the_default_name() {
+    let s = Scheduler::builder().executor(|job: captor::Job| job.run());
+    let kept = Kept::default();
+    kept.publish(&s.build().unwrap());
+    assert_eq!(kept.get("captor_threads scheduler=captor"), 0.0);
+}
+
+#[test]
+fn the_longest_task_is_published_where_slow_ones_are_warned_of() {
+    let (s, kept) = (scheduler(), Kept::default());
+    let longest = "captor_longest_task_seconds resource=orders";
+    let sleep = |r: Resource<()>| {
+        r.with(|()| thread::sleep(Duration::from_millis(2)))
+            .unwrap();
+        kept.publish(&s);
     };
-    assert_eq!(get("captor_tasks_submitted resource=orders"), 3.0);
-    assert_eq!(get("captor_tasks_completed resource=orders"), 3.0);
-    assert_eq!(get("captor_tasks_rejected resource=orders"), 1.0);
-    assert_eq!(get("captor_tasks_outstanding resource=orders"), 0.0);
-    assert!(get("captor_longest_task_seconds resource=orders") >= 0.002);
-    assert_eq!(
-        get("captor_queue_wait_seconds resource=orders quantile=0.99"),
-        0.0
-    );
-    assert_eq!(get("captor_threads"), 0.0);
-    assert_eq!(get("captor_dispatched"), 0.0);
-    assert_eq!(kept.len(), 8 + 3 + 4 + 3, "{kept:?}");
+    sleep(orders(&s, |b| b));
+    assert!(!kept.values.lock().unwrap().contains_key(longest));
+    sleep(orders(&s, |b| b.slow_task(Duration::from_secs(60))));
+    assert!(kept.get(longest) >= 0.002);
+}
+
+#[test]
+fn of_gauges_the_last_published_wins() {
+    let (s, other, kept) = (scheduler(), scheduler(), Kept::default());
+    let outstanding = "captor_tasks_outstanding resource=orders";
+    let (gate, exit) = (Gate::new(), Gate::new());
+    let (started, end) = (gate.clone(), exit.clone());
+    let busy = orders(&s, |b| b.dispatch(captor::Dispatch::Pool));
+    let task = busy.submit(move |()| {
+        started.open();
+        end.wait();
+    });
+    gate.wait();
+    let _idle = orders(&other, |b| b);
+    for (scheduler, expected) in [(&s, 1.0), (&other, 0.0), (&s, 1.0)] {
+        kept.publish(scheduler);
+        assert_eq!(kept.get(outstanding), expected);
+    }
+    exit.open();
+    task.wait().unwrap();
+}
+
+#[test]
+fn units_are_those_of_the_names() {
+    let kept = Kept::default();
+    kept.publish(&scheduler());
+    let units = kept.units.lock().unwrap();
+    assert_eq!(units.len(), 8 + 4 + 3);
+    for (name, unit) in &*units {
+        let expected = match name {
+            n if n.ends_with("_nanoseconds") => Unit::Nanoseconds,
+            n if n.ends_with("_seconds") => Unit::Seconds,
+            _ => Unit::Count,
+        };
+        assert_eq!(*unit, Some(expected), "{name}");
+    }
 }

@@ -94,6 +94,9 @@ pub(crate) struct Extra {
     pub(crate) hook: Hook,
     /// Where the queue is bounded.
     pub(crate) room: Option<Box<Room>>,
+    /// What was published of its counters.
+    #[cfg(feature = "metrics")]
+    pub(crate) published: crate::metrics::OfResource,
 
     /// Hand-offs, past what the resource itself counts.
     pub(crate) handoffs: Counter,

@@ -117,6 +117,36 @@ impl QueueWaits {
         most
     }
 
+    /// What came since `earlier`, which was taken of the same resource: the waits of an
+    /// interval, where these are all of them so far.
+    ///
+    /// What `earlier` has more of counts as none.
+    ///
+    /// ```
+    /// use captor::Resource;
+    ///
+    /// let r = Resource::builder().timings(true).build(())?;
+    /// r.with(|_| ()).unwrap();
+    /// let earlier = r.queue_waits().unwrap();
+    /// r.with(|_| ()).unwrap();
+    /// r.with(|_| ()).unwrap();
+    /// let now = r.queue_waits().unwrap();
+    /// assert_eq!((now.count(), now.since(&earlier).count()), (3, 2));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn since(&self, earlier: &QueueWaits) -> QueueWaits {
+        let came = |&(time, n): &(Duration, u64)| (time, n.saturating_sub(earlier.of(time)));
+        let buckets = self.buckets.iter().map(came);
+        QueueWaits::new(buckets.filter(|(_, n)| *n > 0).collect())
+    }
+
+    /// How many fell into the bucket of this time.
+    fn of(&self, time: Duration) -> u64 {
+        let at = self.buckets.binary_search_by_key(&time, |(time, _)| *time);
+        at.map_or(0, |at| self.buckets[at].1)
+    }
+
     /// The buckets that are not empty, by time: the longest wait that falls into
     /// each, and how many tasks it has.
     ///

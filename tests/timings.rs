@@ -3,7 +3,7 @@
 
 mod common;
 
-use captor::{Dispatch, Resource, Scheduler};
+use captor::{Dispatch, QueueWaits, Resource, Scheduler};
 use common::{hold, outcome, within_deadline};
 use std::thread;
 use std::time::Duration;
@@ -86,6 +86,43 @@ fn waits_are_sorted_into_a_histogram() {
     assert_eq!(waits.quantile(7.0), Some(longest));
     assert_eq!(waits.quantile(-1.0), Some(Duration::ZERO));
     assert_eq!(waits.buckets()[0], (Duration::ZERO, 4));
+}
+
+/// A task of `r` waits behind another.
+fn waits_behind_another(r: &Resource<u64>) {
+    let held = hold(r);
+    let task = r.submit(|n| *n += 1);
+    thread::sleep(SOON);
+    held.release();
+    outcome(task).unwrap();
+}
+
+#[test]
+fn waits_since_an_earlier_look_are_told() {
+    let r = noting(Dispatch::Inline);
+    let waits = || r.queue_waits().unwrap();
+    let at_first = waits();
+    waits_behind_another(&r);
+    let earlier = waits();
+    assert_eq!(earlier.since(&at_first), earlier, "there was nothing yet");
+    for _ in 0..3 {
+        r.with(|n| *n += 1).unwrap();
+    }
+    let now = waits();
+    let came = now.since(&earlier);
+    assert_eq!(came.buckets(), [(Duration::ZERO, 3)], "none is empty");
+    assert_eq!(came.quantile(1.0), Some(Duration::ZERO));
+    assert!(now.quantile(1.0).unwrap() >= SOON);
+    waits_behind_another(&r);
+    let came = waits().since(&now);
+    assert_eq!(came.count(), 2);
+    assert!(came.quantile(1.0).unwrap() >= SOON, "a bucket of its own");
+    assert_eq!(now.since(&now), QueueWaits::default());
+    assert_eq!(
+        earlier.since(&now),
+        QueueWaits::default(),
+        "no less than none"
+    );
 }
 
 #[test]

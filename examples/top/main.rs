@@ -9,16 +9,21 @@
 //! What it reads is `Scheduler::resources()` and `Scheduler::stats()`: a program of
 //! your own can be watched the same way.
 
+mod args;
 mod load;
 mod model;
+mod signals;
 mod view;
 
+use args::Mode;
 use captor::Scheduler;
 use load::{Knobs, Load, MAX_PRODUCERS, MAX_TASK};
 use model::Model;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::widgets::TableState;
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -28,33 +33,61 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// How long it goes on with what is queued when it is told to quit.
 const GRACE: Duration = Duration::from_secs(3);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let snapshots = match args.as_slice() {
-        [] if std::io::stdout().is_terminal() => None,
-        [] => Some(3),
-        [plain, n] if plain == "--plain" => Some(n.parse()?),
-        _ => return Err("usage: top [--plain SNAPSHOTS]".into()),
-    };
-    let scheduler = Scheduler::builder().thread_name("broker").build()?;
-    let load = Load::start(&scheduler)?;
-    let shown = match snapshots {
-        Some(n) => plain(&scheduler, n),
-        // Restores the terminal when it panics, too.
-        None => {
-            let mut terminal = ratatui::init();
-            let shown = show(&mut terminal, &scheduler, &load.knobs);
-            ratatui::restore();
-            shown
+    let mode = match args::parse(&args, io::stdout().is_terminal()) {
+        Ok(mode) => mode,
+        Err(wrong) => {
+            eprintln!("top: {wrong}; {}", args::USAGE);
+            return ExitCode::from(2);
         }
     };
-    load.stop();
-    println!("running what is queued, for {GRACE:?} at most");
-    match scheduler.try_shutdown(GRACE) {
-        Ok(()) => println!("all that was published has run"),
-        Err(left) => println!("{left}"),
+    match run(mode) {
+        Err(error) if !is_broken_pipe(&*error) => {
+            eprintln!("top: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
-    Ok(shown?)
+}
+
+/// Who reads has read enough.
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+fn run(mode: Mode) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout();
+    if let Mode::Help = mode {
+        return Ok(writeln!(out, "{}\n{}", args::USAGE, args::HELP)?);
+    }
+    let scheduler = Scheduler::builder().thread_name("broker").build()?;
+    let load = Load::start(&scheduler)?;
+    let shown = match mode {
+        Mode::Plain(snapshots) => plain(&mut out, &scheduler, snapshots),
+        _ => on_screen(&scheduler, &load.knobs),
+    };
+    load.stop();
+    shown?;
+    writeln!(out, "running what is queued, for {GRACE:?} at most")?;
+    match scheduler.try_shutdown(GRACE) {
+        Ok(()) => writeln!(out, "all that was published has run")?,
+        Err(left) => writeln!(out, "{left}")?,
+    }
+    Ok(())
+}
+
+/// Shows it on the whole screen, and restores that: when it panics, too.
+fn on_screen(scheduler: &Scheduler, knobs: &Knobs) -> io::Result<()> {
+    let signals = signals::Quit::new()?;
+    let mut terminal = ratatui::try_init()?;
+    let shown = show(&mut terminal, scheduler, knobs, &signals);
+    // tmux leaves parts of a screen that grew beside what was there before.
+    let cleared = terminal.clear();
+    ratatui::restore();
+    signals.pass_on();
+    shown.and(cleared)
 }
 
 /// Draws until it is told to quit.
@@ -62,36 +95,44 @@ fn show(
     terminal: &mut ratatui::DefaultTerminal,
     scheduler: &Scheduler,
     knobs: &Knobs,
-) -> std::io::Result<()> {
+    signals: &signals::Quit,
+) -> io::Result<()> {
     let mut model = Model::new();
-    let mut selected = 0;
+    let mut selected = TableState::new().with_selected(0);
     let mut looks_at = Instant::now();
-    loop {
+    while !signals.came() {
         if Instant::now() >= looks_at {
             model.look(scheduler);
             looks_at = Instant::now() + PERIOD;
         }
-        terminal.draw(|frame| view::draw(frame, &model, knobs, selected))?;
+        terminal.draw(|frame| view::draw(frame, &model, knobs, &mut selected))?;
         if !event::poll(looks_at.saturating_duration_since(Instant::now()))? {
             continue;
         }
         let Event::Key(key) = event::read()? else {
             continue; // a new size: drawn anew
         };
-        if key.kind != KeyEventKind::Press {
-            continue;
-        }
-        match key.code {
-            KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
-            KeyCode::Char('j') | KeyCode::Down => {
-                selected = (selected + 1).min(model.rows.len().saturating_sub(1));
-            }
-            KeyCode::Char('k') | KeyCode::Up => selected = selected.saturating_sub(1),
-            KeyCode::Char(key) => turn(knobs, key),
-            _ => {}
+        if key.kind == KeyEventKind::Press && press(key, knobs, &mut selected, model.rows.len()) {
+            break;
         }
     }
+    Ok(())
+}
+
+/// Does what a key says. Whether that is to quit.
+fn press(key: KeyEvent, knobs: &Knobs, selected: &mut TableState, rows: usize) -> bool {
+    let at = selected.selected().unwrap_or(0);
+    match key.code {
+        KeyCode::Char('q') | KeyCode::Esc => return true,
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return true,
+        KeyCode::Char('j') | KeyCode::Down => {
+            selected.select(Some((at + 1).min(rows.saturating_sub(1))));
+        }
+        KeyCode::Char('k') | KeyCode::Up => selected.select(Some(at.saturating_sub(1))),
+        KeyCode::Char(key) => turn(knobs, key),
+        _ => {}
+    }
+    false
 }
 
 /// Changes the load.
@@ -110,63 +151,24 @@ fn turn(knobs: &Knobs, key: char) {
     }
 }
 
-/// Prints so many snapshots.
-fn plain(scheduler: &Scheduler, snapshots: usize) -> std::io::Result<()> {
+/// Prints so many snapshots: of 80 columns, what the screen shows.
+fn plain(out: &mut impl Write, scheduler: &Scheduler, snapshots: usize) -> io::Result<()> {
+    let columns = view::columns(80);
     let mut model = Model::new();
     model.look(scheduler);
     for _ in 0..snapshots {
         std::thread::sleep(PERIOD);
         model.look(scheduler);
         let total = view::short(model.sum(|row| row.rate));
-        println!("{total} tasks/s, {} threads", model.scheduler.threads);
+        let threads = model.scheduler.threads;
+        writeln!(out, "{total} tasks/s, {threads} threads")?;
+        writeln!(out, "{}", view::heads(&columns).join(" "))?;
         for row in &model.rows {
-            println!(
-                "  {:10} queued {:>6}, {:>6}/s, refused {:>6}/s, expired {:>6}/s, waits {:>6}",
-                row.name,
-                view::short(row.depth as f64),
-                view::short(row.rate),
-                view::short(row.refused),
-                view::short(row.expired),
-                view::time(row.long_wait),
-            );
+            writeln!(out, "{}", view::cells(row, &columns).join(" "))?;
         }
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
-
-    fn screen(width: u16, height: u16) -> String {
-        let scheduler = Scheduler::builder().build().unwrap();
-        let load = Load::start(&scheduler).unwrap();
-        let mut model = Model::new();
-        for _ in 0..3 {
-            model.look(&scheduler);
-            std::thread::sleep(Duration::from_millis(30));
-        }
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let draw = |frame: &mut ratatui::Frame<'_>| view::draw(frame, &model, &load.knobs, 1);
-        terminal.draw(draw).unwrap();
-        load.stop();
-        terminal.backend().to_string()
-    }
-
-    #[test]
-    fn all_of_it_fits_into_80_columns_and_24_lines() {
-        let screen = screen(80, 24);
-        for text in ["sessions", "LATELY", " audit ", "tasks so far", "q quit"] {
-            assert!(screen.contains(text), "no {text}:\n{screen}");
-        }
-    }
-
-    #[test]
-    fn a_terminal_of_any_size_will_do() {
-        for (width, height) in [(1, 1), (20, 5), (200, 60)] {
-            screen(width, height);
-        }
-    }
-}
+mod tests;

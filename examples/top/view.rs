@@ -1,108 +1,205 @@
-//! How it is drawn; 80 columns and 24 lines are enough.
+//! How it is drawn; 80 columns and 24 lines are enough for all of it. Where there is
+//! less room, what matters least is left out: nothing is cut.
 
 use crate::load::Knobs;
 use crate::model::{Model, Row};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Paragraph, Sparkline, Table};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Paragraph, Sparkline, Table, TableState};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-const KEYS: &str = "+/- producers  f/s faster/slower  b bursts  p pause  j/k select  q quit";
-
-const COLUMNS: [(&str, u16); 9] = [
-    ("RESOURCE", 9),
-    ("QUEUED", 6),
-    ("TASKS/S", 7),
-    ("REFUSED", 7),
-    ("EXPIRED", 7),
-    ("HANDOFF", 7),
-    ("LENT%", 5),
-    ("WAIT99", 6),
-    ("LATELY", 0),
+pub(crate) const KEYS: [&str; 6] = [
+    "q quit (Esc)",
+    "j/k select",
+    "+/- producers",
+    "f/s faster/slower",
+    "b bursts",
+    "p pause",
 ];
 
-pub(crate) fn draw(frame: &mut Frame<'_>, model: &Model, knobs: &Knobs, selected: usize) {
-    let rows = u16::try_from(model.rows.len()).unwrap_or(u16::MAX);
-    let [head, table, detail, foot] = Layout::vertical([
-        Constraint::Length(3),
-        Constraint::Length(rows.saturating_add(1)),
-        Constraint::Min(4),
-        Constraint::Length(1),
-    ])
-    .areas(frame.area());
-    frame.render_widget(header(model, knobs), head);
-    draw_table(frame, model, selected, table);
-    if let Some(row) = model.rows.get(selected) {
-        draw_detail(frame, row, detail);
-    }
-    frame.render_widget(Paragraph::new(KEYS).dim(), foot);
+const LEGEND: [&str; 3] = [
+    "OUTST. = queued + running",
+    "red = refuses tasks",
+    "WAIT99 = last second's",
+];
+
+/// A figure of a resource.
+pub(crate) struct Column {
+    pub(crate) head: &'static str,
+    /// No more than a head or a figure needs.
+    pub(crate) width: u16,
+    /// Those of a higher rank are the first to be left out.
+    rank: u8,
+    figure: fn(&Row) -> String,
 }
 
-fn header(model: &Model, knobs: &Knobs) -> Paragraph<'static> {
+const fn column(head: &'static str, width: u16, rank: u8, figure: fn(&Row) -> String) -> Column {
+    Column {
+        head,
+        width,
+        rank,
+        figure,
+    }
+}
+
+/// As they are shown, from left to right, right of the name.
+const COLUMNS: [Column; 7] = [
+    column("OUTST.", 6, 0, |row| short(row.stats.outstanding as f64)),
+    column("TASKS/S", 7, 1, |row| short(row.rate)),
+    column("REFUSED", 7, 3, |row| short(row.refused)),
+    column("EXPIRED", 7, 5, |row| short(row.expired)),
+    column("HANDOFF", 7, 4, |row| short(row.handoffs)),
+    column("LENT%", 5, 6, |row| format!("{:.0}", 100.0 * row.lent)),
+    column("WAIT99", 6, 2, |row| wait(row, 0.99)),
+];
+
+const NAME: u16 = 9;
+
+/// What the last column is too narrow for.
+const LATELY: u16 = 6;
+
+/// The most important columns, as many as there is room for.
+pub(crate) fn columns(width: u16) -> Vec<&'static Column> {
+    let mut shown: Vec<_> = COLUMNS.iter().collect();
+    while taken(&shown) > width && !shown.is_empty() {
+        let last = shown.iter().map(|column| column.rank).max();
+        shown.retain(|column| Some(column.rank) != last);
+    }
+    shown
+}
+
+fn taken(columns: &[&Column]) -> u16 {
+    NAME + columns.iter().map(|c| c.width + 1).sum::<u16>()
+}
+
+/// The heads and the rows of these columns, as text.
+pub(crate) fn heads(columns: &[&Column]) -> Vec<String> {
+    let name = format!("{:1$}", "RESOURCE", usize::from(NAME));
+    let heads = columns.iter().map(|c| right(c.head, c.width));
+    std::iter::once(name).chain(heads).collect()
+}
+
+pub(crate) fn cells(row: &Row, columns: &[&Column]) -> Vec<String> {
+    let name = format!("{:1$.1$}", row.name, usize::from(NAME));
+    let figures = columns.iter().map(|c| right(&(c.figure)(row), c.width));
+    std::iter::once(name).chain(figures).collect()
+}
+
+fn right(text: &str, width: u16) -> String {
+    format!("{text:>0$}", usize::from(width))
+}
+
+/// The first of these parts, as many as fit.
+fn fit<T: AsRef<str>>(parts: &[T], between: &str, width: u16) -> String {
+    let mut line = String::new();
+    for part in parts.iter().map(AsRef::as_ref) {
+        let between = if line.is_empty() { "" } else { between };
+        let length = [&line, between, part].map(|s| s.chars().count());
+        if length.iter().sum::<usize>() > usize::from(width) {
+            break;
+        }
+        line.extend([between, part]);
+    }
+    line
+}
+
+pub(crate) fn draw(frame: &mut Frame<'_>, model: &Model, knobs: &Knobs, selected: &mut TableState) {
+    let area = frame.area();
+    let [head, table, detail, foot] = areas(area, model.rows.len());
+    frame.render_widget(header(model, knobs, area.width), head);
+    draw_table(frame, model, selected, table);
+    draw_detail(frame, model, selected.selected().unwrap_or(0), detail);
+    // The keys are the last to go.
+    let lines = [fit(&LEGEND, "  ", area.width), fit(&KEYS, "  ", area.width)];
+    let skip = 2 - usize::from(foot.height.min(2));
+    let lines = lines.into_iter().skip(skip).map(Line::from);
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).dim(), foot);
+}
+
+/// The header, the table, the selected resource and the footer: on a short screen the
+/// table is scrolled, on a very short one it has the room of the others.
+fn areas(area: Rect, rows: usize) -> [Rect; 4] {
+    const DETAIL: u16 = 5;
+    let (head, foot) = match area.height {
+        0..6 => (0, 1),
+        6..12 => (2, 1),
+        12..20 => (2, 2),
+        _ => (3, 2),
+    };
+    let left = area.height.saturating_sub(head + foot);
+    let detail = if left >= 2 * DETAIL { DETAIL } else { 0 };
+    let all = u16::try_from(rows + 1).unwrap_or(u16::MAX);
+    let table = match detail {
+        0 => left,
+        _ => all.min(left - detail),
+    };
+    Layout::vertical([
+        Constraint::Length(head),
+        Constraint::Length(table),
+        Constraint::Length(left - table),
+        Constraint::Length(foot),
+    ])
+    .areas(area)
+}
+
+fn header(model: &Model, knobs: &Knobs, width: u16) -> Paragraph<'static> {
     let scheduler = &model.scheduler;
     let state = match (knobs.paused.load(Relaxed), knobs.bursts.load(Relaxed)) {
         (true, _) => "paused",
         (false, true) => "in bursts",
         (false, false) => "steady",
     };
+    let outstanding = model.sum(|row| row.stats.outstanding as f64);
+    let load = [
+        format!("captor {} tasks/s", short(model.sum(|row| row.rate))),
+        format!("{} outstanding", short(outstanding)),
+        format!("{} producers ({state})", knobs.producers.load(Relaxed)),
+        format!("tasks of {} µs", knobs.task.load(Relaxed)),
+    ];
+    let threads = [
+        format!("workers {}", scheduler.workers),
+        format!("threads {} ({} idle)", scheduler.threads, scheduler.idle),
+        format!("lent {:.0} % CPU", 100.0 * model.sum(|row| row.lent)),
+        format!(
+            "dispatched {} since start",
+            short(scheduler.dispatched as f64)
+        ),
+    ];
     Paragraph::new(vec![
-        Line::from(vec![
-            Span::from("captor ").bold(),
-            Span::from(format!(
-                "{} tasks/s, {} queued; {} producers ({state}), tasks of {} µs",
-                short(model.sum(|row| row.rate)),
-                short(model.sum(|row| row.depth as f64)),
-                knobs.producers.load(Relaxed),
-                knobs.task.load(Relaxed),
-            )),
-        ]),
-        Line::from(format!(
-            "workers {}, threads {} ({} idle), dispatched {}, lent {:.0} % of a core",
-            scheduler.workers,
-            scheduler.threads,
-            scheduler.idle,
-            short(scheduler.dispatched as f64),
-            100.0 * model.sum(|row| row.lent),
-        )),
+        Line::from(fit(&load, ", ", width)).bold(),
+        Line::from(fit(&threads, ", ", width)),
     ])
 }
 
-fn draw_table(frame: &mut Frame<'_>, model: &Model, selected: usize, area: Rect) {
-    let fixed: u16 = COLUMNS.iter().map(|(_, width)| width + 1).sum();
-    let lately = usize::from(area.width.saturating_sub(fixed));
-    let widths = COLUMNS.map(|(_, width)| match width {
-        0 => Constraint::Min(1),
-        width => Constraint::Length(width),
-    });
-    let right = |text: String, at: usize| format!("{text:>0$}", usize::from(COLUMNS[at].1));
-    let heads = (0..COLUMNS.len()).map(|at| match at {
-        0 | 8 => COLUMNS[at].0.to_owned(),
-        _ => right(COLUMNS[at].0.to_owned(), at),
-    });
-    let rows = model.rows.iter().enumerate().map(|(at, row)| {
-        let cells = [
-            row.name.chars().take(9).collect(),
-            right(short(row.depth as f64), 1),
-            right(short(row.rate), 2),
-            right(short(row.refused), 3),
-            right(short(row.expired), 4),
-            right(short(row.handoffs), 5),
-            right(format!("{:.0}", 100.0 * row.lent), 6),
-            right(time(row.long_wait), 7),
-            spark(row, lately),
-        ];
-        let style = match at == selected {
-            true => Style::new().reversed(),
-            false if row.refused > 0.0 => Style::new().fg(Color::Red),
+fn draw_table(frame: &mut Frame<'_>, model: &Model, selected: &mut TableState, area: Rect) {
+    let columns = columns(area.width);
+    let lately = area.width.saturating_sub(taken(&columns) + 1);
+    // No column at all, where it is too narrow: it would take room from the others.
+    let lately = Some(lately).filter(|width| *width >= LATELY);
+    let widths = std::iter::once(NAME).chain(columns.iter().map(|c| c.width));
+    let widths = widths.chain(lately).map(Constraint::Length);
+    let heads = heads(&columns).into_iter();
+    let heads = heads.chain(lately.map(|_| "LATELY".to_owned()));
+    let rows = model.rows.iter().map(|row| {
+        let cells = cells(row, &columns).into_iter();
+        let style = match row.refused > 0.0 {
+            true => Style::new().fg(Color::Red),
             false => Style::new(),
         };
-        ratatui::widgets::Row::new(cells).style(style)
+        let spark = lately.map(|width| spark(row, width.into()));
+        ratatui::widgets::Row::new(cells.chain(spark)).style(style)
     });
-    let heads = ratatui::widgets::Row::new(heads).style(Style::new().bold());
-    frame.render_widget(Table::new(rows, widths).header(heads), area);
+    let table = Table::new(rows, widths)
+        .header(ratatui::widgets::Row::new(heads).bold())
+        .row_highlight_style(Style::new().reversed());
+    // No line is left empty after the last row, once there is more room again.
+    let room = usize::from(area.height.saturating_sub(1));
+    let most = model.rows.len().saturating_sub(room);
+    *selected.offset_mut() = selected.offset().min(most);
+    frame.render_stateful_widget(table, area, selected);
 }
 
 /// The latest rates, as many as there is room for.
@@ -114,25 +211,27 @@ fn spark(row: &Row, width: usize) -> String {
     row.history.iter().skip(skip).map(bar).collect()
 }
 
-fn draw_detail(frame: &mut Frame<'_>, row: &Row, area: Rect) {
-    let block = Block::bordered().title(format!(" {} ", row.name));
+fn draw_detail(frame: &mut Frame<'_>, model: &Model, at: usize, area: Rect) {
+    let Some(row) = model.rows.get(at).filter(|_| area.height > 0) else {
+        return;
+    };
+    let title = format!(" {}, {} of {} ", row.name, at + 1, model.rows.len());
+    let block = Block::bordered().title(title);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let [text, graph] = Layout::vertical([Constraint::Length(2), Constraint::Min(1)]).areas(inner);
-    let lines = vec![
-        Line::from(format!(
-            "{} tasks so far, {} queued at most, the longest ran {}",
-            short(row.completed as f64),
-            short(row.max_depth as f64),
-            time(row.longest),
-        )),
-        Line::from(format!(
-            "half waited {} at most, 99 of 100 {}; tasks per second:",
-            time(row.median_wait),
-            time(row.long_wait),
-        )),
+    let ever = [
+        format!("since start: {} tasks", short(row.stats.completed as f64)),
+        format!("the longest ran {}", time(row.stats.longest_task)),
+        format!("{} outst. at most", short(row.stats.max_outstanding as f64)),
     ];
-    frame.render_widget(Paragraph::new(lines), text);
+    let lately = [
+        format!("last second: half waited {}", wait(row, 0.5)),
+        format!("99 of 100 {}", wait(row, 0.99)),
+        format!("all {} at most", wait(row, 1.0)),
+    ];
+    let lines = [ever, lately].map(|parts| Line::from(fit(&parts, ", ", inner.width)));
+    frame.render_widget(Paragraph::new(lines.to_vec()), text);
     let width = usize::from(graph.width);
     let skip = row.history.len().saturating_sub(width);
     let data: Vec<u64> = row.history.iter().skip(skip).copied().collect();
@@ -143,19 +242,29 @@ fn draw_detail(frame: &mut Frame<'_>, row: &Row, area: Rect) {
 pub(crate) fn short(n: f64) -> String {
     match n {
         n if n < 10_000.0 => format!("{n:.0}"),
-        n if n < 1e6 => format!("{:.1}k", n / 1e3),
-        n if n < 1e9 => format!("{:.1}M", n / 1e6),
-        n => format!("{:.1}G", n / 1e9),
+        n if n < 1e5 => format!("{:.1}k", n / 1e3),
+        n if n < 1e6 => format!("{:.0}k", n / 1e3),
+        n if n < 1e8 => format!("{:.1}M", n / 1e6),
+        n if n < 1e9 => format!("{:.0}M", n / 1e6),
+        n => format!("{:.0}G", n / 1e9),
     }
+}
+
+/// How long this part of the tasks waited at most, lately.
+fn wait(row: &Row, part: f64) -> String {
+    row.waits.quantile(part).map_or("-".to_owned(), time)
 }
 
 /// A time in six characters at most.
 pub(crate) fn time(time: Duration) -> String {
-    match time.as_nanos() {
-        0 => "0".to_owned(),
-        n if n < 1_000 => format!("{n}ns"),
-        n if n < 1_000_000 => format!("{}µs", n / 1_000),
-        n if n < 1_000_000_000 => format!("{}ms", n / 1_000_000),
-        n => format!("{}s", n / 1_000_000_000),
-    }
+    let nanos = time.as_nanos() as f64;
+    let (value, unit) = match nanos {
+        0.0 => return "0".to_owned(),
+        n if n < 1e3 => return format!("{n}ns"),
+        n if n < 1e6 => (n / 1e3, "µs"),
+        n if n < 1e9 => (n / 1e6, "ms"),
+        n => (n / 1e9, "s"),
+    };
+    let digits = usize::from(value < 10.0);
+    format!("{value:.digits$}{unit}")
 }

@@ -15,7 +15,8 @@ impl<T: Send + 'static> Resource<T> {
     /// counts as one for the [capture
     /// limit](crate::ResourceBuilder::capture_limit) and a worker's
     /// [quantum](crate::SchedulerBuilder::quantum), which look between tasks
-    /// only: keep batches short. The iterator is run to its end first, by the
+    /// only: keep batches short. It has the resource's default priority, no deadline
+    /// and no name. The iterator is run to its end first, by the
     /// caller, outside of the resource. An empty batch is a task, too. O(n).
     ///
     /// For a result each, awaited together, submit one by one and use

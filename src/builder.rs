@@ -124,6 +124,11 @@ impl ResourceBuilder {
 
     /// What it is called in the log. Default: no name. Names need not be unique.
     ///
+    /// Having one also decides whether it is listed in
+    /// [`Scheduler::resources`], whether its statistics are published (feature
+    /// `metrics`), and whether the [global](Scheduler::global) scheduler closes it
+    /// when it is [shut down](Scheduler::shutdown).
+    ///
     /// ```
     /// let r = captor::Resource::builder().name("topics").build(())?;
     /// # Ok::<(), captor::BuildError>(())
@@ -159,7 +164,8 @@ impl ResourceBuilder {
     }
 
     /// How many tasks may be queued: submitted, and not started yet. At least
-    /// 1. Default: any number.
+    /// 1. Default: any number. In the guide:
+    /// [bounds and back-pressure](crate::guide#bounds-and-back-pressure).
     ///
     /// Where that many are, [`submit`](Resource::submit),
     /// [`try_submit`](Resource::try_submit) and [`execute`](Resource::execute)
@@ -204,7 +210,7 @@ impl ResourceBuilder {
     }
 
     /// How many levels of priority tasks have, 1 to 256. Level 0 is the most
-    /// urgent. Default: 1.
+    /// urgent. Default: 1. In the guide: [priorities](crate::guide#priorities).
     ///
     /// They decide between tasks that are queued: the most urgent one starts
     /// next, within a level the one that was submitted first. See
@@ -221,7 +227,7 @@ impl ResourceBuilder {
     ///
     /// let r = Resource::builder().priorities(3).dispatch(Dispatch::Pool).build(Vec::new())?;
     /// let (go, gate) = mpsc::channel::<()>();
-    /// r.execute(move |_| drop(gate.recv()))?;
+    /// r.execute(move |_| gate.recv().is_ok())?;
     /// r.task().priority(2).execute(|log| log.push("clean up"))?;
     /// r.execute(|log| log.push("publish"))?; // 1, the middle
     /// r.task().priority(0).execute(|log| log.push("acknowledge"))?;
@@ -456,7 +462,8 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
 
     /// When it is to have started: one that has not by then is dropped unrun, and
     /// resolves to [`TaskError::Expired`], at that time and not when its turn comes.
-    /// Default: none. One that has started is not interrupted.
+    /// Default: none. One that has started is not interrupted. In the guide:
+    /// [deadlines and cancellation](crate::guide#deadlines-and-cancellation).
     ///
     /// The scheduler has one timer for all its resources, a thread that is started
     /// when the first task with a deadline is queued. It drops the closures of those
@@ -473,7 +480,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     ///
     /// let r = Resource::builder().dispatch(Dispatch::Pool).build(0)?;
     /// let (go, gate) = mpsc::channel::<()>();
-    /// r.execute(move |_| drop(gate.recv()))?;
+    /// r.execute(move |_| gate.recv().is_ok())?;
     /// let soon = Instant::now() + Duration::from_millis(5);
     /// let late = r.task().deadline(soon).submit(|n| *n = 7);
     /// assert_eq!(late.wait(), Err(TaskError::Expired)); // while the first still runs
@@ -505,6 +512,12 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// # Errors
     /// As there; [`TaskError::NoSuchPriority`] and [`TaskError::Expired`].
     ///
+    /// # Panics
+    /// Never; a panic of `f` is its outcome.
+    ///
+    /// # Cancellation
+    /// See [`Completion`].
+    ///
     /// ```
     /// assert_eq!(captor::Resource::new(4).task().submit(|n| *n).wait(), Ok(4));
     /// ```
@@ -523,7 +536,15 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// [`Resource::try_submit`] with these attributes.
     ///
     /// # Errors
-    /// As there; and [`TrySubmitError::NoSuchPriority`].
+    /// As there; and [`TrySubmitError::NoSuchPriority`]. A deadline that has passed
+    /// already is no refusal: `f` is dropped, and the completion resolves to
+    /// [`TaskError::Expired`] (on a closed or poisoned resource, to that).
+    ///
+    /// # Panics
+    /// Never; a panic of `f` is its outcome.
+    ///
+    /// # Cancellation
+    /// See [`Completion`].
     ///
     /// ```
     /// let r = captor::Resource::new(4);
@@ -547,7 +568,15 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// [`Resource::execute`] with these attributes.
     ///
     /// # Errors
-    /// As there; and [`SubmitError::NoSuchPriority`].
+    /// As there; and [`SubmitError::NoSuchPriority`]. A task that expires does so
+    /// silently; one whose deadline has passed already is dropped here, and `Ok`.
+    ///
+    /// # Panics
+    /// Never; a panic of `f`, or of its result's drop, is reported as there.
+    ///
+    /// # Cancellation
+    /// Only by [`cancel_pending`](Resource::cancel_pending) or its
+    /// [deadline](Self::deadline), before it has started.
     ///
     /// ```
     /// captor::Resource::new(4).task().execute(|n| *n += 1)?;
@@ -577,6 +606,16 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// deadline, it blocks until then for a task to start, and as long as it takes
     /// for one that has. (One with a deadline is allocated, where it has to be
     /// queued.)
+    ///
+    /// # Panics
+    /// Never; a panic of `f` is an error.
+    ///
+    /// # Cancellation
+    /// By [`cancel_pending`](Resource::cancel_pending) or its
+    /// [deadline](Self::deadline), before it has started.
+    ///
+    /// # In async code
+    /// It blocks the thread: use [`submit`](Self::submit) and `.await`.
     ///
     /// ```
     /// let r = captor::Resource::new(4);

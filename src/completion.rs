@@ -170,7 +170,14 @@ impl<R> Completion<R> {
     /// [`wait`](Self::wait), but for `timeout` at most.
     ///
     /// # Errors
-    /// The completion itself if the task was not through by then.
+    /// The completion itself if the task was not through by then. Otherwise the inner
+    /// result is that of [`wait`](Self::wait), `Ok(Err(TaskError::WouldDeadlock))`
+    /// included, at once, where waiting would never end.
+    ///
+    /// # In async code
+    /// It blocks the thread: put the runtime's timeout around the completion, which
+    /// is to be one that [cancels on drop](Self::cancel_on_drop) if the task is not
+    /// wanted any more then.
     ///
     /// # Panics
     /// If the outcome was taken by polling before.
@@ -221,7 +228,7 @@ impl<R> Completion<R> {
     ///
     /// let r = Resource::builder().dispatch(Dispatch::Pool).build(0)?;
     /// let (go, gate) = mpsc::channel::<()>();
-    /// r.execute(move |_| drop(gate.recv()))?;
+    /// r.execute(move |_| gate.recv().is_ok())?;
     /// let second = r.submit(|n| *n = 7);
     /// assert!(second.cancel());
     /// assert_eq!(second.wait(), Err(TaskError::Cancelled));
@@ -241,7 +248,7 @@ impl<R> Completion<R> {
     ///
     /// let r = Resource::builder().dispatch(Dispatch::Pool).build(0)?;
     /// let (go, gate) = mpsc::channel::<()>();
-    /// r.execute(move |_| drop(gate.recv()))?;
+    /// r.execute(move |_| gate.recv().is_ok())?;
     /// drop(r.submit(|n| *n = 7).cancel_on_drop());
     /// drop(go);
     /// assert_eq!(r.with(|n| *n), Ok(0));

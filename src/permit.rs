@@ -111,6 +111,9 @@ impl<T: Send + 'static> Resource<T> {
     /// # Errors
     /// As there, and [`ReserveError::Timeout`].
     ///
+    /// # In async code
+    /// It blocks the thread: use [`reserve`](Self::reserve) in the runtime's timeout.
+    ///
     /// ```
     /// use captor::{Resource, ReserveError};
     /// use std::time::Duration;
@@ -144,7 +147,8 @@ fn why_turned_away<T: ?Sized>(core: &Core<T>) -> ReserveError {
 ///
 /// What is submitted with it is not refused for want of room. It goes back when
 /// that task starts or is cancelled, or when the permit is dropped. It says
-/// nothing about order: tasks run in the order they are submitted in.
+/// nothing about order: tasks run in the order they are submitted in. What is
+/// submitted with it has the resource's default priority, no deadline and no name.
 ///
 /// It is a handle to the resource, and keeps its value alive. Closing the
 /// resource refuses what is submitted with a permit too.
@@ -190,6 +194,10 @@ impl<T: Send + 'static> Permit<T> {
     ///
     /// # Errors
     /// As there, but never [`SubmitError::Full`].
+    ///
+    /// # Cancellation
+    /// Only by [`cancel_pending`](Resource::cancel_pending), before it has started.
+    /// Room comes back at once.
     ///
     /// ```
     /// let r = captor::Resource::builder().capacity(8).build(0)?;

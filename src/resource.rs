@@ -37,7 +37,8 @@ use std::time::Duration;
 /// # Order
 ///
 /// If one submission returned before another began, on whatever threads, its
-/// task runs first and the later one sees what it wrote.
+/// task runs first and the later one sees what it wrote. (Where there are levels
+/// of [priority](ResourceBuilder::priorities), this holds within a level.)
 ///
 /// # Inside a task
 ///
@@ -79,7 +80,9 @@ impl<T: Send + 'static> Resource<T> {
         Scheduler::global().resource(value)
     }
 
-    /// Submits `f` and returns the future of its result.
+    /// Submits `f` and returns the future of its result. In the guide:
+    /// [first steps](crate::guide#first-steps),
+    /// [waiting and awaiting](crate::guide#waiting-and-awaiting).
     ///
     /// Never waits for another thread. On an idle resource `f` runs **on this
     /// thread, before `submit` returns, under whatever locks the caller
@@ -105,7 +108,7 @@ impl<T: Send + 'static> Resource<T> {
     /// use captor::Resource;
     ///
     /// let cache = Resource::new(std::collections::HashMap::new());
-    /// cache.execute(|c| drop(c.insert("k", 1)))?;
+    /// cache.execute(|c| c.insert("k", 1))?;
     /// let hit = cache.submit(|c| c.get("k").copied());
     /// assert_eq!(hit.wait()?, Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -447,6 +450,10 @@ impl<T: Send + 'static> Resource<T> {
     /// where it would wait for itself: inside a task of this resource, or of
     /// one that a task of it waits for.
     ///
+    /// # In async code
+    /// It blocks the thread: await [`closed`](Self::closed), in the runtime's
+    /// timeout.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// let r = captor::Resource::new(());
@@ -545,6 +552,13 @@ impl<T: Send + 'static> Resource<T> {
     /// the resource or while another caller is still healing it, and
     /// [`HealError::Panicked`] if `f` panicked; it stays poisoned then.
     ///
+    /// # Panics
+    /// Never for a panic of `f`: that is an error.
+    ///
+    /// # In async code
+    /// The thread runs `f`, and yields until the task that poisoned the resource has
+    /// let go of it: fine where `f` is short.
+    ///
     /// ```
     /// use captor::{PanicPolicy, Resource, TaskError};
     ///
@@ -573,18 +587,20 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     /// Has `f` called each time the queue has run empty: to flush, to commit, to
-    /// notify, once for all the tasks that ran since, and not once for each.
+    /// notify, once for all the tasks that ran since, and not once for each. In the
+    /// guide: [when the queue has run empty](crate::guide#when-the-queue-has-run-empty).
     ///
     /// It is called under the same rules as a task: with the value, by the thread
-    /// that ran the last task, before any other thread can run one. What is submitted
-    /// meanwhile runs after it, and then it is called again. It is called after the
-    /// last task of a resource that is closed, too, before the resource counts as
-    /// ended. On a poisoned resource it is not called.
+    /// that ran the last task, before any other thread can run one. Inside it
+    /// [`current`](crate::current) gives `on_idle` as the task's name. What is
+    /// submitted meanwhile runs after it, and then it is called again. It is called
+    /// after the last task of a resource that is closed, too, before the resource
+    /// counts as ended. On a poisoned resource it is not called.
     ///
     /// This takes effect once all that was submitted before is through; the
     /// completion tells when (and `Cancelled`, if it was cancelled with what else
-    /// was [pending](Self::cancel_pending)). A second one takes the place of the
-    /// first.
+    /// was [pending](Self::cancel_pending)). It does not itself call `f`: some task
+    /// has to run first. A second one takes the place of the first.
     ///
     /// A resource with such a hook never takes the fastest path: a task that finds
     /// it idle costs some hundred nanoseconds more, and the call. Keep `f` short: it
@@ -606,6 +622,7 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// let log = Resource::new(Log::default());
     /// log.on_idle(|log| {
+    ///     assert_eq!(captor::current().unwrap().task_name(), Some("on_idle"));
     ///     log.flushed = log.lines.len();
     ///     log.flushes += 1;
     /// }).wait()?;

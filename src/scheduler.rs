@@ -91,7 +91,8 @@ impl Scheduler {
     /// otherwise ignored.
     ///
     /// Its workers end with the process, whatever is queued: to have all that was
-    /// handed to them run before `main` returns, [`shutdown`](Self::shutdown).
+    /// handed to them run before `main` returns, [`shutdown`](Self::shutdown), which
+    /// takes care of resources that have a name.
     ///
     /// ```
     /// assert!(captor::Scheduler::global().stats().workers >= 1);
@@ -223,15 +224,25 @@ impl Scheduler {
 
     /// Closes the resources of this scheduler, waits until all that they accepted
     /// is through, stops the workers and waits until they have ended: `timeout`
-    /// at most. `true` if all of that was so by then.
+    /// at most. `true` if all of that was so by then. In the guide:
+    /// [life cycle](crate::guide#life-cycle).
     ///
-    /// What was left otherwise is in the log, as a warning, and
+    /// It closes **all at once**. So what a task that is still queued submits to
+    /// another of these resources is refused, and so is what a
+    /// [`then`](crate::Completion::then) has yet to queue. Where tasks of one
+    /// resource feed another, first close the one upstream and wait for its end
+    /// ([`close`](Resource::close), then [`wait_closed`](Resource::wait_closed) or
+    /// [`closed`](Resource::closed)), then the next; then shut down.
+    ///
+    /// What was left when the time was over is in the log, as a warning, and
     /// [`try_shutdown`](Self::try_shutdown) returns it. The resources stay closed
-    /// and the workers stopped: what is left runs, and they end after it.
+    /// and the workers stopped: what is left runs, and they end after it. Calling
+    /// this again waits on.
     ///
     /// The [global](Self::global) scheduler knows its *named* resources only:
-    /// the others stay open. What they, or resources that are made later, hand
-    /// off from then on gets a thread of its own, each time.
+    /// the others stay open. Resources that are made after a shutdown are open and
+    /// usable, on every scheduler. What is handed off from then on gets a thread of
+    /// its own, each time, since there are no workers any more.
     ///
     /// Called on one of the scheduler's own workers, or in a job that its executor
     /// runs, it closes and stops, but does not wait, and returns `false`. A
@@ -239,6 +250,10 @@ impl Scheduler {
     /// left. With an executor there are no workers: this waits until the jobs are
     /// through that the executor was given. Inside a task that something handed off
     /// waits for, it waits in vain: give it a `timeout` there.
+    ///
+    /// # In async code
+    /// It blocks the thread: call it on one that may block, tokio's
+    /// `spawn_blocking` for example.
     ///
     /// ```
     /// use captor::{Scheduler, SubmitError};
@@ -259,6 +274,11 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`ShutdownError`]: which resources have tasks left, and whether threads run.
+    /// Calling it again waits on for those.
+    ///
+    /// # In async code
+    /// It blocks the thread: see [`shutdown`](Self::shutdown), which also says in
+    /// what order to close resources that feed each other.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().workers(1).build()?;

@@ -21,7 +21,9 @@ use std::time::Duration;
 pub struct ResourceStats {
     /// Tasks queued or running now.
     pub outstanding: u64,
-    /// The most tasks that were outstanding at once.
+    /// The most tasks that were outstanding at once, the one that ran and those of
+    /// [`with`](crate::Resource::with) included, which need no room in a
+    /// [capacity](crate::ResourceBuilder::capacity).
     pub max_outstanding: u64,
     /// Tasks accepted.
     pub submitted: u64,
@@ -88,8 +90,9 @@ impl QueueWaits {
         self.buckets.iter().map(|(_, n)| n).sum()
     }
 
-    /// So long, or up to a quarter less, the given part of the tasks waited at most: 0.5
-    /// for the median, 1.0 for the longest wait. `None` if there are no tasks.
+    /// An upper bound, at most a quarter too high, of the wait of that part of the
+    /// tasks: 0.5 for the median, 1.0 for the longest wait. `None` if there are no
+    /// tasks.
     ///
     /// What is not between 0 and 1 counts as the nearer of the two, and what is not
     /// a number as 1.

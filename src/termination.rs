@@ -99,6 +99,9 @@ impl<T: Send + 'static> IntoInner<T> {
     /// [`TaskError::WouldDeadlock`]: this is called by a task that the end has to
     /// wait for. The resource is closed all the same.
     ///
+    /// # In async code
+    /// It blocks the thread: `.await` the future instead.
+    ///
     /// ```
     /// use captor::Resource;
     ///

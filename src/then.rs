@@ -36,19 +36,22 @@ use std::task::{Wake, Waker};
 
 impl<R: Send + 'static> Completion<R> {
     /// Queues `f` on another resource once this task is through, with its
-    /// result. No thread and no runtime waits meanwhile.
+    /// result. No thread and no runtime waits meanwhile. In the guide:
+    /// [continuations](crate::guide#continuations).
     ///
     /// Where the outcome is there already this is [`other.submit`]: on an idle
     /// resource `f` runs here and now. Otherwise the thread that completes this
     /// task queues it, for others to run; so its place in `other`'s order is
     /// that of a task which is submitted then. Two allocations. `other` is kept
-    /// alive until then. It may be the same resource.
+    /// alive until then. It may be the same resource. The task has `other`'s default
+    /// priority, no deadline and no name.
     ///
     /// # Errors
     /// If there is no result, `f` is dropped and the error is the outcome, a
-    /// panic's payload included. If `other` refuses the task, for want of room for
-    /// example, that is the outcome, and the result is dropped with `f`; a panic of
-    /// `f` is.
+    /// panic's payload included. If `other` refuses the task, for want of room or
+    /// because it was closed meanwhile ([a shutdown](crate::Scheduler::shutdown)
+    /// closes all at once), that is the outcome, and the result is dropped with `f`;
+    /// a panic of `f` is.
     ///
     /// # Panics
     /// If the outcome was taken by polling before.

@@ -89,7 +89,10 @@ pub struct Trigger {
 
 impl<T: Send + 'static> Resource<T> {
     /// A task to be run once however often it was asked for; nothing is
-    /// submitted before it is [fired](Trigger::fire). One allocation.
+    /// submitted before it is [fired](Trigger::fire). One allocation. In the guide:
+    /// [coalescing](crate::guide#coalescing).
+    ///
+    /// Its task has the resource's default priority, no deadline and no name.
     ///
     /// ```
     /// let r = captor::Resource::new(0);
@@ -122,8 +125,11 @@ impl Trigger {
     /// waits for another thread.
     ///
     /// # Errors
-    /// As `execute`; [`SubmitError::Closed`] also if the resource is gone. What
-    /// was queued before still runs.
+    /// As `execute`: [`SubmitError::Closed`], also if the resource is gone,
+    /// [`SubmitError::Poisoned`], and [`SubmitError::Full`] where the resource has a
+    /// [capacity](crate::ResourceBuilder::capacity). Nothing of a call that was
+    /// refused is remembered: where the closure is still to run, fire again once
+    /// there is room. What was queued before still runs.
     ///
     /// # Panics
     /// Never; see [`Trigger`] for those of the closure.

@@ -1,3 +1,12 @@
+// Where README's links lead in rustdoc: of two definitions of a label the first counts,
+// and those at README's end are for whoever reads it beside the source. The benchmark
+// page has plots, which rustdoc would lose.
+//! [guide]: crate::guide
+//! [comparison]: crate::comparison
+//! [design]: crate::design
+//! [testing]: crate::testing
+//! [benchmarks]: #how-fast
+//!
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -6,10 +15,42 @@ mod builder;
 mod completion;
 mod current;
 mod error;
-// Its snippets are tests. It is in the documentation only, not in the library.
+// The pages of `docs/`, whose snippets are tests: in the documentation only, not in the
+// library. As above, the guide's own definitions lead to the source.
 #[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/comparison.md")]
+pub mod comparison {}
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
+#[cfg(any(doc, doctest))]
+/// [Resource]: crate::Resource
+/// [`Completion`]: crate::Completion
+/// [`deadline`]: crate::TaskBuilder::deadline
+/// [`cancel_token`]: crate::cancel_token()
+/// [`TaskError`]: crate::TaskError
+/// [`PanicPolicy`]: crate::PanicPolicy
+/// [`priorities`]: crate::ResourceBuilder::priorities
+/// [`WeakResource`]: crate::WeakResource
+/// [current]: crate::current()
+/// [`capacity`]: crate::ResourceBuilder::capacity
+/// [`Permit`]: crate::Permit
+/// [`submit_batch`]: crate::Resource::submit_batch
+/// [`then`]: crate::Completion::then
+/// [`Trigger`]: crate::Trigger
+/// [`on_idle`]: crate::Resource::on_idle
+/// [`shutdown`]: crate::Scheduler::shutdown
+/// [`ResourceStats`]: crate::ResourceStats
+/// [`SchedulerStats`]: crate::SchedulerStats
+/// [`ResourceBuilder`]: crate::ResourceBuilder
+/// [`SchedulerBuilder`]: crate::SchedulerBuilder
+/// [`Executor`]: crate::Executor
+///
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(all(test, any(captor_loom, captor_shuttle)))]

@@ -163,8 +163,8 @@ impl ResourceBuilder {
         self
     }
 
-    /// How many tasks may be queued: submitted, and not started yet. At least
-    /// 1. Default: any number. In the guide:
+    /// How many tasks may be queued: submitted, and not started yet. At least one.
+    /// Default: any number. In the guide:
     /// [bounds and back-pressure](crate::guide#bounds-and-back-pressure).
     ///
     /// Where that many are, [`submit`](Resource::submit),

@@ -172,7 +172,9 @@ impl ResourceBuilder {
     /// refuse with `Full`, at once; [`reserve`](Resource::reserve) and its kin
     /// wait for room. A task that runs at once, on an idle resource, needs none.
     /// Nor does [`with`](Resource::with): what it queues lies on the stack of
-    /// its caller, who submits nothing else meanwhile. Room comes back when a
+    /// its caller, who submits nothing else meanwhile. Nor do a
+    /// [trigger](Resource::trigger)'s task, of which there are few however often it is
+    /// fired, and [`on_idle`](Resource::on_idle). Room comes back when a
     /// task starts, and when it is cancelled. (One that is cancelled through its
     /// [`Completion`] leaves its memory in the queue, its closure dropped, until
     /// its turn comes.)
@@ -537,8 +539,8 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     ///
     /// # Errors
     /// As there; and [`TrySubmitError::NoSuchPriority`]. A deadline that has passed
-    /// already is no refusal: `f` is dropped, and the completion resolves to
-    /// [`TaskError::Expired`] (on a closed or poisoned resource, to that).
+    /// already is no refusal: this is `Ok`, `f` is dropped, and the completion resolves
+    /// to [`TaskError::Expired`].
     ///
     /// # Panics
     /// Never; a panic of `f` is its outcome.

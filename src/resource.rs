@@ -599,8 +599,10 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// This takes effect once all that was submitted before is through; the
     /// completion tells when (and `Cancelled`, if it was cancelled with what else
-    /// was [pending](Self::cancel_pending)). It does not itself call `f`: some task
-    /// has to run first. A second one takes the place of the first.
+    /// was [pending](Self::cancel_pending)). It does not itself call `f`: some task has
+    /// to run first, and one that is cancelled or expires does not count. A second one
+    /// takes the place of the first, and is called for what that was yet to be called
+    /// for.
     ///
     /// A resource with such a hook never takes the fastest path: a task that finds
     /// it idle costs some hundred nanoseconds more, and the call. Keep `f` short: it

@@ -92,7 +92,8 @@ impl<T: Send + 'static> Resource<T> {
     /// submitted before it is [fired](Trigger::fire). One allocation. In the guide:
     /// [coalescing](crate::guide#coalescing).
     ///
-    /// Its task has the resource's default priority, no deadline and no name.
+    /// Its task has the resource's default priority, no deadline and no name, and needs
+    /// no room in a [capacity](crate::ResourceBuilder::capacity).
     ///
     /// ```
     /// let r = captor::Resource::new(0);
@@ -125,11 +126,10 @@ impl Trigger {
     /// waits for another thread.
     ///
     /// # Errors
-    /// As `execute`: [`SubmitError::Closed`], also if the resource is gone,
-    /// [`SubmitError::Poisoned`], and [`SubmitError::Full`] where the resource has a
-    /// [capacity](crate::ResourceBuilder::capacity). Nothing of a call that was
-    /// refused is remembered: where the closure is still to run, fire again once
-    /// there is room. What was queued before still runs.
+    /// [`SubmitError::Closed`], also if the resource is gone, and
+    /// [`SubmitError::Poisoned`]: nothing is queued then, so fire again once it is
+    /// healed. Never [`SubmitError::Full`]: a trigger's task needs no room in a
+    /// [capacity](crate::ResourceBuilder::capacity). What was queued before still runs.
     ///
     /// # Panics
     /// Never; see [`Trigger`] for those of the closure.

@@ -1,0 +1,55 @@
+//! Random programs against a model.
+//!
+//! Several threads: what the interleaving was is read from the value's log and
+//! from the stamps around each call, and [`ledger`] checks it against the same
+//! tasks run one after the other. One thread: the model says in advance what
+//! becomes of every task.
+
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../ledger/mod.rs"]
+mod ledger;
+mod program;
+mod sequential;
+mod threads;
+mod world;
+
+use common::within_deadline;
+use program::{op, program};
+use proptest::prelude::*;
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: match std::env::var_os("PROPTEST_CASES") {
+            Some(_) => ProptestConfig::default().cases,
+            None => 96,
+        },
+        // What fails depends on the interleaving: a seed alone says little.
+        failure_persistence: None,
+        max_shrink_iters: 1000,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn threads_agree_with_some_sequence(program in program()) {
+        ledger::silence_intended_panics();
+        let result = within_deadline(move || threads::run(program));
+        prop_assert!(result.is_ok(), "{}", result.unwrap_err());
+    }
+
+    #[test]
+    fn one_thread_agrees_with_the_model(
+        poison in prop::collection::vec(any::<bool>(), 1..=3),
+        ops in prop::collection::vec(op(2), 0..40),
+    ) {
+        ledger::silence_intended_panics();
+        let result = within_deadline(move || sequential::run(&poison, ops));
+        prop_assert!(result.is_ok(), "{}", result.unwrap_err());
+    }
+}

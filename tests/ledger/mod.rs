@@ -5,13 +5,18 @@
 //! and after it. The value logs which tasks ran, in order. From the two follows
 //! whether order (G2) and exactly-once (G4) held, whatever the interleaving was.
 
-#![allow(dead_code)] // Each test file uses its own part of it.
+#![allow(dead_code, unused_imports)] // Each test file uses its own part of it.
 
-use captor::{ResourceStats, SubmitError, TaskError};
+mod audit;
+mod value;
+
+pub(crate) use audit::Totals;
+use captor::{SubmitError, TaskError};
 use std::any::Any;
 use std::panic;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, Once};
+pub(crate) use value::{Receipt, Ticket, Value};
 
 /// The payload of every intended panic.
 pub(crate) struct Intended;
@@ -142,12 +147,7 @@ impl Ledger {
         self.slots[id].begin.store(stamp(), SeqCst);
         self.slots[id].end.store(u64::MAX, SeqCst);
         self.closures.fetch_add(1, SeqCst);
-        Some(Ticket {
-            ledger: Arc::clone(self),
-            id: id as u32,
-            brittle: false,
-            ran: false,
-        })
+        Some(Ticket::new(self, id as u32))
     }
 
     /// It is submitted with this priority.
@@ -219,74 +219,6 @@ impl Ledger {
         self.values.load(SeqCst) == 0
     }
 
-    /// All checks, once the value is gone and nobody submits any more; `stats`
-    /// were taken when nothing was queued or running. Returns totals.
-    pub(crate) fn audit(&self, stats: Option<&ResourceStats>) -> Result<Totals, String> {
-        let mut faults = std::mem::take(&mut *self.faults.lock().unwrap());
-        let mut must = |holds: bool, what: &str| {
-            if !holds {
-                faults.push(what.to_owned());
-            }
-        };
-        let live = |count: &AtomicI64| count.load(SeqCst);
-        must(live(&self.values) == 0, "a value was leaked");
-        must(
-            live(&self.closures) == 0,
-            "a closure was leaked or dropped twice",
-        );
-        must(
-            live(&self.results) == 0,
-            "a result was leaked or dropped twice",
-        );
-
-        let log = self.log.lock().unwrap().clone();
-        let mut totals = Totals::default();
-        let used = self.next.load(SeqCst);
-        for (id, slot) in self.slots[..used].iter().enumerate() {
-            if let Some(fault) = self.audit_slot(slot, &mut totals) {
-                faults.push(format!("task {id}: {fault}"));
-            }
-        }
-        self.audit_order(&log, &mut faults);
-        self.audit_replay(&log, &mut faults);
-
-        if let Some(stats) = stats {
-            self.audit_stats(stats, &totals, &mut faults);
-        }
-        if totals.ran != log.iter().filter(|id| **id != HEALED).count() as u64 {
-            faults.push("tasks ran that the value did not see".to_owned());
-        }
-        if faults.is_empty() {
-            return Ok(totals);
-        }
-        faults.truncate(20);
-        Err(format!(
-            "{faults:#?}\n{stats:#?}\n{totals:#?}\n{used} tasks"
-        ))
-    }
-
-    /// Statistics agree with what happened.
-    fn audit_stats(&self, s: &ResourceStats, totals: &Totals, faults: &mut Vec<String>) {
-        let mut must = |holds: bool, what: &str| {
-            if !holds {
-                faults.push(format!("statistics: {what}"));
-            }
-        };
-        let through = s.completed + s.panicked + s.cancelled + s.expired;
-        let refused = s.rejected + totals.would_deadlock;
-        must(s.outstanding == 0, "outstanding");
-        must(s.submitted == through, "submitted is the sum of all ends");
-        must(s.submitted + refused == totals.tasks, "submitted, rejected");
-        must(s.completed + s.panicked == totals.ran, "completed");
-        must(s.panicked == totals.panicked, "panicked");
-        must(
-            s.cancelled >= self.taken_out.load(SeqCst),
-            "more taken out than cancelled",
-        );
-        let tried = s.submitted + s.rejected;
-        must(s.max_outstanding <= tried, "max_outstanding");
-    }
-
     /// Exactly these verdicts, where one was given, and this order.
     pub(crate) fn compare(&self, verdicts: &[Verdict], order: &[u32]) -> Result<(), String> {
         let used = self.next.load(SeqCst);
@@ -310,79 +242,6 @@ impl Ledger {
             false => Err(format!("ran in order {ran:?}, not {order:?}")),
         }
     }
-
-    fn audit_slot(&self, slot: &Slot, totals: &mut Totals) -> Option<String> {
-        let ran = slot.ran.load(SeqCst);
-        let panicked = slot.panicked.load(SeqCst);
-        let brittle = slot.brittle.load(SeqCst) != 0;
-        let verdict = VERDICTS[slot.verdict.load(SeqCst) as usize];
-        let (begin, end) = (slot.begin.load(SeqCst), slot.end.load(SeqCst));
-        totals.tasks += 1;
-        totals.ran += u64::from(ran);
-        totals.panicked += u64::from(panicked);
-        let expected = match verdict {
-            Verdict::Unknown => ran <= 1,
-            Verdict::Returned => ran == 1 && panicked == 0,
-            Verdict::Panicked => ran == 1 && panicked == 1 || ran == 0 && brittle,
-            _ => ran == 0,
-        };
-        match verdict {
-            Verdict::Cancelled => totals.cancelled += 1,
-            Verdict::Closed => totals.closed += 1,
-            Verdict::Poisoned => totals.poisoned += 1,
-            Verdict::WouldDeadlock => totals.would_deadlock += 1,
-            _ => {}
-        }
-        let after_close = begin > self.close_end.load(SeqCst);
-        let before_close = end < self.close_begin.load(SeqCst);
-        if !expected {
-            Some(format!("{verdict:?}, but ran {ran}, panicked {panicked}"))
-        } else if slot.dropped.load(SeqCst) != 1 {
-            Some(format!("closure dropped {:?} times", slot.dropped))
-        } else if after_close && ran > 0 {
-            Some("submitted after close, and ran".to_owned())
-        } else if before_close && verdict == Verdict::Closed {
-            Some("refused as closed before it was".to_owned())
-        } else {
-            None
-        }
-    }
-
-    /// G2: no task ran before one whose submission had returned before its own began.
-    fn audit_order(&self, log: &[u32], faults: &mut Vec<String>) {
-        // Of each level.
-        let mut earliest_ends = [(u64::MAX, 0); 256];
-        for &id in log.iter().rev().filter(|id| **id != HEALED) {
-            let slot = self.slot(id);
-            let earliest_end = &mut earliest_ends[slot.level.load(SeqCst) as usize];
-            if earliest_end.0 < slot.begin.load(SeqCst) {
-                faults.push(format!("task {id} overtook task {}", earliest_end.1));
-            }
-            *earliest_end = (*earliest_end).min((slot.end.load(SeqCst), id));
-        }
-    }
-
-    /// The results are those of the same tasks run one after the other.
-    fn audit_replay(&self, log: &[u32], faults: &mut Vec<String>) {
-        let mut state = 0;
-        let mut poisoned = false;
-        for &id in log {
-            if id == HEALED {
-                poisoned = false;
-                continue;
-            }
-            let slot = self.slot(id);
-            state = step(state, id);
-            if poisoned {
-                faults.push(format!("task {id} ran on a poisoned resource"));
-            }
-            let result = slot.result.load(SeqCst);
-            if result != 0 && result != state {
-                faults.push(format!("task {id} returned {result}, not {state}"));
-            }
-            poisoned |= self.poison && slot.panicked.load(SeqCst) > 0;
-        }
-    }
 }
 
 /// What one task does to the state.
@@ -394,160 +253,6 @@ fn step(state: u64, id: u32) -> u64 {
 pub(crate) fn intended(payload: Box<dyn Any + Send>) -> bool {
     payload.is::<Intended>()
 }
-
-/// Sums over tasks.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) tasks: u64,
-    pub(crate) ran: u64,
-    pub(crate) panicked: u64,
-    pub(crate) cancelled: u64,
-    pub(crate) closed: u64,
-    pub(crate) poisoned: u64,
-    pub(crate) would_deadlock: u64,
-}
-
-impl Totals {
-    pub(crate) fn add(&mut self, other: &Totals) {
-        self.tasks += other.tasks;
-        self.ran += other.ran;
-        self.panicked += other.panicked;
-        self.cancelled += other.cancelled;
-        self.closed += other.closed;
-        self.poisoned += other.poisoned;
-        self.would_deadlock += other.would_deadlock;
-    }
-}
-
-/// Travels in a task's closure; counts as the closure.
-pub(crate) struct Ticket {
-    ledger: Arc<Ledger>,
-    pub(crate) id: u32,
-    brittle: bool,
-    ran: bool,
-}
-
-impl Ticket {
-    /// From now on, dropping it unrun panics.
-    pub(crate) fn make_brittle(&mut self) {
-        self.brittle = true;
-        self.ledger.slot(self.id).brittle.store(1, SeqCst);
-    }
-
-    /// The task runs: `body` is its part, between the checks. `panics`: after
-    /// that it panics.
-    pub(crate) fn run(mut self, value: &mut Value, panics: bool, body: impl FnOnce()) -> Receipt {
-        self.ran = true;
-        let result = value.enter(self.id);
-        body();
-        value.leave(self.id);
-        if panics {
-            self.ledger.slot(self.id).panicked.fetch_add(1, SeqCst);
-            intended_panic();
-        }
-        self.ledger.results.fetch_add(1, SeqCst);
-        Receipt {
-            ledger: Arc::clone(&self.ledger),
-            id: self.id,
-            result,
-            brittle: false,
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.ledger.closures.fetch_sub(1, SeqCst);
-        self.ledger.slot(self.id).dropped.fetch_add(1, SeqCst);
-        if self.brittle && !self.ran {
-            intended_panic();
-        }
-    }
-}
-
-/// A task's result.
-pub(crate) struct Receipt {
-    ledger: Arc<Ledger>,
-    id: u32,
-    result: u64,
-    brittle: bool,
-}
-
-impl Receipt {
-    /// From now on, dropping it panics; inside `execute` that is the task's panic.
-    pub(crate) fn brittle_in_execute(mut self) -> Self {
-        self.brittle = true;
-        self.ledger.slot(self.id).panicked.fetch_add(1, SeqCst);
-        self
-    }
-}
-
-impl Drop for Receipt {
-    fn drop(&mut self) {
-        self.ledger.results.fetch_sub(1, SeqCst);
-        if self.brittle {
-            intended_panic();
-        }
-    }
-}
-
-/// The value of a resource. Logs what runs on it.
-pub(crate) struct Value {
-    ledger: Arc<Ledger>,
-    /// The task that runs now, plus one. Relaxed loads and stores: two tasks
-    /// at once are to be seen, not kept apart.
-    current: AtomicU32,
-    state: u64,
-    log: Vec<u32>,
-}
-
-impl Value {
-    pub(crate) fn new(ledger: &Arc<Ledger>) -> Value {
-        ledger.values.fetch_add(1, SeqCst);
-        Value {
-            ledger: Arc::clone(ledger),
-            current: AtomicU32::new(0),
-            state: 0,
-            log: Vec::new(),
-        }
-    }
-
-    fn enter(&mut self, id: u32) -> u64 {
-        self.must_be(0, id);
-        self.current.store(id + 1, Relaxed);
-        self.log.push(id);
-        self.state = step(self.state, id);
-        self.ledger.slot(id).ran.fetch_add(1, SeqCst);
-        self.state
-    }
-
-    fn leave(&mut self, id: u32) {
-        self.must_be(id + 1, id);
-        self.current.store(0, Relaxed);
-    }
-
-    fn must_be(&self, expected: u32, id: u32) {
-        let current = self.current.load(Relaxed);
-        if current != expected {
-            self.ledger
-                .fault(format!("task {id} met {current} at work"));
-        }
-    }
-
-    /// In `clear_poison`.
-    pub(crate) fn healed(&mut self) {
-        self.must_be(0, HEALED);
-        self.log.push(HEALED);
-    }
-}
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        *self.ledger.log.lock().unwrap() = std::mem::take(&mut self.log);
-        self.ledger.values.fetch_sub(1, SeqCst);
-    }
-}
-
 /// A small random number generator.
 pub(crate) struct Rng(u64);
 

@@ -1,0 +1,146 @@
+//! What takes part in a resource's work: closures, results, the value.
+
+use super::{HEALED, Ledger, intended_panic, step};
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
+
+/// Travels in a task's closure; counts as the closure.
+pub(crate) struct Ticket {
+    ledger: Arc<Ledger>,
+    pub(crate) id: u32,
+    brittle: bool,
+    ran: bool,
+}
+
+impl Ticket {
+    pub(super) fn new(ledger: &Arc<Ledger>, id: u32) -> Ticket {
+        Ticket {
+            ledger: Arc::clone(ledger),
+            id,
+            brittle: false,
+            ran: false,
+        }
+    }
+
+    /// From now on, dropping it unrun panics.
+    pub(crate) fn make_brittle(&mut self) {
+        self.brittle = true;
+        self.ledger.slot(self.id).brittle.store(1, SeqCst);
+    }
+
+    /// The task runs: `body` is its part, between the checks. `panics`: after
+    /// that it panics.
+    pub(crate) fn run(mut self, value: &mut Value, panics: bool, body: impl FnOnce()) -> Receipt {
+        self.ran = true;
+        let result = value.enter(self.id);
+        body();
+        value.leave(self.id);
+        if panics {
+            self.ledger.slot(self.id).panicked.fetch_add(1, SeqCst);
+            intended_panic();
+        }
+        self.ledger.results.fetch_add(1, SeqCst);
+        Receipt {
+            ledger: Arc::clone(&self.ledger),
+            id: self.id,
+            result,
+            brittle: false,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.ledger.closures.fetch_sub(1, SeqCst);
+        self.ledger.slot(self.id).dropped.fetch_add(1, SeqCst);
+        if self.brittle && !self.ran {
+            intended_panic();
+        }
+    }
+}
+
+/// A task's result.
+pub(crate) struct Receipt {
+    ledger: Arc<Ledger>,
+    pub(super) id: u32,
+    pub(super) result: u64,
+    brittle: bool,
+}
+
+impl Receipt {
+    /// From now on, dropping it panics; inside `execute` that is the task's panic.
+    pub(crate) fn brittle_in_execute(mut self) -> Self {
+        self.brittle = true;
+        self.ledger.slot(self.id).panicked.fetch_add(1, SeqCst);
+        self
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.ledger.results.fetch_sub(1, SeqCst);
+        if self.brittle {
+            intended_panic();
+        }
+    }
+}
+
+/// The value of a resource. Logs what runs on it.
+pub(crate) struct Value {
+    ledger: Arc<Ledger>,
+    /// The task that runs now, plus one. Relaxed loads and stores: two tasks
+    /// at once are to be seen, not kept apart.
+    current: AtomicU32,
+    state: u64,
+    log: Vec<u32>,
+}
+
+impl Value {
+    pub(crate) fn new(ledger: &Arc<Ledger>) -> Value {
+        ledger.values.fetch_add(1, SeqCst);
+        Value {
+            ledger: Arc::clone(ledger),
+            current: AtomicU32::new(0),
+            state: 0,
+            log: Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, id: u32) -> u64 {
+        self.must_be(0, id);
+        self.current.store(id + 1, Relaxed);
+        self.log.push(id);
+        self.state = step(self.state, id);
+        self.ledger.slot(id).ran.fetch_add(1, SeqCst);
+        self.state
+    }
+
+    fn leave(&mut self, id: u32) {
+        self.must_be(id + 1, id);
+        self.current.store(0, Relaxed);
+    }
+
+    fn must_be(&self, expected: u32, id: u32) {
+        let current = self.current.load(Relaxed);
+        if current != expected {
+            self.ledger
+                .fault(format!("task {id} met {current} at work"));
+        }
+    }
+
+    /// In `clear_poison`.
+    pub(crate) fn healed(&mut self) {
+        self.must_be(0, HEALED);
+        self.log.push(HEALED);
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        *self.ledger.log.lock().unwrap() = std::mem::take(&mut self.log);
+        self.ledger.values.fetch_sub(1, SeqCst);
+    }
+}

@@ -397,7 +397,10 @@ fn dispose(world: &Arc<World>, one: Kept, rng: &mut Rng, nesting: usize, kept: &
     let may_block = nesting == 0 || !live.starvable;
     match rng.below(12) {
         0 => drop(completion),
-        1 => drop(completion.cancel_on_drop()),
+        1 => {
+            ledger.unwanted();
+            drop(completion.cancel_on_drop());
+        }
         2 => {
             // Polled once, with a waker left behind.
             let waker = noop_waker();
@@ -406,6 +409,7 @@ fn dispose(world: &Arc<World>, one: Kept, rng: &mut Rng, nesting: usize, kept: &
             {
                 ledger.outcome(id, outcome);
             } else if rng.once_in(2) {
+                ledger.unwanted();
                 drop(completion.cancel_on_drop());
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{HEALED, Ledger, Slot, VERDICTS, Verdict, step};
 use captor::ResourceStats;
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 
 impl Ledger {
     /// All checks, once the value is gone and nobody submits any more; `stats`
@@ -36,10 +36,13 @@ impl Ledger {
         self.audit_order(&log, &mut faults);
         self.audit_replay(&log, &mut faults);
 
+        self.audit_batches(&log, &mut faults);
+        self.audit_trigger(totals.panicked, &mut faults);
+        self.audit_hook(&log, stats.map(|s| s.submitted), &mut faults);
         if let Some(stats) = stats {
             self.audit_stats(stats, &totals, &mut faults);
         }
-        if totals.ran != log.iter().filter(|id| **id != HEALED).count() as u64 {
+        if totals.logged != log.iter().filter(|id| **id != HEALED).count() as u64 {
             faults.push("tasks ran that the value did not see".to_owned());
         }
         if faults.is_empty() {
@@ -58,18 +61,32 @@ impl Ledger {
                 faults.push(format!("statistics: {what}"));
             }
         };
+        let count = |count: &AtomicU64| count.load(SeqCst);
+        let aside = &self.aside;
+        let (runs, fires) = (count(&aside.runs), count(&aside.fires));
         let through = s.completed + s.panicked + s.cancelled + s.expired;
-        let refused = s.rejected + totals.would_deadlock;
+        let tried = s.submitted + s.rejected;
+        let unasked = totals.would_deadlock + count(&self.fell);
+        let asked = totals.tasks + count(&aside.hooks) + count(&aside.fires_refused) - unasked;
+        // How many tasks a trigger came to queue is its own affair, within bounds.
+        let asked = asked + runs - count(&self.loose)..=asked + fires;
+        let ran = totals.ran + count(&aside.hooks_set);
         must(s.outstanding == 0, "outstanding");
         must(s.submitted == through, "submitted is the sum of all ends");
-        must(s.submitted + refused == totals.tasks, "submitted, rejected");
-        must(s.completed + s.panicked == totals.ran, "completed");
+        must(asked.contains(&tried), "submitted, rejected");
+        let completed = s.completed + s.panicked;
+        must((ran + runs..=ran + fires).contains(&completed), "completed");
         must(s.panicked == totals.panicked, "panicked");
         must(
-            s.cancelled >= self.taken_out.load(SeqCst),
+            s.cancelled >= count(&self.taken_out),
             "more taken out than cancelled",
         );
-        let tried = s.submitted + s.rejected;
+        let cancels = count(&self.taken_out) + count(&self.unwanted);
+        // Poison takes out what nobody counts.
+        must(
+            s.cancelled <= cancels || self.poison,
+            "more cancelled than somebody wished to be",
+        );
         must(s.max_outstanding <= tried, "max_outstanding");
     }
 
@@ -79,9 +96,14 @@ impl Ledger {
         let brittle = slot.brittle.load(SeqCst) != 0;
         let verdict = VERDICTS[slot.verdict.load(SeqCst) as usize];
         let (begin, end) = (slot.begin.load(SeqCst), slot.end.load(SeqCst));
-        totals.tasks += 1;
-        totals.ran += u64::from(ran);
+        totals.logged += u64::from(ran);
+        if slot.follows.load(SeqCst) == 0 {
+            totals.tasks += 1;
+            totals.ran += u64::from(ran);
+        }
         totals.panicked += u64::from(panicked);
+        let in_vain =
+            verdict == Verdict::Full && (self.is_unbounded() || slot.has_room.load(SeqCst));
         let expected = match verdict {
             Verdict::Unknown => ran <= 1,
             Verdict::Returned => ran == 1 && panicked == 0,
@@ -101,6 +123,8 @@ impl Ledger {
             Some(format!("{verdict:?}, but ran {ran}, panicked {panicked}"))
         } else if slot.dropped.load(SeqCst) != 1 {
             Some(format!("closure dropped {:?} times", slot.dropped))
+        } else if in_vain {
+            Some("refused for want of room, and needed none".to_owned())
         } else if after_close && ran > 0 {
             Some("submitted after close, and ran".to_owned())
         } else if before_close && verdict == Verdict::Closed {
@@ -121,6 +145,27 @@ impl Ledger {
                 faults.push(format!("task {id} overtook task {}", earliest_end.1));
             }
             *earliest_end = (*earliest_end).min((slot.end.load(SeqCst), id));
+        }
+    }
+
+    /// The parts of a batch came one after the other, up to one that panicked.
+    fn audit_batches(&self, log: &[u32], faults: &mut Vec<String>) {
+        let used = self.next.load(SeqCst);
+        let mut places = vec![None; used];
+        for (place, id) in log.iter().enumerate().filter(|(_, id)| **id != HEALED) {
+            places[*id as usize] = Some(place);
+        }
+        for (id, slot) in self.slots[..used].iter().enumerate() {
+            let Some(before) = slot.follows.load(SeqCst).checked_sub(1) else {
+                continue;
+            };
+            let expected = match places[before as usize] {
+                Some(place) if !self.panicked(before) => Some(place + 1),
+                _ => None,
+            };
+            if places[id] != expected {
+                faults.push(format!("task {id} does not follow {before} in their batch"));
+            }
         }
     }
 
@@ -152,6 +197,8 @@ impl Ledger {
 pub(crate) struct Totals {
     pub(crate) tasks: u64,
     pub(crate) ran: u64,
+    /// Those that ran, and all parts of batches that did.
+    pub(crate) logged: u64,
     pub(crate) panicked: u64,
     pub(crate) cancelled: u64,
     pub(crate) closed: u64,
@@ -163,6 +210,7 @@ impl Totals {
     pub(crate) fn add(&mut self, other: &Totals) {
         self.tasks += other.tasks;
         self.ran += other.ran;
+        self.logged += other.logged;
         self.panicked += other.panicked;
         self.cancelled += other.cancelled;
         self.closed += other.closed;

@@ -7,14 +7,16 @@
 
 #![allow(dead_code, unused_imports)] // Each test file uses its own part of it.
 
+mod aside;
 mod audit;
 mod value;
 
+use aside::Aside;
 pub(crate) use audit::Totals;
 use captor::{SubmitError, TaskError};
 use std::any::Any;
 use std::panic;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, Once};
 pub(crate) use value::{Receipt, Ticket, Value};
 
@@ -58,9 +60,25 @@ pub(crate) enum Verdict {
     /// Refused with `WouldDeadlock`, before it was accepted.
     WouldDeadlock,
     Expired,
+    Full,
 }
 
-const VERDICTS: [Verdict; 8] = [
+impl Verdict {
+    fn of(error: &TaskError) -> Option<Verdict> {
+        Some(match error {
+            TaskError::Panicked(_) => Verdict::Panicked,
+            TaskError::Cancelled => Verdict::Cancelled,
+            TaskError::Closed => Verdict::Closed,
+            TaskError::Poisoned => Verdict::Poisoned,
+            TaskError::WouldDeadlock => Verdict::WouldDeadlock,
+            TaskError::Expired => Verdict::Expired,
+            TaskError::Full => Verdict::Full,
+            _ => return None,
+        })
+    }
+}
+
+const VERDICTS: [Verdict; 9] = [
     Verdict::Unknown,
     Verdict::Returned,
     Verdict::Panicked,
@@ -69,10 +87,15 @@ const VERDICTS: [Verdict; 8] = [
     Verdict::Poisoned,
     Verdict::WouldDeadlock,
     Verdict::Expired,
+    Verdict::Full,
 ];
 
 /// In the log: the value was healed.
 const HEALED: u32 = u32::MAX;
+
+/// No tasks, and not in the log.
+const TRIGGERED: u32 = u32::MAX - 1;
+const IDLE: u32 = u32::MAX - 2;
 
 #[derive(Default)]
 struct Slot {
@@ -85,6 +108,10 @@ struct Slot {
     dropped: AtomicU32,
     /// Its closure panics when it is dropped unrun.
     brittle: AtomicU32,
+    /// It needs no room, or has it already.
+    has_room: AtomicBool,
+    /// It is part of a batch, and comes after this one, less one.
+    follows: AtomicU32,
     verdict: AtomicU32,
     /// What the task returned, as its submitter got it; 0: nothing.
     result: AtomicU64,
@@ -95,6 +122,8 @@ pub(crate) struct Ledger {
     slots: Box<[Slot]>,
     next: AtomicUsize,
     poison: bool,
+    /// The resource has a capacity.
+    bounded: AtomicBool,
     log: Mutex<Vec<u32>>,
     faults: Mutex<Vec<String>>,
     closures: AtomicI64,
@@ -105,6 +134,15 @@ pub(crate) struct Ledger {
     close_end: AtomicU64,
     /// Tasks that `cancel` or `cancel_pending` said it took out.
     taken_out: AtomicU64,
+    /// Others that somebody wished to be cancelled.
+    unwanted: AtomicU64,
+    /// `cancel_pending` was called, or the like.
+    swept: AtomicBool,
+    /// Seconds of chains that did not run: the first failed, and nobody was asked;
+    /// or it did not, and they were cancelled before or after they were queued.
+    fell: AtomicU64,
+    loose: AtomicU64,
+    aside: Aside,
 }
 
 impl Ledger {
@@ -114,6 +152,7 @@ impl Ledger {
             slots: (0..capacity).map(|_| Slot::default()).collect(),
             next: AtomicUsize::new(0),
             poison,
+            bounded: AtomicBool::new(false),
             log: Mutex::default(),
             faults: Mutex::default(),
             closures: AtomicI64::new(0),
@@ -122,7 +161,21 @@ impl Ledger {
             close_begin: AtomicU64::new(u64::MAX),
             close_end: AtomicU64::new(u64::MAX),
             taken_out: AtomicU64::new(0),
+            unwanted: AtomicU64::new(0),
+            swept: AtomicBool::new(false),
+            fell: AtomicU64::new(0),
+            loose: AtomicU64::new(0),
+            aside: Aside::default(),
         })
+    }
+
+    /// The resource has a capacity.
+    pub(crate) fn bound(&self) {
+        self.bounded.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_unbounded(&self) -> bool {
+        !self.bounded.load(SeqCst)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -155,6 +208,23 @@ impl Ledger {
         self.slot(id).level.store(level.into(), SeqCst);
     }
 
+    /// It must not be refused for want of room.
+    pub(crate) fn has_room(&self, id: u32) {
+        self.slot(id).has_room.store(true, SeqCst);
+    }
+
+    /// These are a batch.
+    pub(crate) fn batch(&self, ids: &[u32]) {
+        for pair in ids.windows(2) {
+            self.slot(pair[1]).follows.store(pair[0] + 1, SeqCst);
+        }
+    }
+
+    /// The submission of `id` began after this stamp.
+    pub(crate) fn began_after(&self, id: u32, stamp: u64) {
+        self.slot(id).begin.fetch_max(stamp, SeqCst);
+    }
+
     /// The submission of `id` has returned.
     pub(crate) fn submitted(&self, id: u32) {
         self.slot(id).end.store(stamp(), SeqCst);
@@ -178,28 +248,28 @@ impl Ledger {
                 self.slot(id).result.store(receipt.result, SeqCst);
                 self.settled(id, Verdict::Returned);
             }
-            Err(TaskError::Panicked(payload)) => {
-                if !intended(payload.into_payload()) {
-                    self.fault(format!("task {id} panicked, not as intended"));
+            Err(error) => {
+                self.failed(id, &error);
+                if let TaskError::Panicked(payload) = error {
+                    if !intended(payload.into_payload()) {
+                        self.fault(format!("task {id} panicked, not as intended"));
+                    }
                 }
-                self.settled(id, Verdict::Panicked);
             }
-            Err(TaskError::Cancelled) => self.settled(id, Verdict::Cancelled),
-            Err(TaskError::Closed) => self.settled(id, Verdict::Closed),
-            Err(TaskError::Poisoned) => self.settled(id, Verdict::Poisoned),
-            Err(TaskError::WouldDeadlock) => self.settled(id, Verdict::WouldDeadlock),
-            Err(TaskError::Expired) => self.settled(id, Verdict::Expired),
-            Err(other) => self.fault(format!("task {id} ended in {other:?}")),
+        }
+    }
+
+    /// The same, from an error that may be that of several.
+    pub(crate) fn failed(&self, id: u32, error: &TaskError) {
+        match Verdict::of(error) {
+            Some(verdict) => self.settled(id, verdict),
+            None => self.fault(format!("task {id} ended in {error:?}")),
         }
     }
 
     /// The same, from an error of `execute` or `try_submit`.
     pub(crate) fn refused(&self, id: u32, error: SubmitError) {
-        match error {
-            SubmitError::Closed => self.settled(id, Verdict::Closed),
-            SubmitError::Poisoned => self.settled(id, Verdict::Poisoned),
-            other => self.fault(format!("task {id} refused with {other:?}")),
-        }
+        self.failed(id, &error.into());
     }
 
     /// Tasks were taken out of the queue.
@@ -207,11 +277,56 @@ impl Ledger {
         self.taken_out.fetch_add(count as u64, SeqCst);
     }
 
+    /// What was queued was taken out, all of it.
+    pub(crate) fn swept(&self, count: usize) {
+        self.swept.store(true, SeqCst);
+        self.took_out(count);
+    }
+
+    /// A task is to be cancelled if that is still possible.
+    pub(crate) fn unwanted(&self) {
+        self.unwanted.fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn ran(&self, id: u32) -> bool {
+        self.slot(id).ran.load(SeqCst) > 0
+    }
+
+    pub(crate) fn panicked(&self, id: u32) -> bool {
+        self.slot(id).panicked.load(SeqCst) > 0
+    }
+
+    pub(crate) fn is_brittle(&self, id: u32) -> bool {
+        self.slot(id).brittle.load(SeqCst) > 0
+    }
+
+    /// `id` was to go on with the result of a task that returned, or did not; to
+    /// be called when all are through.
+    pub(crate) fn chained(&self, id: u32, returned: bool) {
+        match (self.ran(id), returned) {
+            (true, true) => {}
+            (true, false) => self.fault(format!("task {id} went on with no result")),
+            (false, true) => drop(self.loose.fetch_add(1, SeqCst)),
+            (false, false) => drop(self.fell.fetch_add(1, SeqCst)),
+        }
+    }
+
     /// Calls `close`, between two stamps.
-    pub(crate) fn closing(&self, close: impl FnOnce()) {
+    pub(crate) fn closing<R>(&self, close: impl FnOnce() -> R) -> R {
         self.close_begin.fetch_min(stamp(), SeqCst);
-        close();
+        let result = close();
         self.close_end.fetch_min(stamp(), SeqCst);
+        result
+    }
+
+    /// Has anybody begun to close it?
+    pub(crate) fn is_closing(&self) -> bool {
+        self.close_begin.load(SeqCst) != u64::MAX
+    }
+
+    /// Is some task's closure still there, queued or not?
+    pub(crate) fn has_closures(&self) -> bool {
+        self.closures.load(SeqCst) > 0
     }
 
     /// Is the value gone?

@@ -1,6 +1,6 @@
 //! What takes part in a resource's work: closures, results, the value.
 
-use super::{HEALED, Ledger, intended_panic, step};
+use super::{HEALED, IDLE, Ledger, TRIGGERED, intended_panic, stamp, step};
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU32,
@@ -47,6 +47,7 @@ impl Ticket {
             ledger: Arc::clone(&self.ledger),
             id: self.id,
             result,
+            stamp: stamp(),
             brittle: false,
         }
     }
@@ -67,6 +68,8 @@ pub(crate) struct Receipt {
     ledger: Arc<Ledger>,
     pub(super) id: u32,
     pub(super) result: u64,
+    /// Drawn when the task was nearly through.
+    pub(crate) stamp: u64,
     brittle: bool,
 }
 
@@ -96,6 +99,8 @@ pub(crate) struct Value {
     current: AtomicU32,
     state: u64,
     log: Vec<u32>,
+    /// How much ran since the hook was called.
+    ran_since: u64,
 }
 
 impl Value {
@@ -106,6 +111,7 @@ impl Value {
             current: AtomicU32::new(0),
             state: 0,
             log: Vec::new(),
+            ran_since: 0,
         }
     }
 
@@ -113,6 +119,7 @@ impl Value {
         self.must_be(0, id);
         self.current.store(id + 1, Relaxed);
         self.log.push(id);
+        self.ran_since += 1;
         self.state = step(self.state, id);
         self.ledger.slot(id).ran.fetch_add(1, SeqCst);
         self.state
@@ -131,6 +138,22 @@ impl Value {
         }
     }
 
+    /// The resource's trigger runs.
+    pub(crate) fn triggered(&mut self) {
+        self.must_be(0, TRIGGERED);
+        self.ran_since += 1;
+        let aside = &self.ledger.aside;
+        aside.runs.fetch_add(1, SeqCst);
+        aside.last_run.store(stamp(), SeqCst);
+    }
+
+    /// The resource's hook is called.
+    pub(crate) fn idle(&mut self) {
+        self.must_be(0, IDLE);
+        self.ran_since = 0;
+        self.ledger.aside.idle_calls.fetch_add(1, SeqCst);
+    }
+
     /// In `clear_poison`.
     pub(crate) fn healed(&mut self) {
         self.must_be(0, HEALED);
@@ -140,6 +163,8 @@ impl Value {
 
 impl Drop for Value {
     fn drop(&mut self) {
+        let aside = &self.ledger.aside;
+        aside.ran_since.store(self.ran_since, SeqCst);
         *self.ledger.log.lock().unwrap() = std::mem::take(&mut self.log);
         self.ledger.values.fetch_sub(1, SeqCst);
     }

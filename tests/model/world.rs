@@ -172,7 +172,10 @@ impl World {
                 Err(completion) => self.keep(Kept(ledger, id, completion)),
             },
             Fate::Drop => drop(completion),
-            Fate::CancelOnDrop => drop(completion.cancel_on_drop()),
+            Fate::CancelOnDrop => {
+                ledger.unwanted();
+                drop(completion.cancel_on_drop());
+            }
             Fate::Cancel => {
                 let finished = completion.is_finished();
                 let cancelled = completion.cancel();

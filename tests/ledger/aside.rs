@@ -1,0 +1,107 @@
+//! What a resource runs beside its tasks: its trigger, and its hook.
+
+use super::{HEALED, Ledger, stamp};
+use captor::{SubmitError, TaskError};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+#[derive(Default)]
+pub(super) struct Aside {
+    /// How often the trigger was fired, and how often that was refused.
+    pub(super) fires: AtomicU64,
+    pub(super) fires_refused: AtomicU64,
+    /// A stamp before the last one that was not.
+    last_fire: AtomicU64,
+    /// How often its closure ran, and a stamp in the last run.
+    pub(super) runs: AtomicU64,
+    pub(super) last_run: AtomicU64,
+    /// How often `on_idle` was called, and how often that set a hook.
+    pub(super) hooks: AtomicU64,
+    pub(super) hooks_set: AtomicU64,
+    /// A stamp after the last time; 0: never.
+    hooked_at: AtomicU64,
+    /// How often the hook was called, and how much ran after the last time.
+    pub(super) idle_calls: AtomicU64,
+    pub(super) ran_since: AtomicU64,
+}
+
+impl Ledger {
+    /// Fires the trigger.
+    pub(crate) fn firing(&self, fire: impl FnOnce() -> Result<(), SubmitError>) {
+        let begin = stamp();
+        match fire() {
+            Ok(()) => {
+                self.aside.fires.fetch_add(1, SeqCst);
+                self.aside.last_fire.fetch_max(begin, SeqCst);
+            }
+            Err(error) => {
+                self.aside.fires_refused.fetch_add(1, SeqCst);
+                if error == SubmitError::Full && self.is_unbounded() {
+                    self.fault("a trigger found no room, which has no bounds".to_owned());
+                }
+            }
+        }
+    }
+
+    /// `on_idle` is called.
+    pub(crate) fn hooking(&self) {
+        self.aside.hooks.fetch_add(1, SeqCst);
+    }
+
+    /// What came of it.
+    pub(crate) fn hooked(&self, outcome: Result<(), TaskError>) {
+        match outcome {
+            Ok(()) => {
+                self.aside.hooks_set.fetch_add(1, SeqCst);
+                self.aside.hooked_at.fetch_max(stamp(), SeqCst);
+            }
+            Err(TaskError::Closed | TaskError::Poisoned | TaskError::Cancelled) => {}
+            Err(other) => self.fault(format!("a hook was refused: {other:?}")),
+        }
+    }
+
+    /// A run began after the last time that it was fired, unless that was swept
+    /// away; and nobody asked for more runs than there were.
+    pub(super) fn audit_trigger(&self, panicked: u64, faults: &mut Vec<String>) {
+        let Aside {
+            fires,
+            last_fire,
+            runs,
+            last_run,
+            ..
+        } = &self.aside;
+        if runs.load(SeqCst) > fires.load(SeqCst) {
+            faults.push(format!("a trigger ran {runs:?} times, fired {fires:?}"));
+        }
+        let swept = self.swept.load(SeqCst) || self.poison && panicked > 0;
+        if !swept && last_fire.load(SeqCst) > last_run.load(SeqCst) {
+            faults.push("no run of the trigger after it was fired".to_owned());
+        }
+    }
+
+    /// The hook was called after the last task, if the last one was set before that
+    /// was submitted (to set one hook passes for a call of the one before); and never twice with nothing between.
+    pub(super) fn audit_hook(&self, log: &[u32], submitted: Option<u64>, faults: &mut Vec<String>) {
+        let calls = self.aside.idle_calls.load(SeqCst);
+        if submitted.is_some_and(|submitted| calls > submitted) {
+            faults.push(format!("the hook was called {calls} times"));
+        }
+        let hooked_at = self.aside.hooked_at.load(SeqCst);
+        let Some(&last) = log.iter().rfind(|id| **id != HEALED) else {
+            return;
+        };
+        let was_set = hooked_at != 0 && hooked_at < self.slot(last).begin.load(SeqCst);
+        // Of a poisoned resource it is not called.
+        if was_set && !self.poison && self.aside.ran_since.load(SeqCst) > 0 {
+            faults.push("the hook was not called at the end".to_owned());
+        }
+    }
+
+    /// So many runs of the trigger and calls of the hook, exactly.
+    pub(crate) fn compare_aside(&self, runs: u64, calls: u64) -> Result<(), String> {
+        let ours = [&self.aside.runs, &self.aside.idle_calls].map(|n| n.load(SeqCst));
+        match ours == [runs, calls] {
+            true => Ok(()),
+            false => Err(format!("runs, calls: {ours:?}, not {:?}", [runs, calls])),
+        }
+    }
+}

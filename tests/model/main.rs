@@ -11,13 +11,14 @@
 mod common;
 #[path = "../ledger/mod.rs"]
 mod ledger;
+mod outcome;
 mod program;
 mod sequential;
 mod threads;
 mod world;
 
 use common::within_deadline;
-use program::{op, program};
+use program::{op, plain_setup, program};
 use proptest::prelude::*;
 
 fn config() -> ProptestConfig {
@@ -29,6 +30,8 @@ fn config() -> ProptestConfig {
         // What fails depends on the interleaving: a seed alone says little.
         failure_persistence: None,
         max_shrink_iters: 1000,
+        // In milliseconds: what fails by a hang takes long each time.
+        max_shrink_time: 60_000,
         ..ProptestConfig::default()
     }
 }
@@ -45,11 +48,11 @@ proptest! {
 
     #[test]
     fn one_thread_agrees_with_the_model(
-        poison in prop::collection::vec(any::<bool>(), 1..=3),
+        setups in prop::collection::vec(plain_setup(), 1..=3),
         ops in prop::collection::vec(op(2), 0..40),
     ) {
         ledger::silence_intended_panics();
-        let result = within_deadline(move || sequential::run(&poison, ops));
+        let result = within_deadline(move || sequential::run(setups, ops));
         prop_assert!(result.is_ok(), "{}", result.unwrap_err());
     }
 }

@@ -12,6 +12,14 @@ pub(crate) struct Setup {
     pub(crate) capture_limit: usize,
     pub(crate) scheduler: usize,
     pub(crate) levels: u8,
+    pub(crate) capacity: Option<usize>,
+}
+
+impl Setup {
+    /// The priority of tasks that are given none.
+    pub(crate) fn middle(&self) -> u8 {
+        (self.levels / 2).min(self.levels - 1)
+    }
 }
 
 /// What the submitter does with a completion.
@@ -40,15 +48,40 @@ pub(crate) struct Task {
     pub(crate) nested: Vec<Op>,
 }
 
+/// How room is reserved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reserving {
+    Try,
+    /// For so many microseconds; inside tasks at once or not at all.
+    Timeout(u64),
+    /// By a future that is polled once, and then dropped.
+    PollOnce,
+}
+
+/// What is done with a permit.
+#[derive(Clone, Debug)]
+pub(crate) enum Use {
+    Submit(Fate, Task),
+    Execute(Task),
+    Drop,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Submit(Fate, Task),
     TrySubmit(Fate, Task),
     Execute(Task),
     With(Task),
+    Reserve(Reserving, Use),
+    /// A task, and one on another resource that goes on with its result.
+    Then(Fate, Task, usize, Task),
+    Batch(Fate, Vec<Task>),
+    Fire,
+    OnIdle,
     CancelPending,
     Heal,
     Close,
+    CloseNow,
     DropHandle,
 }
 
@@ -65,6 +98,8 @@ pub(crate) struct Program {
     pub(crate) phases: Vec<Vec<Vec<Op>>>,
     /// Nobody keeps a handle for later: the value goes with the last task.
     pub(crate) let_go: bool,
+    /// The values are taken out at the end.
+    pub(crate) take: bool,
 }
 
 pub(crate) fn setup() -> impl Strategy<Value = Setup> {
@@ -74,14 +109,50 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
         1..12_usize,
         0..SCHEDULERS,
         1..=3_u8,
+        capacity(),
     )
-        .prop_map(|(poison, pooled, capture_limit, scheduler, levels)| Setup {
-            poison,
-            pooled,
-            capture_limit,
-            scheduler,
-            levels,
-        })
+        .prop_map(
+            |(poison, pooled, capture_limit, scheduler, levels, capacity)| Setup {
+                poison,
+                pooled,
+                capture_limit,
+                scheduler,
+                levels,
+                capacity,
+            },
+        )
+}
+
+fn capacity() -> impl Strategy<Value = Option<usize>> {
+    prop_oneof![Just(None), (1..6_usize).prop_map(Some)]
+}
+
+/// Those of a resource whose tasks all run on one thread.
+pub(crate) fn plain_setup() -> impl Strategy<Value = Setup> {
+    (any::<bool>(), capacity()).prop_map(|(poison, capacity)| Setup {
+        poison,
+        pooled: false,
+        capture_limit: usize::MAX,
+        scheduler: 0,
+        levels: 1,
+        capacity,
+    })
+}
+
+fn reserving() -> impl Strategy<Value = Reserving> {
+    prop_oneof![
+        Just(Reserving::Try),
+        (0..200_u64).prop_map(Reserving::Timeout),
+        Just(Reserving::PollOnce),
+    ]
+}
+
+fn use_of_permit(depth: u32) -> impl Strategy<Value = Use> {
+    prop_oneof![
+        2 => (fate(), task(depth)).prop_map(|(f, t)| Use::Submit(f, t)),
+        2 => task(depth).prop_map(Use::Execute),
+        1 => Just(Use::Drop),
+    ]
 }
 
 pub(crate) fn fate() -> impl Strategy<Value = Fate> {
@@ -126,10 +197,21 @@ pub(crate) fn op(depth: u32) -> BoxedStrategy<Op> {
         3 => (fate(), task(depth)).prop_map(|(f, t)| Kind::TrySubmit(f, t)),
         8 => task(depth).prop_map(Kind::Execute),
         4 => task(depth).prop_map(Kind::With),
-        1 => Just(Kind::CancelPending),
+        4 => (reserving(), use_of_permit(depth)).prop_map(|(r, u)| Kind::Reserve(r, u)),
+        4 => (fate(), task(depth), 0..3_usize, task(depth))
+            .prop_map(|(f, first, other, next)| Kind::Then(f, first, other, next)),
+        3 => (fate(), prop::collection::vec(task(depth), 1..5))
+            .prop_map(|(f, tasks)| Kind::Batch(f, tasks)),
+        3 => Just(Kind::Fire),
+        1 => Just(Kind::OnIdle),
         2 => Just(Kind::Heal),
-        1 => prop::bool::weighted(0.6)
-            .prop_map(|close| if close { Kind::Close } else { Kind::DropHandle }),
+        1 => prop::sample::select(vec![
+            Kind::CancelPending,
+            Kind::CancelPending,
+            Kind::Close,
+            Kind::CloseNow,
+            Kind::DropHandle,
+        ]),
     ];
     (0..3_usize, kind)
         .prop_map(|(resource, kind)| Op { resource, kind })
@@ -142,9 +224,11 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
         prop::collection::vec(prop::collection::vec(ops, threads), 1..4)
     });
     let setups = prop::collection::vec(setup(), 1..=3);
-    (setups, phases, prop::bool::weighted(0.2)).prop_map(|(setups, phases, let_go)| Program {
+    let (let_go, take) = (prop::bool::weighted(0.2), prop::bool::weighted(0.3));
+    (setups, phases, let_go, take).prop_map(|(setups, phases, let_go, take)| Program {
         setups,
         phases,
         let_go,
+        take,
     })
 }

@@ -2,117 +2,261 @@
 
 use crate::common::DEADLINE;
 use crate::ledger::Verdict;
-use crate::program::{Fate, Kind, Op, Task};
-use crate::threads::finish;
+use crate::program::{Fate, Kind, Op, Setup, Task, Use};
+use crate::threads::{builder, finish};
 use crate::world::World;
-use captor::Resource;
 use std::collections::VecDeque;
+use std::slice::from_ref;
 
-/// What the model says of one resource, on one thread.
+/// What the model says of one resource.
 #[derive(Default)]
 struct Model {
     poison: bool,
+    capacity: Option<usize>,
     held: bool,
     closed: bool,
     poisoned: bool,
-    queue: VecDeque<(usize, Task)>,
+    queue: VecDeque<Work>,
     verdicts: Vec<Verdict>,
     order: Vec<u32>,
+    /// How often the trigger's closure ran, and whether it is to.
+    runs: u64,
+    fired: bool,
+    hooked: bool,
+    /// How often the hook was called, and whether something ran since.
+    calls: u64,
+    ran_since: bool,
 }
 
-struct Models(Vec<Model>);
+/// What may be queued.
+#[derive(Clone)]
+enum Work {
+    /// One task, or a batch.
+    Tasks(Vec<(usize, Task)>),
+    Trigger,
+    /// It sets a hook.
+    Hook,
+    /// What is left of a task that was cancelled; the hook is called for it too.
+    Remains,
+}
 
-impl Models {
-    fn refusal(&self, r: usize) -> Option<Verdict> {
-        match &self.0[r] {
+impl Model {
+    fn new(setup: &Setup) -> Model {
+        Model {
+            poison: setup.poison,
+            capacity: setup.capacity,
+            ..Model::default()
+        }
+    }
+
+    /// Why nothing is taken, not even with room.
+    fn refusal(&self) -> Option<Verdict> {
+        match self {
             m if m.closed => Some(Verdict::Closed),
             m if m.poisoned => Some(Verdict::Poisoned),
             _ => None,
         }
     }
 
+    fn is_full(&self) -> bool {
+        let needs_room = |work: &&Work| matches!(work, Work::Tasks(_) | Work::Trigger);
+        let waiting = self.queue.iter().filter(needs_room).count();
+        self.capacity.is_some_and(|n| waiting >= n)
+    }
+
+    fn has_room(&self) -> bool {
+        self.refusal().is_none() && !self.is_full()
+    }
+
+    /// Numbers tasks in the order of their submission.
+    fn number(&mut self, tasks: &[Task]) -> Vec<(usize, Task)> {
+        let first = self.verdicts.len();
+        self.verdicts.resize(first + tasks.len(), Verdict::Unknown);
+        (first..).zip(tasks.iter().cloned()).collect()
+    }
+
+    /// What becomes of work without its being run.
+    fn falls(&mut self, work: &Work, verdict: Verdict) {
+        match work {
+            Work::Tasks(tasks) => tasks
+                .iter()
+                .for_each(|(id, _)| self.verdicts[*id] = verdict),
+            Work::Trigger => self.fired = false,
+            Work::Hook | Work::Remains => {}
+        }
+    }
+
+    fn sweep(&mut self, verdict: Verdict) {
+        for work in std::mem::take(&mut self.queue) {
+            self.falls(&work, verdict);
+        }
+    }
+}
+
+struct Models(Vec<Model>);
+
+impl Models {
     fn perform(&mut self, op: &Op) {
         let r = op.resource % self.0.len();
+        let model = &mut self.0[r];
         match &op.kind {
             Kind::Submit(fate, task) | Kind::TrySubmit(fate, task) => {
-                self.submit(r, task, Some(*fate));
+                self.submit(r, from_ref(task), Some(*fate));
             }
-            Kind::Execute(task) => self.submit(r, task, None),
-            Kind::With(_) if self.0[r].held => self.0[r].verdicts.push(Verdict::WouldDeadlock),
-            Kind::With(task) => self.submit(r, task, Some(Fate::Wait)),
-            Kind::CancelPending => self.sweep(r, Verdict::Cancelled),
-            Kind::Heal if !self.0[r].held => self.0[r].poisoned = false,
-            Kind::Close => self.0[r].closed = true,
-            Kind::Heal | Kind::DropHandle => {}
+            Kind::Execute(task) => self.submit(r, from_ref(task), None),
+            Kind::With(_) if model.held => model.verdicts.push(Verdict::WouldDeadlock),
+            Kind::With(task) => self.submit(r, from_ref(task), Some(Fate::Wait)),
+            Kind::Batch(fate, tasks) => self.submit(r, tasks, Some(*fate)),
+            Kind::Reserve(_, what) if model.has_room() => match what {
+                Use::Submit(fate, task) => self.submit(r, from_ref(task), Some(*fate)),
+                Use::Execute(task) => self.submit(r, from_ref(task), None),
+                Use::Drop => {}
+            },
+            Kind::Then(fate, first, other, next) => {
+                self.then(r, first, other % self.0.len(), next, *fate);
+            }
+            Kind::Fire if !model.fired => {
+                model.fired = true;
+                self.take(r, Work::Trigger);
+            }
+            Kind::OnIdle if model.refusal().is_none() => drop(self.accept(r, Work::Hook)),
+            Kind::CancelPending => model.sweep(Verdict::Cancelled),
+            Kind::Heal if !model.held => model.poisoned = false,
+            Kind::Close => model.closed = true,
+            Kind::CloseNow => {
+                model.closed = true;
+                model.sweep(Verdict::Cancelled);
+            }
+            Kind::Reserve(..) | Kind::Fire | Kind::OnIdle | Kind::Heal | Kind::DropHandle => {}
         }
     }
 
     /// `fate`: none for `execute`.
-    fn submit(&mut self, r: usize, task: &Task, fate: Option<Fate>) {
+    fn submit(&mut self, r: usize, tasks: &[Task], fate: Option<Fate>) {
+        let work = Work::Tasks(self.0[r].number(tasks));
+        let queued = self.take(r, work.clone());
+        if queued && matches!(fate, Some(Fate::Cancel | Fate::CancelOnDrop)) {
+            self.0[r].queue.pop_back();
+            self.0[r].queue.push_back(Work::Remains);
+            self.0[r].falls(&work, Verdict::Cancelled);
+        }
+    }
+
+    /// Of chains in a queue, only those are left that are cancelled there.
+    fn then(&mut self, r: usize, first: &Task, other: usize, next: &Task, fate: Fate) {
+        let held = self.0[r].held;
         let id = self.0[r].verdicts.len();
-        if let Some(verdict) = self.refusal(r) {
-            self.0[r].verdicts.push(verdict);
-            return;
-        }
-        self.0[r].verdicts.push(Verdict::Unknown);
-        if !self.0[r].held {
-            self.run(r, id, task);
-            while let Some((id, task)) = self.0[r].queue.pop_front() {
-                self.run(r, id, &task);
-            }
-            return;
-        }
-        match fate {
-            Some(Fate::Cancel | Fate::CancelOnDrop) => {
-                self.0[r].verdicts[id] = Verdict::Cancelled;
-            }
-            _ => self.0[r].queue.push_back((id, task.clone())),
+        self.submit(r, from_ref(first), Some(fate));
+        match self.0[r].verdicts[id] {
+            Verdict::Returned => self.submit(other, from_ref(next), Some(fate)),
+            Verdict::Cancelled if held => self.0[other].verdicts.push(Verdict::Cancelled),
+            _ => self.0[other].verdicts.push(Verdict::Unknown),
         }
     }
 
-    fn run(&mut self, r: usize, id: usize, task: &Task) {
+    /// Refuses it, or runs it, or queues it; was it queued?
+    fn take(&mut self, r: usize, work: Work) -> bool {
+        let model = &mut self.0[r];
+        let full = (model.held && model.is_full()).then_some(Verdict::Full);
+        match model.refusal().or(full) {
+            Some(verdict) => model.falls(&work, verdict),
+            None => return self.accept(r, work),
+        }
+        false
+    }
+
+    fn accept(&mut self, r: usize, work: Work) -> bool {
+        self.0[r].queue.push_back(work);
+        if self.0[r].held {
+            return true;
+        }
+        while let Some(work) = self.0[r].queue.pop_front() {
+            self.run(r, work);
+        }
+        let model = &mut self.0[r];
+        if std::mem::take(&mut model.ran_since) && model.hooked && !model.poisoned {
+            model.calls += 1;
+        }
+        false
+    }
+
+    fn run(&mut self, r: usize, work: Work) {
+        self.0[r].ran_since = true;
+        match work {
+            Work::Tasks(tasks) => self.run_tasks(r, &tasks),
+            Work::Trigger => {
+                self.0[r].runs += 1;
+                self.0[r].fired = false;
+            }
+            Work::Hook => {
+                self.0[r].hooked = true;
+                self.0[r].ran_since = false;
+            }
+            Work::Remains => {}
+        }
+    }
+
+    /// Up to one that panics.
+    fn run_tasks(&mut self, r: usize, tasks: &[(usize, Task)]) {
         self.0[r].held = true;
-        self.0[r].order.push(id as u32);
-        task.nested.iter().for_each(|op| self.perform(op));
-        self.0[r].held = false;
-        self.0[r].verdicts[id] = if task.panics {
-            Verdict::Panicked
-        } else {
-            Verdict::Returned
-        };
-        if task.panics && self.0[r].poison {
-            self.0[r].poisoned = true;
-            self.sweep(r, Verdict::Poisoned);
+        let mut panicked = false;
+        for (id, task) in tasks {
+            self.0[r].order.push(*id as u32);
+            task.nested.iter().for_each(|op| self.perform(op));
+            panicked = task.panics;
+            self.0[r].verdicts[*id] = match panicked {
+                true => Verdict::Panicked,
+                false => Verdict::Returned,
+            };
+            if panicked {
+                break;
+            }
         }
-    }
-
-    fn sweep(&mut self, r: usize, verdict: Verdict) {
-        for (id, _) in std::mem::take(&mut self.0[r].queue) {
-            self.0[r].verdicts[id] = verdict;
+        self.0[r].held = false;
+        if panicked && self.0[r].poison {
+            self.0[r].poisoned = true;
+            self.0[r].sweep(Verdict::Poisoned);
         }
     }
 }
 
 /// Leaves out what would run on another thread or be refused by a panic: tasks
-/// nested in tasks submit to their own resource, or nothing to others.
+/// nested in tasks submit to their own resource, or nothing to others; and what
+/// goes on after a queued task is a worker's.
 fn tame(ops: Vec<Op>, resources: usize, inside: Option<usize>) -> Vec<Op> {
     let tame_one = |op: Op| {
         let resource = op.resource % resources;
-        let own = inside.is_none_or(|r| r == resource);
-        let tame_task = |task: Task| Task {
-            nested: match own {
-                true => tame(task.nested, resources, Some(resource)),
+        let tame_on = |r: usize, task: Task| Task {
+            nested: match inside.is_none_or(|inside| inside == r) {
+                true => tame(task.nested, resources, Some(r)),
                 false => Vec::new(),
             },
             brittle: false,
             timeout: None,
             ..task
         };
+        let tame_task = |task| tame_on(resource, task);
+        let tame_use = |what| match what {
+            Use::Submit(fate, task) => Use::Submit(fate, tame_task(task)),
+            Use::Execute(task) => Use::Execute(tame_task(task)),
+            Use::Drop => Use::Drop,
+        };
         let kind = match op.kind {
             Kind::Submit(fate, task) => Kind::Submit(fate, tame_task(task)),
             Kind::TrySubmit(fate, task) => Kind::TrySubmit(fate, tame_task(task)),
             Kind::Execute(task) => Kind::Execute(tame_task(task)),
             Kind::With(task) => Kind::With(tame_task(task)),
+            Kind::Reserve(how, what) => Kind::Reserve(how, tame_use(what)),
+            Kind::Batch(fate, tasks) => {
+                Kind::Batch(fate, tasks.into_iter().map(tame_task).collect())
+            }
+            Kind::Then(fate, first, other, next) => match (inside, fate) {
+                (None, _) | (_, Fate::Cancel | Fate::CancelOnDrop) => {
+                    let next = tame_on(other % resources, next);
+                    Kind::Then(fate, tame_task(first), other, next)
+                }
+                _ => Kind::Submit(fate, tame_task(first)),
+            },
             Kind::DropHandle => Kind::CancelPending,
             other => other,
         };
@@ -121,24 +265,11 @@ fn tame(ops: Vec<Op>, resources: usize, inside: Option<usize>) -> Vec<Op> {
     ops.into_iter().map(tame_one).collect()
 }
 
-pub(crate) fn run(poison: &[bool], ops: Vec<Op>) -> Result<(), String> {
-    let ops = tame(ops, poison.len(), None);
-    let builders = poison.iter().map(|poison| {
-        let builder = Resource::builder()
-            .capture_limit(usize::MAX)
-            .capture_time(DEADLINE);
-        (builder, *poison)
-    });
-    let (world, mut handles) = World::new(builders, vec![1; poison.len()], true);
-    let mut models = Models(
-        poison
-            .iter()
-            .map(|&poison| Model {
-                poison,
-                ..Model::default()
-            })
-            .collect(),
-    );
+pub(crate) fn run(setups: Vec<Setup>, ops: Vec<Op>) -> Result<(), String> {
+    let ops = tame(ops, setups.len(), None);
+    let mut models = Models(setups.iter().map(Model::new).collect());
+    let patient = |setup: &Setup| builder(setup).capture_time(DEADLINE);
+    let (world, mut handles) = World::new(setups, patient, true);
     for op in &ops {
         world.perform(op, &mut handles);
         models.perform(op);
@@ -152,10 +283,10 @@ pub(crate) fn run(poison: &[bool], ops: Vec<Op>) -> Result<(), String> {
             return Err(format!("{r:?}, but {} {}", model.closed, model.poisoned));
         }
     }
-    let ledgers = world.ledgers.clone();
     finish(&world, handles)?;
-    for (ledger, model) in ledgers.iter().zip(&models.0) {
+    for (ledger, model) in world.ledgers.iter().zip(&models.0) {
         ledger.compare(&model.verdicts, &model.order)?;
+        ledger.compare_aside(model.runs, model.calls)?;
     }
     Ok(())
 }

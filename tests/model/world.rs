@@ -2,220 +2,345 @@
 
 use crate::common::outcome;
 use crate::ledger::{Ledger, Receipt, Ticket, Value};
-use crate::program::{Fate, Kind, Op, Task};
+use crate::outcome::{Batch, Chain, One, Tasks};
+use crate::program::{Fate, Kind, Op, Reserving, Setup, Task, Use};
 use captor::{
-    Completion, PanicPolicy, Resource, ResourceBuilder, SubmitError, TaskBuilder, TaskError,
+    Permit, ReserveError, Resource, ResourceBuilder, SubmitError, TaskBuilder, Trigger,
     TrySubmitError, WeakResource,
 };
-use futures::executor::block_on;
+use futures::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// A completion to be resolved at the end.
-pub(crate) struct Kept(Arc<Ledger>, u32, Completion<Receipt>);
+type Later = Box<dyn FnOnce() + Send>;
 
 /// What every operation needs.
 pub(crate) struct World {
+    pub(crate) setups: Vec<Setup>,
     pub(crate) ledgers: Vec<Arc<Ledger>>,
-    pub(crate) weak: Vec<WeakResource<Value>>,
-    /// How many levels of priority each has.
-    pub(crate) levels: Vec<u8>,
-    pub(crate) kept: Mutex<Vec<Kept>>,
+    weak: Vec<WeakResource<Value>>,
+    triggers: Vec<Trigger>,
+    /// What is left for the end.
+    later: Mutex<Vec<Later>>,
+    chains: Mutex<Vec<Chain>>,
     /// One thread and nothing to wait for.
     pub(crate) sequential: bool,
 }
 
 pub(crate) type Handles = Vec<Option<Resource<Value>>>;
 
+/// Who performs an operation.
+#[derive(Clone, Copy)]
+pub(crate) enum Caller<'a> {
+    Thread(&'a Handles),
+    Task,
+}
+
 impl World {
     pub(crate) fn new(
-        builders: impl Iterator<Item = (ResourceBuilder, bool)>,
-        levels: Vec<u8>,
+        setups: Vec<Setup>,
+        builder: impl Fn(&Setup) -> ResourceBuilder,
         sequential: bool,
     ) -> (Arc<World>, Handles) {
-        let (ledgers, resources): (Vec<_>, Vec<_>) = builders
-            .map(|(builder, poison)| {
-                let ledger = Ledger::new(4096, poison);
-                let policy = match poison {
-                    true => PanicPolicy::Poison,
-                    false => PanicPolicy::Continue,
-                };
-                let builder = builder.panic_policy(policy);
-                let resource = builder.build(Value::new(&ledger)).unwrap();
-                (ledger, Some(resource))
-            })
-            .unzip();
+        let ledgers: Vec<_> = setups.iter().map(|s| Ledger::new(4096, s.poison)).collect();
+        let build = |(setup, ledger): (&Setup, &Arc<Ledger>)| {
+            if setup.capacity.is_some() {
+                ledger.bound();
+            }
+            builder(setup).build(Value::new(ledger)).unwrap()
+        };
+        let resources: Vec<_> = setups.iter().zip(&ledgers).map(build).collect();
+        let trigger = |r: &Resource<Value>| r.trigger(Value::triggered);
         let world = World {
+            weak: resources.iter().map(Resource::downgrade).collect(),
+            triggers: resources.iter().map(trigger).collect(),
+            setups,
             ledgers,
-            weak: resources
-                .iter()
-                .flatten()
-                .map(Resource::downgrade)
-                .collect(),
-            levels,
-            kept: Mutex::default(),
+            later: Mutex::default(),
+            chains: Mutex::default(),
             sequential,
         };
-        (Arc::new(world), resources)
+        (Arc::new(world), resources.into_iter().map(Some).collect())
     }
 
     /// An operation of a thread.
     pub(crate) fn perform(self: &Arc<Self>, op: &Op, handles: &mut Handles) {
         let index = op.resource % handles.len();
-        if matches!(op.kind, Kind::DropHandle) {
-            handles[index] = None;
-        } else if let Some(resource) = &handles[index] {
-            self.call(op, index, resource, false);
+        match op.kind {
+            Kind::DropHandle => handles[index] = None,
+            _ => self.perform_as(op, Caller::Thread(handles)),
         }
     }
 
-    /// An operation of a task.
-    fn perform_nested(self: &Arc<Self>, op: &Op) {
-        let index = op.resource % self.weak.len();
-        if let Some(resource) = self.weak[index].upgrade() {
-            self.call(op, index, &resource, true);
+    fn perform_as(self: &Arc<Self>, op: &Op, caller: Caller<'_>) {
+        if let Some(call) = self.call(op.resource, caller) {
+            call.perform(&op.kind);
         }
+    }
+
+    /// A call of this resource, if the caller has a handle.
+    fn call<'a>(self: &'a Arc<Self>, index: usize, caller: Caller<'a>) -> Option<Call<'a>> {
+        let index = index % self.weak.len();
+        let resource = match caller {
+            Caller::Thread(handles) => handles[index].clone(),
+            Caller::Task => self.weak[index].upgrade(),
+        };
+        resource.map(|resource| Call {
+            world: self,
+            index,
+            resource,
+            caller,
+        })
+    }
+
+    pub(crate) fn later(&self, what: impl FnOnce() + Send + 'static) {
+        self.later.lock().unwrap().push(Box::new(what));
+    }
+
+    /// Does all that was left for later; nothing runs any more.
+    pub(crate) fn settle(&self) {
+        loop {
+            let last = self.later.lock().unwrap().pop();
+            let Some(what) = last else { break };
+            what();
+        }
+        for Chain { first, second } in self.chains.lock().unwrap().iter() {
+            second.0.chained(second.1, first.returned());
+        }
+    }
+}
+
+/// An operation on a resource.
+struct Call<'a> {
+    world: &'a Arc<World>,
+    index: usize,
+    resource: Resource<Value>,
+    caller: Caller<'a>,
+}
+
+impl Call<'_> {
+    fn perform(&self, kind: &Kind) {
+        let (r, ledger) = (&self.resource, self.ledger());
+        match kind {
+            Kind::Submit(fate, task) => self.submit(*fate, task),
+            Kind::TrySubmit(fate, task) => self.try_submit(*fate, task),
+            Kind::Execute(task) => self.execute(task),
+            Kind::With(task) => self.with(task),
+            Kind::Reserve(how, what) => self.reserve(*how, what),
+            Kind::Then(fate, first, other, next) => match self.world.call(*other, self.caller) {
+                Some(other) => self.then(*fate, first, &other, next),
+                None => self.submit(*fate, first),
+            },
+            Kind::Batch(fate, tasks) => self.batch(*fate, tasks),
+            Kind::Fire => ledger.firing(|| self.world.triggers[self.index].fire()),
+            Kind::OnIdle => self.on_idle(),
+            Kind::CancelPending => ledger.swept(r.cancel_pending()),
+            Kind::Heal => drop(r.clear_poison(Value::healed)),
+            Kind::Close => ledger.closing(|| r.close()),
+            Kind::CloseNow => ledger.swept(ledger.closing(|| r.close_now())),
+            Kind::DropHandle => {}
+        }
+    }
+
+    fn ledger(&self) -> &Arc<Ledger> {
+        &self.world.ledgers[self.index]
+    }
+
+    fn nested(&self) -> bool {
+        matches!(self.caller, Caller::Task)
+    }
+
+    /// Begins a submission with this priority.
+    fn ticket(&self, task: &Task, level: u8) -> (One, Ticket) {
+        let ledger = self.ledger();
+        let mut ticket = ledger.begin().expect("a ledger large enough");
+        ledger.set_level(ticket.id, level);
+        if task.brittle {
+            ticket.make_brittle();
+        }
+        (One(Arc::clone(ledger), ticket.id), ticket)
+    }
+
+    /// The same, for a task that is given no attributes.
+    fn plain_ticket(&self, task: &Task) -> (One, Ticket) {
+        self.ticket(task, self.world.setups[self.index].middle())
+    }
+
+    /// The same, for one that is.
+    fn begin(&self, task: &Task) -> (One, Ticket, TaskBuilder<'_, Value>) {
+        let level = task.level % self.world.setups[self.index].levels;
+        let (one, ticket) = self.ticket(task, level);
+        let builder = self.resource.task().priority(level);
+        let timeout = task.timeout.map(Duration::from_micros);
+        let builder = timeout.into_iter().fold(builder, TaskBuilder::timeout);
+        (one, ticket, builder)
     }
 
     fn closure(
-        self: &Arc<Self>,
+        &self,
         task: &Task,
-        mut ticket: Ticket,
-        may_be_brittle: bool,
+        ticket: Ticket,
     ) -> impl FnOnce(&mut Value) -> Receipt + Send + use<> {
-        let (world, task) = (Arc::clone(self), task.clone());
-        if task.brittle && may_be_brittle {
-            ticket.make_brittle();
-        }
+        let (world, task) = (Arc::clone(self.world), task.clone());
         move |value| {
             ticket.run(value, task.panics, || {
-                task.nested.iter().for_each(|op| world.perform_nested(op));
+                for op in &task.nested {
+                    world.perform_as(op, Caller::Task);
+                }
                 (0..task.turns).for_each(|_| thread::yield_now());
             })
         }
     }
 
-    fn call(self: &Arc<Self>, op: &Op, index: usize, r: &Resource<Value>, nested: bool) {
-        let ledger = &self.ledgers[index];
-        let begin = |task: &Task| {
-            let ticket = ledger.begin().expect("a ledger large enough");
-            let level = task.level % self.levels[index];
-            ledger.set_level(ticket.id, level);
-            let builder = r.task().priority(level);
-            let timeout = task.timeout.map(Duration::from_micros);
-            (
-                ticket,
-                timeout.into_iter().fold(builder, TaskBuilder::timeout),
-            )
+    fn submit(&self, fate: Fate, task: &Task) {
+        let (one, ticket, builder) = self.begin(task);
+        let completion = builder.submit(self.closure(task, ticket));
+        one.submitted();
+        self.world.meet(fate, one, completion, self.nested());
+    }
+
+    fn try_submit(&self, fate: Fate, task: &Task) {
+        let (one, ticket, builder) = self.begin(task);
+        let tried = builder.try_submit(self.closure(task, ticket));
+        one.submitted();
+        match tried {
+            Ok(completion) => self.world.meet(fate, one, completion, self.nested()),
+            Err(refused) => give_back(&one, refused),
+        }
+    }
+
+    fn execute(&self, task: &Task) {
+        let (one, ticket, builder) = self.begin(task);
+        let done = builder.execute(self.closure(task, ticket));
+        one.submitted();
+        if let Err(error) = done {
+            one.0.refused(one.1, error);
+        }
+    }
+
+    fn with(&self, task: &Task) {
+        let task = &Task {
+            brittle: false,
+            ..task.clone()
         };
-        match &op.kind {
-            Kind::Submit(fate, task) => {
-                let (ticket, builder) = begin(task);
-                let id = ticket.id;
-                let completion = builder.submit(self.closure(task, ticket, true));
-                ledger.submitted(id);
-                self.meet(*fate, Kept(Arc::clone(ledger), id, completion), nested);
+        let (one, ticket, builder) = self.begin(task);
+        one.0.has_room(one.1);
+        let outcome = builder.with(self.closure(task, ticket));
+        one.submitted();
+        one.told(outcome);
+    }
+
+    fn reserve(&self, how: Reserving, what: &Use) {
+        let Some(permit) = self.permit(how) else {
+            return;
+        };
+        let begin = |task: &Task| {
+            let (one, ticket) = self.plain_ticket(task);
+            one.0.has_room(one.1);
+            (one, self.closure(task, ticket))
+        };
+        match what {
+            Use::Submit(fate, task) => {
+                let (one, closure) = begin(task);
+                let completion = permit.submit(closure);
+                one.submitted();
+                self.world.meet(*fate, one, completion, self.nested());
             }
-            Kind::TrySubmit(fate, task) => {
-                let (ticket, builder) = begin(task);
-                let id = ticket.id;
-                let tried = builder.try_submit(self.closure(task, ticket, true));
-                ledger.submitted(id);
-                match tried {
-                    Ok(completion) => {
-                        self.meet(*fate, Kept(Arc::clone(ledger), id, completion), nested);
-                    }
-                    Err(refused) => give_back(ledger, id, refused),
-                }
-            }
-            Kind::Execute(task) => {
-                let (ticket, builder) = begin(task);
-                let id = ticket.id;
-                let done = builder.execute(self.closure(task, ticket, true));
-                ledger.submitted(id);
+            Use::Execute(task) => {
+                let (one, closure) = begin(task);
+                let done = permit.execute(closure);
+                one.submitted();
                 if let Err(error) = done {
-                    ledger.refused(id, error);
+                    one.0.refused(one.1, error);
                 }
             }
-            Kind::With(task) => {
-                let (ticket, builder) = begin(task);
-                let id = ticket.id;
-                let outcome = builder.with(self.closure(task, ticket, false));
-                ledger.submitted(id);
-                ledger.outcome(id, outcome);
-            }
-            Kind::CancelPending => ledger.took_out(r.cancel_pending()),
-            Kind::Heal => drop(r.clear_poison(Value::healed)),
-            Kind::Close => ledger.closing(|| r.close()),
-            Kind::DropHandle => {}
+            Use::Drop => drop(permit),
         }
     }
 
-    fn meet(&self, fate: Fate, kept: Kept, nested: bool) {
-        let Kept(ledger, id, completion) = kept;
-        match fate {
-            // Nothing may be waited for where all happens on one thread.
-            Fate::Wait | Fate::WaitTimeout | Fate::Await if nested && self.sequential => {
-                self.keep(Kept(ledger, id, completion));
+    fn permit(&self, how: Reserving) -> Option<Permit<Value>> {
+        let r = &self.resource;
+        let got = match how {
+            Reserving::Timeout(time) if !self.nested() => {
+                r.reserve_timeout(Duration::from_micros(time))
             }
-            Fate::Await if !nested => ledger.outcome(id, block_on(completion)),
-            Fate::Wait | Fate::Await => match completion.wait() {
-                // It stays queued, and nobody will hear of it.
-                Err(TaskError::WouldDeadlock) if nested => {}
-                outcome => ledger.outcome(id, outcome),
-            },
-            Fate::WaitTimeout => match completion.wait_timeout(Duration::from_micros(50)) {
-                Ok(Err(TaskError::WouldDeadlock)) if nested => {}
-                Ok(outcome) => ledger.outcome(id, outcome),
-                Err(completion) => self.keep(Kept(ledger, id, completion)),
-            },
-            Fate::Drop => drop(completion),
-            Fate::CancelOnDrop => {
-                ledger.unwanted();
-                drop(completion.cancel_on_drop());
-            }
-            Fate::Cancel => {
-                let finished = completion.is_finished();
-                let cancelled = completion.cancel();
-                if cancelled {
-                    ledger.took_out(1);
-                    if finished {
-                        ledger.fault(format!("task {id} was finished, and then cancelled"));
-                    }
-                    if !completion.is_finished() {
-                        ledger.fault(format!("task {id} was cancelled, and is not finished"));
-                    }
-                }
-                self.keep(Kept(ledger, id, completion));
-            }
-            Fate::Keep => self.keep(Kept(ledger, id, completion)),
+            Reserving::Try | Reserving::Timeout(_) => r.try_reserve(),
+            Reserving::PollOnce => r
+                .reserve()
+                .now_or_never()
+                .unwrap_or(Err(ReserveError::Full)),
+        };
+        let ledger = self.ledger();
+        let expected = match &got {
+            Ok(_) => true,
+            Err(ReserveError::Full | ReserveError::Timeout) => !ledger.is_unbounded(),
+            Err(ReserveError::Closed) => ledger.is_closing(),
+            Err(ReserveError::Poisoned) => self.world.setups[self.index].poison,
+            Err(_) => false,
+        };
+        if !expected {
+            ledger.fault(format!("a reservation ended in {got:?}"));
         }
+        got.ok()
     }
 
-    fn keep(&self, kept: Kept) {
-        self.kept.lock().unwrap().push(kept);
+    fn then(&self, fate: Fate, first: &Task, other: &Call<'_>, next: &Task) {
+        let (one, ticket, builder) = self.begin(first);
+        let completion = builder.submit(self.closure(first, ticket));
+        one.submitted();
+        let (second, ticket) = other.plain_ticket(next);
+        let chain = Chain { first: one, second };
+        self.world.chains.lock().unwrap().push(chain.clone());
+        let work = other.closure(next, ticket);
+        let Chain { first, second } = chain.clone();
+        let through = completion.is_finished();
+        let end = completion.then(&other.resource, move |value, receipt: Receipt| {
+            second.0.began_after(second.1, receipt.stamp);
+            first.told(Ok(receipt));
+            work(value)
+        });
+        // Otherwise it is submitted who knows when.
+        if through {
+            chain.second.submitted();
+        }
+        self.world.meet(fate, chain, end, self.nested());
     }
 
-    /// Resolves all that was kept for later.
-    pub(crate) fn settle(&self) {
-        loop {
-            let Some(Kept(ledger, id, completion)) = self.kept.lock().unwrap().pop() else {
-                return;
-            };
-            ledger.outcome(id, outcome(completion));
+    fn batch(&self, fate: Fate, tasks: &[Task]) {
+        let begin = |task| {
+            let (one, ticket) = self.plain_ticket(task);
+            (one.1, self.closure(task, ticket))
+        };
+        let (ids, parts): (Vec<_>, Vec<_>) = tasks.iter().map(begin).unzip();
+        let ledger = self.ledger();
+        ledger.batch(&ids);
+        let completion = self.resource.submit_batch(parts);
+        ids.iter().for_each(|id| ledger.submitted(*id));
+        let batch = Batch(Arc::clone(ledger), ids);
+        self.world.meet(fate, batch, completion, self.nested());
+    }
+
+    fn on_idle(&self) {
+        let ledger = Arc::clone(self.ledger());
+        ledger.hooking();
+        let set = self.resource.on_idle(Value::idle);
+        let told = move || ledger.hooked(outcome(set));
+        match self.nested() {
+            true => self.world.later(told),
+            false => told(),
         }
     }
 }
 
 /// A refused closure came back; a brittle one panics here.
-pub(crate) fn give_back<F>(ledger: &Ledger, id: u32, refused: TrySubmitError<F>) {
+fn give_back<F>(one: &One, refused: TrySubmitError<F>) {
     let error = match refused {
         TrySubmitError::Poisoned(_) => SubmitError::Poisoned,
         TrySubmitError::Closed(_) => SubmitError::Closed,
         _ => SubmitError::Full,
     };
-    ledger.refused(id, error);
+    one.0.refused(one.1, error);
     let _ = catch_unwind(AssertUnwindSafe(|| drop(refused)));
 }

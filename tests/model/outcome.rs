@@ -1,0 +1,183 @@
+//! Whose outcome a completion is, and what its submitter does with it.
+
+use crate::common::outcome;
+use crate::ledger::{Ledger, Receipt};
+use crate::program::Fate;
+use crate::world::World;
+use captor::{Completion, TaskError};
+use futures::executor::block_on;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tasks that have one outcome.
+pub(crate) trait Tasks<R>: Send + 'static {
+    fn told(&self, outcome: Result<R, TaskError>);
+    /// They were cancelled.
+    fn took_out(&self);
+    /// They are to be cancelled, if that is still possible.
+    fn unwanted(&self);
+    fn fault(&self, what: &str);
+}
+
+/// A task.
+#[derive(Clone)]
+pub(crate) struct One(pub(crate) Arc<Ledger>, pub(crate) u32);
+
+impl One {
+    /// Its submission has returned.
+    pub(crate) fn submitted(&self) {
+        self.0.submitted(self.1);
+    }
+
+    /// It ran, and had a result.
+    pub(crate) fn returned(&self) -> bool {
+        self.0.ran(self.1) && !self.0.panicked(self.1)
+    }
+}
+
+impl Tasks<Receipt> for One {
+    fn told(&self, outcome: Result<Receipt, TaskError>) {
+        self.0.outcome(self.1, outcome);
+    }
+
+    fn took_out(&self) {
+        self.0.took_out(1);
+    }
+
+    fn unwanted(&self) {
+        self.0.unwanted();
+    }
+
+    fn fault(&self, what: &str) {
+        self.0.fault(format!("task {} {what}", self.1));
+    }
+}
+
+/// A task, and one that goes on with its result.
+#[derive(Clone)]
+pub(crate) struct Chain {
+    pub(crate) first: One,
+    pub(crate) second: One,
+}
+
+impl Tasks<Receipt> for Chain {
+    /// An error is that of the first, if that had no result.
+    fn told(&self, outcome: Result<Receipt, TaskError>) {
+        let One(ledger, id) = &self.second;
+        let went_on = ledger.ran(*id) || self.first.returned();
+        match outcome {
+            Ok(_) | Err(TaskError::Cancelled) => self.second.told(outcome),
+            _ if went_on => self.second.told(outcome),
+            // The second's closure panicked when it was dropped.
+            Err(TaskError::Panicked(_)) if ledger.is_brittle(*id) => {}
+            error => self.first.told(error),
+        }
+    }
+
+    /// Both, or the second alone; and that one may not have been queued.
+    fn took_out(&self) {
+        self.unwanted();
+    }
+
+    fn unwanted(&self) {
+        self.first.unwanted();
+        self.second.unwanted();
+    }
+
+    fn fault(&self, what: &str) {
+        self.second.fault(what);
+    }
+}
+
+/// The parts of a batch.
+pub(crate) struct Batch(pub(crate) Arc<Ledger>, pub(crate) Vec<u32>);
+
+impl Tasks<Vec<Receipt>> for Batch {
+    fn told(&self, outcome: Result<Vec<Receipt>, TaskError>) {
+        let Batch(ledger, ids) = self;
+        match outcome {
+            Ok(receipts) => {
+                if receipts.len() != ids.len() {
+                    self.fault(&format!("has {} results", receipts.len()));
+                }
+                for (id, receipt) in ids.iter().zip(receipts) {
+                    ledger.outcome(*id, Ok(receipt));
+                }
+            }
+            Err(TaskError::Panicked(panic)) => match ids.iter().find(|id| ledger.panicked(**id)) {
+                Some(id) => ledger.outcome(*id, Err(TaskError::Panicked(panic))),
+                None => self.fault("panicked, and no part of it did"),
+            },
+            Err(error) => ids.iter().for_each(|id| ledger.failed(*id, &error)),
+        }
+    }
+
+    fn took_out(&self) {
+        self.0.took_out(1);
+    }
+
+    fn unwanted(&self) {
+        self.0.unwanted();
+    }
+
+    fn fault(&self, what: &str) {
+        self.0.fault(format!("batch {:?} {what}", self.1));
+    }
+}
+
+impl World {
+    /// The submitter has a completion. `nested`: inside a task.
+    pub(crate) fn meet<R: Send + 'static>(
+        &self,
+        fate: Fate,
+        tasks: impl Tasks<R>,
+        completion: Completion<R>,
+        nested: bool,
+    ) {
+        match fate {
+            // Nothing may be waited for where all happens on one thread.
+            Fate::Wait | Fate::WaitTimeout | Fate::Await if nested && self.sequential => {
+                self.keep(tasks, completion);
+            }
+            Fate::Await if !nested => tasks.told(block_on(completion)),
+            Fate::Wait | Fate::Await => match completion.wait() {
+                // It stays queued, and nobody will hear of it.
+                Err(TaskError::WouldDeadlock) if nested => {}
+                outcome => tasks.told(outcome),
+            },
+            Fate::WaitTimeout => match completion.wait_timeout(Duration::from_micros(50)) {
+                Ok(Err(TaskError::WouldDeadlock)) if nested => {}
+                Ok(outcome) => tasks.told(outcome),
+                Err(completion) => self.keep(tasks, completion),
+            },
+            Fate::Drop => drop(completion),
+            Fate::CancelOnDrop => {
+                tasks.unwanted();
+                drop(completion.cancel_on_drop());
+            }
+            Fate::Cancel => {
+                cancel(&tasks, &completion);
+                self.keep(tasks, completion);
+            }
+            Fate::Keep => self.keep(tasks, completion),
+        }
+    }
+
+    fn keep<R: Send + 'static>(&self, tasks: impl Tasks<R>, completion: Completion<R>) {
+        self.later(move || tasks.told(outcome(completion)));
+    }
+}
+
+fn cancel<R>(tasks: &impl Tasks<R>, completion: &Completion<R>) {
+    let finished = completion.is_finished();
+    if !completion.cancel() {
+        return;
+    }
+    tasks.took_out();
+    if finished {
+        tasks.fault("was finished, and then cancelled");
+    }
+    if !completion.is_finished() {
+        tasks.fault("was cancelled, and is not finished");
+    }
+}

@@ -42,6 +42,9 @@ impl Ledger {
         if let Some(stats) = stats {
             self.audit_stats(stats, &totals, &mut faults);
         }
+        if totals.cancelled > self.cancels() {
+            faults.push("more told that they were cancelled than were".to_owned());
+        }
         if totals.logged != log.iter().filter(|id| **id != HEALED).count() as u64 {
             faults.push("tasks ran that the value did not see".to_owned());
         }
@@ -52,6 +55,11 @@ impl Ledger {
         Err(format!(
             "{faults:#?}\n{stats:#?}\n{totals:#?}\n{used} tasks"
         ))
+    }
+
+    /// The most tasks that may have been cancelled.
+    fn cancels(&self) -> u64 {
+        self.taken_out.load(SeqCst) + self.unwanted.load(SeqCst)
     }
 
     /// Statistics agree with what happened.
@@ -81,10 +89,9 @@ impl Ledger {
             s.cancelled >= count(&self.taken_out),
             "more taken out than cancelled",
         );
-        let cancels = count(&self.taken_out) + count(&self.unwanted);
         // Poison takes out what nobody counts.
         must(
-            s.cancelled <= cancels || self.poison,
+            s.cancelled <= self.cancels() || self.poison,
             "more cancelled than somebody wished to be",
         );
         must(s.max_outstanding <= tried, "max_outstanding");
@@ -96,8 +103,9 @@ impl Ledger {
         let brittle = slot.brittle.load(SeqCst) != 0;
         let verdict = VERDICTS[slot.verdict.load(SeqCst) as usize];
         let (begin, end) = (slot.begin.load(SeqCst), slot.end.load(SeqCst));
+        let leads = slot.follows.load(SeqCst) == 0;
         totals.logged += u64::from(ran);
-        if slot.follows.load(SeqCst) == 0 {
+        if leads {
             totals.tasks += 1;
             totals.ran += u64::from(ran);
         }
@@ -111,7 +119,7 @@ impl Ledger {
             _ => ran == 0,
         };
         match verdict {
-            Verdict::Cancelled => totals.cancelled += 1,
+            Verdict::Cancelled if leads => totals.cancelled += 1,
             Verdict::Closed => totals.closed += 1,
             Verdict::Poisoned => totals.poisoned += 1,
             Verdict::WouldDeadlock => totals.would_deadlock += 1,

@@ -6,6 +6,7 @@ use std::sync::atomic::{
     AtomicU32,
     Ordering::{Relaxed, SeqCst},
 };
+use std::thread;
 
 /// Travels in a task's closure; counts as the closure.
 pub(crate) struct Ticket {
@@ -145,6 +146,8 @@ impl Value {
         let aside = &self.ledger.aside;
         aside.runs.fetch_add(1, SeqCst);
         aside.last_run.store(stamp(), SeqCst);
+        // For others to fire it while it runs.
+        thread::yield_now();
     }
 
     /// The resource's hook is called.

@@ -66,8 +66,9 @@ impl Tasks<Receipt> for Chain {
         let One(ledger, id) = &self.second;
         let went_on = ledger.ran(*id) || self.first.returned();
         match outcome {
-            Ok(_) | Err(TaskError::Cancelled) => self.second.told(outcome),
             _ if went_on => self.second.told(outcome),
+            // Either of them was.
+            Err(TaskError::Cancelled) => {}
             // The second's closure panicked when it was dropped.
             Err(TaskError::Panicked(_)) if ledger.is_brittle(*id) => {}
             error => self.first.told(error),

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-/// Kinds of schedulers a resource may have; see [`scheduler`].
+/// Kinds of schedulers a resource may have; see `threads`.
 pub(crate) const SCHEDULERS: usize = 6;
 
 #[derive(Clone, Debug)]

@@ -35,8 +35,8 @@ impl Ledger {
             }
             Err(error) => {
                 self.aside.fires_refused.fetch_add(1, SeqCst);
-                if error == SubmitError::Full && self.is_unbounded() {
-                    self.fault("a trigger found no room, which has no bounds".to_owned());
+                if error == SubmitError::Full {
+                    self.fault("a trigger found no room, and needs none".to_owned());
                 }
             }
         }
@@ -78,8 +78,8 @@ impl Ledger {
         }
     }
 
-    /// The hook was called after the last task, if the last one was set before that
-    /// was submitted (to set one hook passes for a call of the one before); and never twice with nothing between.
+    /// The hook was called after the last task, if one was set before that was submitted;
+    /// and never twice with nothing between.
     pub(super) fn audit_hook(&self, log: &[u32], submitted: Option<u64>, faults: &mut Vec<String>) {
         let calls = self.aside.idle_calls.load(SeqCst);
         if submitted.is_some_and(|submitted| calls > submitted) {

@@ -36,8 +36,14 @@ enum Work {
     Trigger,
     /// It sets a hook.
     Hook,
-    /// What is left of a task that was cancelled; the hook is called for it too.
+    /// What is left of a task that was cancelled.
     Remains,
+}
+
+impl Work {
+    fn needs_room(&self) -> bool {
+        matches!(self, Work::Tasks(_))
+    }
 }
 
 impl Model {
@@ -59,8 +65,7 @@ impl Model {
     }
 
     fn is_full(&self) -> bool {
-        let needs_room = |work: &&Work| matches!(work, Work::Tasks(_) | Work::Trigger);
-        let waiting = self.queue.iter().filter(needs_room).count();
+        let waiting = self.queue.iter().filter(|work| work.needs_room()).count();
         self.capacity.is_some_and(|n| waiting >= n)
     }
 
@@ -157,7 +162,8 @@ impl Models {
     /// Refuses it, or runs it, or queues it; was it queued?
     fn take(&mut self, r: usize, work: Work) -> bool {
         let model = &mut self.0[r];
-        let full = (model.held && model.is_full()).then_some(Verdict::Full);
+        let full = work.needs_room() && model.held && model.is_full();
+        let full = full.then_some(Verdict::Full);
         match model.refusal().or(full) {
             Some(verdict) => model.falls(&work, verdict),
             None => return self.accept(r, work),
@@ -181,7 +187,7 @@ impl Models {
     }
 
     fn run(&mut self, r: usize, work: Work) {
-        self.0[r].ran_since = true;
+        let ran_since = std::mem::replace(&mut self.0[r].ran_since, true);
         match work {
             Work::Tasks(tasks) => self.run_tasks(r, &tasks),
             Work::Trigger => {
@@ -189,10 +195,11 @@ impl Models {
                 self.0[r].fired = false;
             }
             Work::Hook => {
+                // What ran is owed a call, if there was a hook to be called.
+                self.0[r].ran_since = ran_since && self.0[r].hooked;
                 self.0[r].hooked = true;
-                self.0[r].ran_since = false;
             }
-            Work::Remains => {}
+            Work::Remains => self.0[r].ran_since = ran_since,
         }
     }
 

@@ -5,7 +5,6 @@ use crate::pool::timer::Timer;
 use crate::pool::{MAX_WORKERS, Observer, Pool, spawn_thread};
 use crate::raw::barrier;
 use crate::raw::context;
-use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Dispatch, Host, Job, Limits, Value};
 use crate::raw::panics;
 use crate::raw::registry::Registry;
@@ -163,7 +162,7 @@ impl Scheduler {
     /// ```
     pub fn resource<T: Send + 'static>(&self, value: T) -> Resource<T> {
         let host = Arc::clone(&self.host);
-        Resource::from_core(Core::new(value, host, Settings::default()))
+        Resource::from_core(Core::new(value, host))
     }
 
     /// A snapshot of its counters.

@@ -332,7 +332,7 @@ impl World {
             last: Arc::clone(&last),
         };
         World {
-            r: Resource::from_core(Core::new(log, host, settings)),
+            r: Resource::from_core(Core::with_settings(log, host, settings)),
             tally: Tally {
                 calls,
                 bell,

@@ -49,6 +49,7 @@ unsafe impl Sync for Backlog {}
 
 impl Backlog {
     /// One that is sorted, if an order is given.
+    #[inline]
     pub(crate) fn new(order: Option<Order>) -> Self {
         let word = order.map_or(NOTHING, |order| {
             let shelf = Box::into_raw(Box::new(UnsafeCell::new(Levels::new(order))));
@@ -99,7 +100,12 @@ impl Backlog {
 }
 
 impl Drop for Backlog {
+    #[inline]
     fn drop(&mut self) {
+        // Whether it is sorted never changes.
+        if self.word.load(Ordering::Relaxed).addr() & SORTED == 0 {
+            return;
+        }
         let word = self.take().word;
         if let Some(shelf) = shelf(word) {
             // SAFETY: made by `Box` in `new`; nobody else can reach it any more.

@@ -156,6 +156,7 @@ impl Strand {
     /// An idle strand. A `pooled` one never takes the fast path. One without a
     /// `lane` takes it by the word. One with an order runs what is queued in
     /// that.
+    #[inline]
     pub(crate) fn new(pooled: Pooled, lane: bool, attended: bool, order: Option<Order>) -> Self {
         let idle = if pooled {
             State::IDLE_POOLED

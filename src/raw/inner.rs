@@ -125,7 +125,13 @@ unsafe impl<T: ?Sized + Send> Sync for Core<T> {}
 unsafe impl<T: ?Sized + Send> Send for Core<T> {}
 
 impl<T: Send + 'static> Core<T> {
-    pub(crate) fn new(value: T, host: Arc<Host>, settings: Settings) -> Arc<Self> {
+    /// With default settings.
+    pub(crate) fn new(value: T, host: Arc<Host>) -> Arc<Self> {
+        let strand = Strand::new(false, host.limits.lane, false, None);
+        Self::made_of(value, host, OnceBox::new(), strand)
+    }
+
+    pub(crate) fn with_settings(value: T, host: Arc<Host>, settings: Settings) -> Arc<Self> {
         let extra = OnceBox::new();
         let order = settings.priorities.map(|p| Order {
             levels: p.levels,
@@ -149,6 +155,10 @@ impl<T: Send + 'static> Core<T> {
                 ..Extra::default()
             }));
         }
+        Self::made_of(value, host, extra, strand)
+    }
+
+    fn made_of(value: T, host: Arc<Host>, extra: OnceBox<Extra>, strand: Strand) -> Arc<Self> {
         let core = Arc::new(Core {
             shell: Shell {
                 host,
@@ -225,8 +235,9 @@ impl Shell {
             .unwrap_or(self.host.limits.capture_limit)
     }
 
+    #[inline]
     pub(crate) fn name(&self) -> Option<&str> {
-        self.settings().name.as_deref()
+        self.extra.get()?.settings.name.as_deref()
     }
 
     /// A task's deadline passed before it could be queued: it counts all the

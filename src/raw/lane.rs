@@ -58,6 +58,7 @@ pub(crate) enum Entry {
 }
 
 impl Lane {
+    #[inline]
     pub(crate) fn new(open: bool, attended: bool) -> Self {
         let state = match (attended, open) {
             (true, _) => ATTENDED,

@@ -367,7 +367,11 @@ impl ResourceBuilder {
             .as_ref()
             .unwrap_or_else(|| Scheduler::global());
         let host = Arc::clone(scheduler.host());
-        Ok(Resource::from_core(Core::with_settings(value, host, self.settings)))
+        Ok(Resource::from_core(Core::with_settings(
+            value,
+            host,
+            self.settings,
+        )))
     }
 
     /// How tasks are sorted, if there is more than one level.

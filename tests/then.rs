@@ -652,7 +652,7 @@ fn it_is_cancelled_while_the_result_is_passed() {
                         resume_unwind(Box::new("drop of a result"));
                     })
                 })
-                .then(&other, |(), result| std::mem::forget(result));
+                .then(&other, |(), result| result.defuse());
             gate.open();
             (0..round % 400).for_each(|_| std::hint::spin_loop());
             end.cancel();

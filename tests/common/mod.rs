@@ -375,6 +375,13 @@ pub(crate) fn on_drop<F: FnOnce()>(f: F) -> OnDrop<F> {
     OnDrop(Some(f))
 }
 
+impl<F: FnOnce()> OnDrop<F> {
+    /// It is not called.
+    pub(crate) fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
 impl<F: FnOnce()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         if let Some(f) = self.0.take() {

@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 allowed="
     captor
     crossbeam-queue crossbeam-utils
+    futures-core futures-sink
     num_cpus libc
     once_cell
     thiserror thiserror-impl proc-macro2 quote syn unicode-ident

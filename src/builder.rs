@@ -4,6 +4,7 @@ use crate::completion::Completion;
 use crate::error::{BuildError, PriorityRange, SubmitError, TaskError, TrySubmitError};
 use crate::raw::attributes::Attributes;
 use crate::raw::extra::{Priorities, Settings};
+use crate::raw::future::AsyncTask;
 use crate::raw::inner::Core;
 use crate::raw::levels::MAX_LEVELS;
 use crate::raw::panics;
@@ -509,7 +510,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// assert_eq!(n.wait(), Ok(1));
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.attributes.deadline = Instant::now().checked_add(timeout);
+        self.attributes.deadline = self.resource.core().host().after(timeout);
         self
     }
 
@@ -533,8 +534,30 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         R: Send + 'static,
     {
         match self.check() {
-            Ok(()) if self.attributes.is_late() => self.resource.late(f),
+            Ok(()) if self.is_late() => self.resource.late(f),
             Ok(()) => (self.resource).submit_as(f, Some(&self.attributes), Entry::Bounded),
+            Err(error) => Completion::ready(Err(refused(error, f))),
+        }
+    }
+
+    /// [`Resource::submit_async`] with these attributes.
+    ///
+    /// # Errors
+    /// As there; [`TaskError::NoSuchPriority`], and [`TaskError::Expired`]: a deadline
+    /// bounds the whole task, which is dropped where it waits at that time.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(4);
+    /// assert_eq!(r.task().submit_async(async |n| *n).wait(), Ok(4));
+    /// ```
+    pub fn submit_async<R, F>(self, f: F) -> Completion<R>
+    where
+        F: AsyncFnOnce(&mut T) -> R + for<'a> AsyncTask<'a, T, R> + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.check() {
+            Ok(()) if self.is_late() => self.resource.late(f),
+            Ok(()) => (self.resource).submit_async_as(f, Some(&self.attributes)),
             Err(error) => Completion::ready(Err(refused(error, f))),
         }
     }
@@ -562,7 +585,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         R: Send + 'static,
     {
         match self.check() {
-            Ok(()) if self.attributes.is_late() => match self.resource.refusal_if_any() {
+            Ok(()) if self.is_late() => match self.resource.refusal_if_any() {
                 None => Ok(self.resource.late(f)),
                 Some(error) => Err(TrySubmitError::new(error, f)),
             },
@@ -593,7 +616,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         match self.check() {
-            Ok(()) if self.attributes.is_late() => match self.resource.refusal_if_any() {
+            Ok(()) if self.is_late() => match self.resource.refusal_if_any() {
                 None => {
                     drop(self.resource.late::<(), _>(f));
                     Ok(())
@@ -633,10 +656,14 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         R: Send,
     {
         match self.check() {
-            Ok(()) if self.attributes.is_late() => self.resource.late(f).wait(),
+            Ok(()) if self.is_late() => self.resource.late(f).wait(),
             Ok(()) => self.resource.with_as(f, Some(&self.attributes)),
             Err(error) => Err(refused(error, f)),
         }
+    }
+
+    fn is_late(&self) -> bool {
+        self.attributes.is_late(self.resource.core().host())
     }
 
     /// May a task with these attributes be submitted?

@@ -1,11 +1,13 @@
 //! [`Completion`]: the future of one task.
 
 use crate::error::TaskError;
-use crate::raw::chain::{ChainEnd, Link, Origin, Upstream};
-use crate::raw::deadlock;
+use crate::raw::awaiting::{Awaited, Awaiter, awaiter};
+use crate::raw::chain::{self, ChainEnd, Link, Origin, Upstream};
+use crate::raw::deadlock::{self, WouldDeadlock};
 use crate::raw::handle::Handle;
 use crate::raw::inner::{Core, Value};
 use crate::raw::panics;
+use crate::raw::suspend::is_polling;
 use crate::raw::wait;
 use crate::sync::{Arc, Weak, yield_now};
 use std::fmt;
@@ -61,6 +63,8 @@ enum State<R> {
     Queued(Handle<R>, Weak<Core<dyn Value>>),
     /// Queued once another task is through, or queued since.
     Linked(Handle<R>, Arc<dyn Link>),
+    /// One of those two, awaited by an asynchronous task.
+    Awaited(Box<Awaited<R>>),
     Taken,
 }
 
@@ -69,6 +73,17 @@ impl<R> State<R> {
     fn task(&self) -> Option<&Handle<R>> {
         match self {
             State::Queued(task, _) | State::Linked(task, _) => Some(task),
+            State::Awaited(awaited) => Some(awaited.task()),
+            State::Ready(_) | State::Taken => None,
+        }
+    }
+
+    /// Where its task is, unless the outcome is here.
+    fn origin(&self) -> Option<Origin> {
+        match self {
+            State::Queued(_, core) => Some(Origin::Resource(Weak::clone(core))),
+            State::Linked(_, link) => Some(Origin::Link(Arc::clone(link))),
+            State::Awaited(awaited) => Some(awaited.origin().clone()),
             State::Ready(_) | State::Taken => None,
         }
     }
@@ -78,6 +93,7 @@ impl<R> State<R> {
         match self {
             State::Ready(outcome) => outcome,
             State::Queued(task, _) | State::Linked(task, _) => task.take(),
+            State::Awaited(awaited) => awaited.into_parts().0.take(),
             State::Taken => taken(),
         }
     }
@@ -93,25 +109,60 @@ impl<R> State<R> {
 
     /// Whether it was cancelled, and what it waited for.
     fn cancel_one(&self) -> (bool, Option<Box<dyn Upstream>>) {
-        let (task, core) = match self {
-            State::Queued(task, core) if !task.is_complete() => (task, core.upgrade()),
-            State::Linked(task, link) if !task.is_complete() => match link.cancel() {
-                None => (task, link.resource().upgrade()),
+        let (Some(task), Some(origin)) = (self.task(), self.origin()) else {
+            return (false, None);
+        };
+        if task.is_complete() {
+            return (false, None);
+        }
+        let core = match origin {
+            Origin::Resource(core) => core.upgrade(),
+            Origin::Link(link) => match link.cancel() {
+                None => link.resource().upgrade(),
                 upstream => return (true, upstream),
             },
-            _ => return (false, None),
         };
         // Without its resource the task is through.
         (core.is_some_and(|core| core.cancel(task)), None)
     }
 
-    /// Waits for the task; `false` if the deadline came first.
+    /// Waits for the task; `false` if the time was up first.
     #[cold]
-    fn block(&self, deadline: Option<Instant>) -> Result<bool, TaskError> {
+    fn block(&self, timeout: Option<Duration>) -> Result<bool, TaskError> {
+        match (self.task(), self.origin()) {
+            (Some(task), Some(Origin::Resource(core))) => block(task, &core, timeout),
+            (Some(task), Some(Origin::Link(link))) => block_linked(task, &link, timeout),
+            _ => Ok(true),
+        }
+    }
+
+    /// No asynchronous task awaits it any more.
+    fn unawaited(self) -> Self {
         match self {
-            State::Queued(task, core) => block(task, core, deadline),
-            State::Linked(task, link) => block_linked(task, link, deadline),
-            State::Ready(_) | State::Taken => Ok(true),
+            State::Awaited(awaited) => State::pending(awaited.into_parts()),
+            other => other,
+        }
+    }
+
+    fn pending((task, origin): (Handle<R>, Origin)) -> Self {
+        match origin {
+            Origin::Resource(core) => State::Queued(task, core),
+            Origin::Link(link) => State::Linked(task, link),
+        }
+    }
+
+    /// Notes that an asynchronous task awaits it. What was noted of another is past.
+    fn await_by(self, by: Awaiter) -> Result<Self, (WouldDeadlock, Self)> {
+        let (task, origin) = match self {
+            State::Awaited(awaited) if awaited.is_by(&by) => return Ok(State::Awaited(awaited)),
+            State::Awaited(awaited) => awaited.into_parts(),
+            State::Queued(task, core) => (task, Origin::Resource(core)),
+            State::Linked(task, link) => (task, Origin::Link(link)),
+            State::Ready(_) | State::Taken => return Ok(self),
+        };
+        match Awaited::begin(by, task, origin) {
+            Ok(awaited) => Ok(State::Awaited(Box::new(awaited))),
+            Err((error, task, origin)) => Err((error, State::pending((task, origin)))),
         }
     }
 }
@@ -163,7 +214,7 @@ impl<R> Completion<R> {
         match self.take() {
             State::Ready(outcome) => outcome,
             State::Taken => taken(),
-            queued => wait_queued(queued, self.cancel_on_drop),
+            queued => wait_queued(queued.unawaited(), self.cancel_on_drop),
         }
     }
 
@@ -195,9 +246,10 @@ impl<R> Completion<R> {
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
+        self.forget_awaiter();
         if self.state.task().is_some() {
             // A deadline past the end of time is none.
-            match self.state.block(Instant::now().checked_add(timeout)) {
+            match self.state.block(Some(timeout)) {
                 Ok(true) => {}
                 Ok(false) => return Err(self),
                 Err(error) => return Ok(Err(error)),
@@ -220,7 +272,11 @@ impl<R> Completion<R> {
     /// this thread, and the outcome is [`TaskError::Cancelled`].
     ///
     /// `false` if it has started, or is through already. One that runs is asked to
-    /// stop: see [`cancel_token`](crate::cancel_token).
+    /// stop: see [`cancel_token`](crate::cancel_token). An [asynchronous
+    /// task](crate::Resource::submit_async) is cancelled where it waits: its future is
+    /// dropped soon, by a worker, and the outcome comes after that; one that runs just
+    /// then, when it comes to wait next, so that the outcome may be `Cancelled` after
+    /// `false`.
     ///
     /// ```
     /// use captor::{Dispatch, Resource, TaskError};
@@ -283,6 +339,15 @@ impl<R> Completion<R> {
         self.poll_pending(State::Linked(task, link), cx)
     }
 
+    #[cold]
+    fn poll_awaited(
+        &mut self,
+        awaited: Box<Awaited<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<R, TaskError>> {
+        self.poll_pending(State::Awaited(awaited), cx)
+    }
+
     fn poll_pending(
         &mut self,
         pending: State<R>,
@@ -290,10 +355,49 @@ impl<R> Completion<R> {
     ) -> Poll<Result<R, TaskError>> {
         // First of all: cloning a waker may panic.
         *self.state = pending;
-        if self.register(cx.waker()) {
+        if !self.register(cx.waker()) {
+            return Poll::Ready(self.take().into_outcome());
+        }
+        if !is_polling() && !matches!(*self.state, State::Awaited(_)) {
             return Poll::Pending;
         }
-        Poll::Ready(self.take().into_outcome())
+        self.note_who_awaits()
+    }
+
+    /// It is awaited by an asynchronous task, or was.
+    #[cold]
+    fn note_who_awaits(&mut self) -> Poll<Result<R, TaskError>> {
+        if let Some(by) = awaiter() {
+            return self.poll_inside(by);
+        }
+        self.forget_awaiter();
+        Poll::Pending
+    }
+
+    /// Whoever awaited it does not any more: somebody else asks for it now.
+    pub(crate) fn forget_awaiter(&mut self) {
+        if let State::Awaited(_) = *self.state {
+            *self.state = self.take().unawaited();
+        }
+    }
+
+    /// An asynchronous task awaits it, and keeps its resource meanwhile.
+    fn poll_inside(&mut self, by: Awaiter) -> Poll<Result<R, TaskError>> {
+        match self.take().await_by(by) {
+            Ok(state) => {
+                *self.state = state;
+                Poll::Pending
+            }
+            Err((_, state)) if state.task().is_some_and(Handle::is_complete) => {
+                Poll::Ready(state.into_outcome())
+            }
+            Err((error, state)) => {
+                if self.cancel_on_drop {
+                    state.cancel();
+                }
+                Poll::Ready(Err(error.into()))
+            }
+        }
     }
 }
 
@@ -318,11 +422,7 @@ impl<R> Completion<R> {
 
     /// Where its task is, if the outcome was not there from the start.
     pub(crate) fn origin(&self) -> Option<Origin> {
-        match &*self.state {
-            State::Queued(_, core) => Some(Origin::Resource(Weak::clone(core))),
-            State::Linked(_, link) => Some(Origin::Link(Arc::clone(link))),
-            State::Ready(_) | State::Taken => None,
-        }
+        self.state.origin()
     }
 
     /// Is it cancelled when it is dropped? From now on it is not.
@@ -350,12 +450,12 @@ fn wait_queued<R>(queued: State<R>, cancel: bool) -> Result<R, TaskError> {
     queued.into_outcome()
 }
 
-/// Waits for the task; `false` if the deadline came first.
+/// Waits for the task; `false` if the time was up first.
 #[cold]
 fn block<R>(
     task: &Handle<R>,
     core: &Weak<Core<dyn Value>>,
-    deadline: Option<Instant>,
+    timeout: Option<Duration>,
 ) -> Result<bool, TaskError> {
     if task.is_complete() {
         return Ok(true);
@@ -368,9 +468,10 @@ fn block<R>(
         }
         return Ok(true);
     };
+    let deadline = timeout.and_then(|time| core.host().after(time));
     let task = task.waiting();
     match deadlock::Wait::begin(core.id(), task.event()) {
-        Ok(_wait) => Ok(wait::wait(&core, task, deadline)),
+        Ok(_wait) => in_time(wait::wait(&core, task, deadline), deadline),
         Err(_) if task.is_complete() => Ok(true),
         Err(error) => Err(error.into()),
     }
@@ -380,18 +481,31 @@ fn block<R>(
 fn block_linked<R>(
     task: &Handle<R>,
     link: &Arc<dyn Link>,
-    deadline: Option<Instant>,
+    timeout: Option<Duration>,
 ) -> Result<bool, TaskError> {
     if link.origin().is_none() {
-        return block(task, &link.resource(), deadline);
+        return block(task, &link.resource(), timeout);
     }
+    let after = |time| match chain::stage(link) {
+        Some(core) => core.host().after(time),
+        None => Instant::now().checked_add(time),
+    };
+    let deadline = timeout.and_then(after);
     let task = task.waiting();
     let end = ChainEnd { task, link };
     match deadlock::Wait::begin(link.resource().as_ptr().cast(), &end) {
-        Ok(_wait) => Ok(wait::wait_for_chain(link, task, deadline)),
+        Ok(_wait) => in_time(wait::wait_for_chain(link, task, deadline), deadline),
         Err(_) if task.is_complete() => Ok(true),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A wait without a deadline ends with its task, unless nothing could end it.
+fn in_time(came: bool, deadline: Option<Instant>) -> Result<bool, TaskError> {
+    if !came && deadline.is_none() {
+        return Err(TaskError::WouldDeadlock);
+    }
+    Ok(came)
 }
 
 #[cold]
@@ -413,6 +527,7 @@ impl<R> Future for Completion<R> {
             // Taken apart, so that the ready path does not have it in memory.
             State::Queued(task, core) => self.poll_queued(task, core, cx),
             State::Linked(task, link) => self.poll_linked(task, link, cx),
+            State::Awaited(awaited) => self.poll_awaited(awaited, cx),
         }
     }
 }
@@ -448,8 +563,8 @@ impl<R> fmt::Debug for Completion<R> {
             State::Ready(Ok(_)) => "ready",
             State::Ready(Err(_)) => "failed",
             State::Taken => "taken",
-            State::Queued(..) | State::Linked(..) if self.is_finished() => "ready",
-            State::Queued(..) | State::Linked(..) => "pending",
+            _ if self.is_finished() => "ready",
+            _ => "pending",
         };
         f.debug_tuple("Completion").field(&state).finish()
     }

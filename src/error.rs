@@ -33,8 +33,9 @@ use std::sync::Mutex;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// It was cancelled before it started.
-    #[error("the task was cancelled before it started")]
+    /// It was cancelled before it started; or, of an [asynchronous
+    /// one](crate::Resource::submit_async), where it waited.
+    #[error("the task was cancelled")]
     Cancelled,
     /// The resource was closed when it was submitted.
     #[error("the resource is closed")]
@@ -43,8 +44,9 @@ pub enum TaskError {
     /// [capacity](crate::ResourceBuilder::capacity) allows.
     #[error("the resource is full")]
     Full,
-    /// Its [deadline](crate::TaskBuilder::deadline) passed before it started.
-    #[error("the task's deadline passed before it started")]
+    /// Its [deadline](crate::TaskBuilder::deadline) passed before it started; or, of an
+    /// [asynchronous one](crate::Resource::submit_async), before it was through.
+    #[error("the task's deadline passed")]
     Expired,
     /// It was given a priority that its resource does not have.
     #[error("the task's priority is out of range: the resource has {0}")]
@@ -57,7 +59,8 @@ pub enum TaskError {
     #[error("the resource is poisoned: an earlier task panicked")]
     Poisoned,
     /// Waiting would never have ended: the caller is inside a task of that
-    /// resource, or of one that waits for it.
+    /// resource, or of one that waits for it. (Or, in a simulation, with the feature
+    /// `testing`: there is nothing left to do that could end it.)
     #[error("waiting here would deadlock: it is inside a task that has to end first")]
     WouldDeadlock,
 }

@@ -4,12 +4,14 @@
 //! [guide]: crate::guide
 //! [comparison]: crate::comparison
 //! [design]: crate::design
-//! [testing]: crate::testing
+//! [testing]: crate::how_it_is_tested
 //! [benchmarks]: #how-fast
 //!
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod async_task;
+mod attach;
 mod batch;
 mod builder;
 mod completion;
@@ -39,6 +41,15 @@ pub mod design {}
 /// [`then`]: crate::Completion::then
 /// [`Trigger`]: crate::Trigger
 /// [`on_idle`]: crate::Resource::on_idle
+/// [`submit_async`]: crate::Resource::submit_async
+/// [`submit_steps`]: crate::Resource::submit_steps
+/// [`submit_when`]: crate::Resource::submit_when
+/// [`attach`]: crate::Resource::attach
+/// [`Attachment`]: crate::Attachment
+/// [`submit_after`]: crate::Resource::submit_after
+/// [`every`]: crate::Resource::every
+/// [`sleep`]: crate::Scheduler::sleep
+/// [`sink`]: crate::Resource::sink
 /// [`shutdown`]: crate::Scheduler::shutdown
 /// [`ResourceStats`]: crate::ResourceStats
 /// [`SchedulerStats`]: crate::SchedulerStats
@@ -50,22 +61,34 @@ pub mod design {}
 pub mod guide {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/testing.md")]
-pub mod testing {}
+pub mod how_it_is_tested {}
+#[cfg(feature = "io")]
+pub mod io;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(all(test, any(captor_loom, captor_shuttle)))]
 mod models;
+mod on_their_way;
 mod permit;
 mod pool;
 mod raw;
 mod resource;
 mod scheduler;
+mod sink;
+mod sleep;
 mod stats;
+mod steps;
 mod sync;
 mod termination;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod then;
+mod timed;
 mod trigger;
+mod when;
 
+pub use attach::Attachment;
 pub use builder::{Ageing, Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
 pub use completion::Completion;
 pub use current::{Current, ThreadKind, current};
@@ -75,9 +98,13 @@ pub use error::{
 };
 pub use permit::{Permit, Reserve};
 pub use raw::cancel::{CancelToken, cancel_token};
+pub use raw::future::AsyncTask;
 pub use raw::inner::Job;
 pub use resource::{Resource, WeakResource};
 pub use scheduler::{Executor, Scheduler, SchedulerBuilder};
+pub use sink::Commands;
+pub use sleep::Sleep;
 pub use stats::{QueueWaits, ResourceReport, ResourceStats, SchedulerStats};
 pub use termination::{Closed, IntoInner};
+pub use timed::MissedTicks;
 pub use trigger::Trigger;

@@ -2,11 +2,13 @@
 
 use crate::completion::Completion;
 use crate::error::{ReserveError, SubmitError};
+use crate::raw::awaiting::{Awaiter, awaiter};
 use crate::raw::context::{self, Kind};
-use crate::raw::deadlock::{Event, Wait};
+use crate::raw::deadlock::{Await, Event, Wait, WouldDeadlock};
 use crate::raw::inner::Core;
 use crate::raw::room::{Ticket, TurnedAway};
 use crate::raw::submit::Entry;
+use crate::raw::suspend::Signal;
 use crate::raw::wait::{Patrol, thread_waker};
 use crate::resource::Resource;
 use crate::sync::Arc;
@@ -50,6 +52,7 @@ impl<T: Send + 'static> Resource<T> {
         Reserve {
             resource: Some(self.clone()),
             ticket: None,
+            awaited: None,
         }
     }
 
@@ -126,7 +129,7 @@ impl<T: Send + 'static> Resource<T> {
     /// ```
     pub fn reserve_timeout(&self, timeout: Duration) -> Result<Permit<T>, ReserveError> {
         // A deadline past the end of time is none.
-        self.reserve().block(Instant::now().checked_add(timeout))
+        self.reserve().block(self.core().host().after(timeout))
     }
 }
 
@@ -264,12 +267,52 @@ pub struct Reserve<T> {
     resource: Option<Resource<T>>,
     /// Its place in the line, if it is in there.
     ticket: Option<Ticket>,
+    /// The asynchronous task that awaits it, if one does, and the record of that.
+    awaited: Option<(Arc<Signal>, Await)>,
+}
+
+/// Room for who waits in the line, as what an asynchronous task awaits.
+struct Coming<T> {
+    core: Arc<Core<T>>,
+    ticket: Ticket,
+    by: Awaiter,
+}
+
+impl<T: Send> Event for Coming<T> {
+    fn has_come(&self) -> bool {
+        self.by.is_through() || Turn(&self.core, Some(self.ticket)).has_come()
+    }
+}
+
+impl<T: Send + 'static> Reserve<T> {
+    /// Notes who awaits it: the asynchronous task that polls it, if one does.
+    fn await_by(&mut self, by: Option<Awaiter>) -> Result<(), WouldDeadlock> {
+        let (Some(by), Some(ticket)) = (by, self.ticket) else {
+            self.awaited = None;
+            return Ok(());
+        };
+        let signal = Arc::clone(by.signal());
+        if (self.awaited.as_ref()).is_some_and(|(before, _)| Arc::ptr_eq(before, &signal)) {
+            return Ok(());
+        }
+        self.awaited = None;
+        let core = Arc::clone(self.core());
+        let (resource, target) = (by.resource(), core.id());
+        let event = Box::new(Coming { core, ticket, by });
+        self.awaited = Some((signal, Await::begin(resource, target, event)?));
+        Ok(())
+    }
 }
 
 impl<T> Reserve<T> {
     #[track_caller]
     fn core(&self) -> &Arc<Core<T>> {
         self.resource.as_ref().expect(POLLED_AGAIN).core()
+    }
+
+    /// Is it in the line still?
+    fn waits(&self) -> bool {
+        !Turn(self.core(), self.ticket).has_come()
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TurnedAway>> {
@@ -312,23 +355,33 @@ impl<T: Send + 'static> Reserve<T> {
                 return got;
             }
             if !in_time {
-                return Err(ReserveError::Timeout);
+                return Err(match deadline {
+                    Some(_) => ReserveError::Timeout,
+                    None => ReserveError::WouldDeadlock,
+                });
             }
         }
     }
 }
 
-impl<T> Future for Reserve<T> {
+impl<T: Send + 'static> Future for Reserve<T> {
     type Output = Result<Permit<T>, ReserveError>;
 
     /// # Panics
     /// If polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Poll::Ready(got) = self.poll_room(cx) else {
-            return Poll::Pending;
+            // What is queued starts once the task is through that awaits this.
+            return match self.await_by(awaiter()) {
+                Ok(()) => Poll::Pending,
+                // It came just now.
+                Err(WouldDeadlock) if !self.waits() => self.poll(cx),
+                Err(WouldDeadlock) => Poll::Ready(Err(ReserveError::WouldDeadlock)),
+            };
         };
         // Its ticket is worth nothing any more.
         self.ticket = None;
+        self.awaited = None;
         let why = got.map_err(|TurnedAway| why_turned_away(self.core()));
         let resource = self.resource.take().expect(POLLED_AGAIN);
         Poll::Ready(why.map(|()| Permit { resource }))

@@ -397,8 +397,8 @@ impl<T: Send + 'static> Resource<T> {
         };
         let tag = self.core.tag(given);
         let waited = match given.and_then(|attributes| attributes.deadline) {
-            None => self.core.queue_and_wait(f, tag),
-            Some(deadline) => self.core.queue_and_wait_until(f, tag, deadline),
+            None if !self.core.host().limits.pooled => self.core.queue_and_wait(f, tag),
+            deadline => self.core.queue_and_wait_until(f, tag, deadline),
         };
         match waited {
             Ok(outcome) => outcome,
@@ -494,7 +494,8 @@ impl<T: Send + 'static> Resource<T> {
         IntoInner::new(self.core)
     }
 
-    /// Cancels what is queued and has not started; returns how many tasks that
+    /// Cancels what is queued and has not started, and an [asynchronous
+    /// task](Self::submit_async) that waits; returns how many tasks that
     /// were. Their closures are dropped here, their completions resolve to
     /// [`TaskError::Cancelled`] before this returns, threads blocked in
     /// [`with`](Self::with) among them. The task that runs is asked to stop: see

@@ -5,7 +5,8 @@ use crate::pool::timer::Timer;
 use crate::pool::{MAX_WORKERS, Observer, Pool, spawn_thread};
 use crate::raw::barrier;
 use crate::raw::context;
-use crate::raw::inner::{Core, Dispatch, Host, Job, Limits, Value};
+use crate::raw::expiry::Alarms;
+use crate::raw::inner::{Core, Dispatch, Host, Instead, Job, Limits, Value};
 use crate::raw::panics;
 use crate::raw::registry::Registry;
 use crate::raw::watch::Watch;
@@ -149,6 +150,20 @@ impl Scheduler {
         }
     }
 
+    /// One whose jobs and time are a simulation's.
+    #[cfg(feature = "testing")]
+    pub(crate) fn simulated(dispatch: Box<dyn Dispatch>, alarms: Box<dyn Alarms>) -> Self {
+        let limits = Limits {
+            // A job does one task.
+            quantum: Duration::ZERO,
+            lane: false,
+            pooled: true,
+            ..SchedulerBuilder::new().limits
+        };
+        let host = Host::with_alarms(limits, true, dispatch, alarms);
+        Scheduler::of(host, None, DEFAULT_NAME)
+    }
+
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.host
     }
@@ -286,7 +301,7 @@ impl Scheduler {
     /// ```
     pub fn try_shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
         // A deadline past the end of time is none.
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = self.host.after(timeout);
         // It would wait for itself.
         let waits = !context::works_for(self.host.id());
         let unfinished = self.close_resources(waits, deadline);
@@ -319,7 +334,7 @@ impl Scheduler {
             let mut unfinished = live;
             unfinished.retain(|core| !(core.has_ended() || waits && ends(core, deadline)));
             // What they did meanwhile may have made others.
-            if opened == 0 || deadline.is_some_and(|d| Instant::now() >= d) {
+            if opened == 0 || deadline.is_some_and(|d| self.now() >= d) {
                 return unfinished;
             }
         }
@@ -335,10 +350,14 @@ impl Scheduler {
     fn join_executor(&self, deadline: Option<Instant>) -> bool {
         // Executors do not tell when they are through.
         while self.host.finished.get() < self.host.dispatched.get() {
-            if deadline.is_some_and(|d| Instant::now() >= d) {
+            if deadline.is_some_and(|d| self.now() >= d) {
                 return false;
             }
-            pause(Duration::from_millis(1));
+            match (self.host.dispatch).instead_of_parking(self.host.id(), deadline) {
+                Instead::Park => pause(Duration::from_millis(1)),
+                Instead::Worked => {}
+                Instead::InVain => return false,
+            }
         }
         true
     }
@@ -356,7 +375,7 @@ impl fmt::Debug for Scheduler {
 /// Waits until the resource has come to its end; not if it would wait for itself.
 fn ends(core: &Arc<Core<dyn Value>>, deadline: Option<Instant>) -> bool {
     let left = deadline.map_or(Duration::MAX, |d| {
-        d.saturating_duration_since(Instant::now())
+        d.saturating_duration_since(core.host().now())
     });
     termination::wait(core, left)
 }
@@ -462,6 +481,7 @@ impl SchedulerBuilder {
                 capture_time: Duration::from_millis(1),
                 quantum: Duration::from_millis(2),
                 lane: barrier::is_available(),
+                pooled: false,
             },
             executor: None,
         }
@@ -626,10 +646,19 @@ impl Host {
     /// The inside of a scheduler that knows its `unnamed` resources too, or not.
     fn new(limits: Limits, thread_name: &str, unnamed: bool, dispatch: Box<dyn Dispatch>) -> Self {
         let timer = Timer::new(format!("{thread_name}-timer"), Box::new(spawn_thread));
+        Host::with_alarms(limits, unnamed, dispatch, Box::new(timer))
+    }
+
+    fn with_alarms(
+        limits: Limits,
+        unnamed: bool,
+        dispatch: Box<dyn Dispatch>,
+        alarms: Box<dyn Alarms>,
+    ) -> Self {
         Host {
             limits,
             dispatch,
-            alarms: Box::new(timer),
+            alarms,
             registry: Registry::new(unnamed),
             dispatched: Counter::default(),
             finished: Counter::default(),

@@ -1,17 +1,18 @@
 //! Awaiting the end of a closed resource, and taking its value back.
 
 use crate::error::TaskError;
+use crate::raw::awaiting::awaiter;
 use crate::raw::deadlock::{Event, Wait};
 use crate::raw::extra::Key;
 use crate::raw::inner::{Core, Value};
 use crate::raw::rest::NotTaken;
 use crate::raw::wait::{Patrol, thread_waker};
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Resolves once a resource is closed and nothing is queued or running; from
 /// [`Resource::closed`](crate::Resource::closed).
@@ -69,6 +70,57 @@ impl fmt::Debug for Closed {
         f.debug_struct("Closed")
             .field("ended", &self.core.has_ended())
             .finish()
+    }
+}
+
+/// Resolves once a resource is closed, or gone. It does not keep it.
+pub(crate) struct Closing {
+    core: Weak<Core<dyn Value>>,
+    key: Option<Key>,
+}
+
+impl Closing {
+    pub(crate) fn new(core: Weak<Core<dyn Value>>) -> Self {
+        Closing { core, key: None }
+    }
+}
+
+impl Future for Closing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(core) = this.core.upgrade() else {
+            return Poll::Ready(());
+        };
+        if !core.is_closed() {
+            core.extra().closing.listen(&mut this.key, cx.waker());
+        }
+        // It may have come before we were on the list.
+        if core.is_closed() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+/// The output of `future`, unless the resource is closed, or gone, before that.
+pub(crate) async fn unless<F: Future>(closing: Closing, future: F) -> Option<F::Output> {
+    let (mut closing, mut future) = (closing, pin!(future));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        Pin::new(&mut closing).poll(cx).map(|()| None)
+    })
+    .await
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let (Some(key), Some(core)) = (self.key, self.core.upgrade()) {
+            core.extra().closing.forget(key);
+        }
     }
 }
 
@@ -130,6 +182,10 @@ impl<T: Send + 'static> Future for IntoInner<T> {
             match self.core.take_value() {
                 Ok(value) => return Poll::Ready(Ok(value)),
                 Err(NotTaken::Gone) => return Poll::Ready(Err(TaskError::Closed)),
+                // The end comes once the task is through that awaits it.
+                Err(NotTaken::Busy) if awaiter().is_some_and(|by| by.keeps(self.core.id())) => {
+                    return Poll::Ready(Err(TaskError::WouldDeadlock));
+                }
                 // If it is ready, another is taking the value just now.
                 Err(NotTaken::Busy) => std::task::ready!(Pin::new(&mut self.closed).poll(cx)),
             }
@@ -162,7 +218,7 @@ pub(crate) fn wait(core: &Arc<Core<dyn Value>>, timeout: Duration) -> bool {
         return core.has_ended();
     };
     // A deadline past the end of time is none.
-    let deadline = Instant::now().checked_add(timeout);
+    let deadline = core.host().after(timeout);
     let mut closed = pin!(Closed::new(Arc::clone(core)));
     let waker = thread_waker();
     let mut cx = Context::from_waker(&waker);

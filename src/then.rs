@@ -106,20 +106,44 @@ impl<R: Send + 'static> Completion<R> {
         F: FnOnce(&mut U, R) -> S + Send + 'static,
     {
         let cancels = self.take_cancel_on_drop();
+        self.forget_awaiter();
         let end = if self.is_finished() {
             match self.into_outcome() {
                 Ok(result) => other.submit(move |value| f(value, result)),
                 Err(error) => Completion::ready(Err(resource::refused(error, f))),
             }
         } else {
-            follow(self, other.core(), f)
+            follow(self, other.core(), Other::Kept(Arc::clone(other.core())), f)
         };
         if cancels { end.cancel_on_drop() } else { end }
     }
 }
 
+impl<R: Send + 'static> Completion<R> {
+    /// [`then`](Self::then), but it does not keep `other`: if that is gone by then, the
+    /// task falls as one that was refused by a closed resource.
+    pub(crate) fn then_if_there<U, S, F>(self, other: &Resource<U>, f: F) -> Completion<S>
+    where
+        U: Send + 'static,
+        S: Send + 'static,
+        F: FnOnce(&mut U, R) -> S + Send + 'static,
+    {
+        follow(
+            self,
+            other.core(),
+            Other::Weak(Arc::downgrade(other.core())),
+            f,
+        )
+    }
+}
+
 /// Joins a task that is not through, as far as is known, with the next one.
-fn follow<R, U, S, F>(first: Completion<R>, other: &Arc<Core<U>>, f: F) -> Completion<S>
+fn follow<R, U, S, F>(
+    first: Completion<R>,
+    core: &Arc<Core<U>>,
+    other: Other<U>,
+    f: F,
+) -> Completion<S>
 where
     R: Send + 'static,
     U: Send + 'static,
@@ -128,12 +152,11 @@ where
 {
     let follow = Arc::new(Follow {
         stage: Mutex::new(Stage::Joining),
-        other: Arc::downgrade(other),
+        other: Arc::downgrade(core),
     });
     let result = Inbox(Arc::clone(&follow));
     let body = Once(move |value: &mut U| f(value, result.take()));
-    let (task, handle) = Handle::with_task::<U, _>(body, other.core().tag(None));
-    let other = Arc::clone(other);
+    let (task, handle) = Handle::with_task::<U, _>(body, core.tag(None));
     let pending = first.register(&Waker::from(Arc::clone(&follow)));
     let waiting = Waiting { first, task, other };
     if pending {
@@ -167,7 +190,24 @@ enum Stage<R, U> {
 struct Waiting<R, U> {
     first: Completion<R>,
     task: Queued,
-    other: Arc<Core<U>>,
+    other: Other<U>,
+}
+
+/// The resource of the second task.
+enum Other<U> {
+    /// Kept alive until that is queued.
+    Kept(Arc<Core<U>>),
+    Weak(Weak<Core<U>>),
+}
+
+impl<U> Other<U> {
+    /// If it is still there.
+    fn core(self) -> Option<Arc<Core<U>>> {
+        match self {
+            Other::Kept(core) => Some(core),
+            Other::Weak(core) => core.upgrade(),
+        }
+    }
 }
 
 /// Who queues the second task, or lets it fall.
@@ -227,14 +267,15 @@ impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
     /// The first task is through: now for the second.
     fn submit(&self, waiting: Waiting<R, U>, by: By) {
         let Waiting { first, task, other } = waiting;
-        let refused = match first.into_outcome() {
-            Ok(result) => {
+        let other = other.core();
+        let refused = match (first.into_outcome(), &other) {
+            (Ok(result), Some(other)) => {
                 self.pass(result);
                 if let Some(meta) = task.meta() {
-                    meta.is_queued();
+                    meta.is_queued(other.host());
                 }
                 let queued = match other.take_room_for(&task) {
-                    Ok(()) => by.queue(&other, task),
+                    Ok(()) => by.queue(other, task),
                     Err(error) => Err((error, task)),
                 };
                 match queued {
@@ -242,13 +283,18 @@ impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
                     Err((error, task)) => (error.into(), task),
                 }
             }
-            Err(error) => {
+            (Ok(unused), None) => {
+                self.set(Stage::Over);
+                panics::contain("drop of a result", || drop(unused));
+                (TaskError::Closed, task)
+            }
+            (Err(error), _) => {
                 self.set(Stage::Over);
                 (error, task)
             }
         };
         let (error, task) = refused;
-        let core = other as Arc<Core<dyn Value>>;
+        let core = other.map(|core| core as Arc<Core<dyn Value>>);
         by.fall(Fallen { core, task, error });
     }
 
@@ -276,7 +322,7 @@ impl<R: Send + 'static, U: Send + 'static> Wake for Follow<R, U> {
 impl<R: Send + 'static, U: Send + 'static> Link for Follow<R, U> {
     fn cancel(&self) -> Option<Box<dyn Upstream>> {
         let Waiting { first, task, other } = self.take_waiting()?;
-        let core = other as Arc<Core<dyn Value>>;
+        let core = other.core().map(|core| core as Arc<Core<dyn Value>>);
         let error = TaskError::Cancelled;
         fall(Fallen { core, task, error });
         Some(Box::new(first))

@@ -4,7 +4,7 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 
 use allocation_counter::measure;
-use captor::{Resource, ResourceBuilder};
+use captor::{Resource, ResourceBuilder, Scheduler};
 use std::hint::black_box;
 
 /// The bytes that a resource may take beyond its value.
@@ -98,4 +98,46 @@ fn very_many_resources_are_made_used_and_dropped() {
     let dropped = measure(|| all.clear());
     assert_eq!(dropped.bytes_current + info.bytes_current, 0);
     assert_eq!(dropped.count_current + info.count_current, 0);
+}
+
+/// Each of very many resources has a task that waits: what that takes, and that none of
+/// them is lost when two workers bring them back.
+#[test]
+fn very_many_tasks_wait() {
+    const WAITING: usize = 100_000;
+    warm_up();
+    let s = Scheduler::builder().workers(2).build().unwrap();
+    let resources: Vec<_> = (0..WAITING).map(|_| s.resource(0_u32)).collect();
+    let (sends, receives): (Vec<_>, Vec<_>) = (0..WAITING)
+        .map(|_| futures::channel::oneshot::channel::<u32>())
+        .unzip();
+    let mut tasks = Vec::with_capacity(WAITING);
+    let info = measure(|| {
+        for (r, receive) in resources.iter().zip(receives) {
+            tasks.push(r.submit_async(async move |n: &mut u32| {
+                *n = receive.await.unwrap();
+                *n
+            }));
+        }
+    });
+    let each = info.bytes_current / WAITING as i64;
+    println!("a task that waits takes {each} bytes, its future's included");
+    assert!(each <= 256, "{each}");
+    let (first, second) = sends
+        .into_iter()
+        .enumerate()
+        .partition::<Vec<_>, _>(|(n, _)| n % 2 == 0);
+    std::thread::scope(|scope| {
+        for half in [first, second] {
+            scope.spawn(|| {
+                for (n, send) in half {
+                    send.send(n as u32).unwrap();
+                }
+            });
+        }
+    });
+    for (n, task) in tasks.into_iter().enumerate() {
+        assert_eq!(task.wait(), Ok(n as u32));
+    }
+    assert!(s.stats().threads <= 2);
 }

@@ -143,6 +143,11 @@ impl<T> Mailbox<T> {
         }
     }
 
+    /// "Yes" may be out of date.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.posted.load(Ordering::Relaxed) == 0
+    }
+
     pub(crate) fn take(&self) -> Option<T> {
         if self.posted.load(self.take) == 0 {
             return None;
@@ -315,6 +320,7 @@ impl World {
                 capture_time: FOREVER,
                 quantum,
                 lane: true,
+                pooled: false,
             },
             dispatch: Box::new(Jobs(Arc::clone(&calls))),
             alarms: Box::new(Arc::clone(&bell)),

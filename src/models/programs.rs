@@ -3,15 +3,13 @@
 //! reports a deadlock) and wrong counts; orderings are loom's business.
 
 use super::{FOREVER, World};
-use crate::raw::attributes::Tag;
 use crate::raw::extra::Settings;
-use crate::raw::submit::Entry;
-use crate::raw::suspend::{Step, suspend};
-use crate::raw::task::Steps;
 use crate::sync::{Arc, thread, yield_now};
 use crate::{Dispatch, Resource, Scheduler, TaskError};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler as Draws};
 use shuttle::{Config, Runner};
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Draws interleavings: at random, and with few but well-placed switches (the
@@ -283,24 +281,22 @@ fn tasks_suspend_and_resume() {
         let others: Vec<_> = (0..2)
             .map(|i| {
                 w.spawn(move |w| {
-                    let mut waited = false;
-                    let mut token = Some(w.token());
-                    let body = move |log: &mut super::Log| {
-                        if !std::mem::replace(&mut waited, true) {
-                            log.push(10 * i);
-                            let (suspension, resumer) = suspend();
-                            thread::spawn(move || resumer.resume());
-                            return Step::Wait(suspension);
-                        }
+                    let token = w.token();
+                    drop(w.r.submit_async(async move |log: &mut super::Log| {
+                        log.push(10 * i);
+                        let mut waited = false;
+                        poll_fn(|cx| {
+                            if std::mem::replace(&mut waited, true) {
+                                return Poll::Ready(());
+                            }
+                            let waker = cx.waker().clone();
+                            thread::spawn(move || waker.wake());
+                            Poll::Pending
+                        })
+                        .await;
                         log.push(10 * i + 1);
-                        drop(token.take());
-                        Step::Done(())
-                    };
-                    assert!(
-                        w.r.core()
-                            .queue_body(Steps(body), Tag::default(), Entry::Bounded)
-                            .is_ok()
-                    );
+                        drop(token);
+                    }));
                     w.queue(10 * i + 2);
                 })
             })

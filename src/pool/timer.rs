@@ -33,7 +33,7 @@ const MANY: usize = 1024;
 const PURGE: u64 = 1_000_000_000;
 
 /// No alarm is set.
-const NEVER: u64 = u64::MAX;
+pub(crate) const NEVER: u64 = u64::MAX;
 
 /// A timer. Dropping it ends its thread; alarms that are left do not ring.
 pub(crate) struct Timer(Arc<Shared>);
@@ -190,7 +190,7 @@ impl Shared {
 }
 
 /// Alarms, by time.
-struct Heap {
+pub(crate) struct Heap {
     alarms: BinaryHeap<Next>,
     /// How many were ever added: says which of two came first.
     added: u64,
@@ -201,7 +201,7 @@ struct Heap {
 }
 
 impl Heap {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Heap {
             alarms: BinaryHeap::new(),
             added: 0,
@@ -216,17 +216,36 @@ impl Heap {
             let Some(Entry { at, alarm }) = entry else {
                 return false;
             };
-            self.added += 1;
             if alarm.is_over() {
                 discard(alarm);
             } else {
-                self.alarms.push(Next(Reverse((at, self.added)), alarm));
+                self.set(at, alarm);
             }
         }
         if self.alarms.len() > 2 * self.left + MANY {
             self.purge();
         }
         true
+    }
+
+    pub(crate) fn set(&mut self, at: u64, alarm: Box<dyn Alarm>) {
+        self.added += 1;
+        self.alarms.push(Next(Reverse((at, self.added)), alarm));
+    }
+
+    /// The next alarm that is due.
+    pub(crate) fn pop(&mut self, now: u64) -> Option<Box<dyn Alarm>> {
+        let is_due = self.next() <= now;
+        let next = is_due.then(|| self.alarms.pop())?;
+        next.map(|Next(_, alarm)| alarm)
+    }
+
+    /// The first alarm, if it is over.
+    #[cfg(feature = "testing")]
+    pub(crate) fn pop_over(&mut self) -> Option<Box<dyn Alarm>> {
+        let is_over = self.alarms.peek()?.1.is_over();
+        let first = is_over.then(|| self.alarms.pop())?;
+        first.map(|Next(_, alarm)| alarm)
     }
 
     /// Throws away those that are over.
@@ -257,7 +276,7 @@ impl Heap {
     }
 
     /// When the first is to ring.
-    fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.alarms
             .peek()
             .map_or(NEVER, |Next(Reverse((at, _)), _)| *at)
@@ -265,11 +284,8 @@ impl Heap {
 
     /// Lets ring what is due.
     fn ring(&mut self, now: u64) {
-        while self.next() <= now {
-            let Some(Next(_, alarm)) = self.alarms.pop() else {
-                break;
-            };
-            panics::contain("alarm", || alarm.ring());
+        while let Some(alarm) = self.pop(now) {
+            ring(alarm);
         }
     }
 }
@@ -282,8 +298,13 @@ impl Drop for Heap {
     }
 }
 
+/// It is time.
+pub(crate) fn ring(alarm: Box<dyn Alarm>) {
+    panics::contain("alarm", || alarm.ring());
+}
+
 /// What an alarm refers to may go with it, and that is user code.
-fn discard(alarm: Box<dyn Alarm>) {
+pub(crate) fn discard(alarm: Box<dyn Alarm>) {
     panics::contain("drop of an alarm", || drop(alarm));
 }
 

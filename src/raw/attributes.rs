@@ -1,6 +1,7 @@
 //! What a task is called and how it is to be treated: what its submitter says
 //! of it, and what goes with it into the queue.
 
+use crate::raw::inner::Host;
 use crate::raw::panics;
 use crate::raw::spans;
 use crate::sync::{Counter, MODEL, UnsafeCell};
@@ -23,15 +24,16 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    pub(crate) fn is_late(&self) -> bool {
-        is_past(self.deadline)
+    /// By the clock of its scheduler.
+    pub(crate) fn is_late(&self, host: &Host) -> bool {
+        is_past(self.deadline, host)
     }
 }
 
 /// Is there a deadline, and has it passed? (loom has no clock: there, a deadline
 /// passes when its alarm rings.)
-fn is_past(deadline: Option<Instant>) -> bool {
-    !MODEL && deadline.is_some_and(|deadline| Instant::now() >= deadline)
+fn is_past(deadline: Option<Instant>, host: &Host) -> bool {
+    !MODEL && deadline.is_some_and(|deadline| host.now() >= deadline)
 }
 
 /// Attributes, where a submitter gave some.
@@ -57,22 +59,22 @@ impl Tag {
     }
 
     #[inline]
-    pub(crate) fn new(given: Given<'_>, level: u8, timed: bool) -> Self {
+    pub(crate) fn new(given: Given<'_>, level: u8, timed: bool, host: &Host) -> Self {
         // One look at a static where no subscriber is installed.
         if given.is_none() && !timed && LevelFilter::current() == LevelFilter::OFF {
             return Tag { level, meta: None };
         }
-        Tag::described(given, level)
+        Tag::described(given, level, host)
     }
 
     #[cold]
-    fn described(given: Given<'_>, level: u8) -> Self {
+    fn described(given: Given<'_>, level: u8, host: &Host) -> Self {
         let name = name(given);
         let meta = Meta {
             name,
             span: UnsafeCell::new(Span::current()),
             deadline: given.and_then(|attributes| attributes.deadline),
-            made: Instant::now(),
+            made: host.now(),
             held_back: Counter::default(),
             waited: Counter::default(),
         };
@@ -126,25 +128,31 @@ impl Meta {
         panics::tell(|| drop(span));
     }
 
-    fn age(&self) -> u64 {
-        u64::try_from(self.made.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    fn age(&self, host: &Host) -> u64 {
+        let age = host.now().saturating_duration_since(self.made);
+        u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Its task is queued only now.
-    pub(crate) fn is_queued(&self) {
-        self.held_back.bump_by(self.age());
+    pub(crate) fn is_queued(&self, host: &Host) {
+        self.held_back.bump_by(self.age(host));
     }
 
     /// Its task starts, or goes on.
-    pub(crate) fn starts(&self) {
+    pub(crate) fn starts(&self, host: &Host) {
         if self.waited.get() == 0 {
-            let waited = self.age().saturating_sub(self.held_back.get());
+            let waited = self.age(host).saturating_sub(self.held_back.get());
             self.waited.bump_by(waited.max(1));
         }
     }
 
-    pub(crate) fn is_late_to_start(&self) -> bool {
-        self.waited.get() == 0 && is_past(self.deadline)
+    /// By the clock of its scheduler.
+    pub(crate) fn is_late(&self, host: &Host) -> bool {
+        is_past(self.deadline, host)
+    }
+
+    pub(crate) fn is_late_to_start(&self, host: &Host) -> bool {
+        self.waited.get() == 0 && self.is_late(host)
     }
 
     pub(crate) fn waited(&self) -> Duration {
@@ -168,6 +176,8 @@ pub(crate) trait Described {
     fn queued_for(&self) -> Option<Duration>;
     /// Through its handle.
     fn was_asked_to_stop(&self) -> bool;
+    /// May it wait, and keep its resource meanwhile?
+    fn waits(&self) -> bool;
 }
 
 impl Described for Attributes {
@@ -185,6 +195,10 @@ impl Described for Attributes {
 
     fn was_asked_to_stop(&self) -> bool {
         // It was not queued, so it has no handle.
+        false
+    }
+
+    fn waits(&self) -> bool {
         false
     }
 }

@@ -155,13 +155,37 @@ impl Shell {
         }
     }
 
-    /// Asks a task that cannot be cancelled any more.
-    pub(crate) fn stop(&self, task: &Header) {
+    /// Was the task of this number asked to stop with all others?
+    pub(crate) fn was_asked_to_stop(&self, number: Option<Number>) -> bool {
+        let Some(extra) = self.extra_if_any() else {
+            return false;
+        };
+        let stop = lock(&extra.stop);
+        number.is_some() && (stop.for_good || stop.asked == number)
+    }
+
+    /// Asks a task that has started, if it is not through.
+    pub(crate) fn stop(&self, task: &Header, why: u32) {
         let stop = lock(&self.extra().stop);
-        task.ask_to_stop();
+        task.ask_to_stop(why);
         // One that has ended may have been where this one is.
         if let Some(wants) = &stop.wants {
             if wants.task == Some(address(task)) && self.running() == Some(wants.number) {
+                wants.token.set();
+            }
+        }
+    }
+
+    /// The task that waits is given up: whoever works for it is told. With the backlog in
+    /// hand.
+    pub(crate) fn tell_waiting(&self, task: &Header) {
+        let Some(extra) = self.extra_if_any() else {
+            return;
+        };
+        // It has the number of what runs next, which is itself.
+        let number = self.ran() + 1;
+        if let Some(wants) = &lock(&extra.stop).wants {
+            if wants.task == Some(address(task)) && wants.number == number {
                 wants.token.set();
             }
         }

@@ -13,6 +13,7 @@ use crate::raw::panics;
 use crate::raw::task::Queued;
 use crate::sync::{Arc, Weak, thread_local_const};
 use core::cell::RefCell;
+use core::task::Waker;
 
 /// A task that is queued once another is through.
 pub(crate) trait Link: Send + Sync {
@@ -32,6 +33,7 @@ pub(crate) trait Upstream {
 }
 
 /// Where a task that somebody waits for is.
+#[derive(Clone)]
 pub(crate) enum Origin {
     /// In the queue of this resource, or through.
     Resource(Weak<Core<dyn Value>>),
@@ -41,7 +43,7 @@ pub(crate) enum Origin {
 
 /// Calls `f` with each resource of the chain that is yet to do something, from
 /// the last to the first; returns the first, which is the one at work.
-fn each_stage(link: &Arc<dyn Link>, mut f: impl FnMut(Id)) -> Weak<Core<dyn Value>> {
+pub(crate) fn each_stage(link: &Arc<dyn Link>, mut f: impl FnMut(Id)) -> Weak<Core<dyn Value>> {
     let mut link = Arc::clone(link);
     loop {
         let resource = link.resource();
@@ -81,9 +83,24 @@ impl Event for ChainEnd<'_> {
 
 /// A task that will not be queued, and why.
 pub(crate) struct Fallen {
-    pub(crate) core: Arc<Core<dyn Value>>,
+    /// Its resource, unless that is gone.
+    pub(crate) core: Option<Arc<Core<dyn Value>>>,
     pub(crate) task: Queued,
     pub(crate) error: TaskError,
+}
+
+impl Fallen {
+    /// Says whom to wake.
+    fn refuse(self) -> Option<Waker> {
+        match self.core {
+            Some(core) => core.refuse_unqueued(self.task, self.error),
+            None if self.task.claim() => self.task.fail(self.error),
+            None => {
+                self.task.leave();
+                None
+            }
+        }
+    }
 }
 
 thread_local_const! {
@@ -113,10 +130,10 @@ pub(crate) fn fall_with_others(first: Fallen) {
     });
     let Some(first) = first else { return };
     let mut fallen = vec![first];
-    while let Some(Fallen { core, task, error }) = fallen.pop() {
+    while let Some(next) = fallen.pop() {
         // User code (the closure's drop) runs in here, outside of the frame
         // that keeps others back.
-        let Some(waiter) = core.refuse_unqueued(task, error) else {
+        let Some(waiter) = next.refuse() else {
             continue;
         };
         if left.is_err() {

@@ -11,6 +11,11 @@
 //! (Wait-for graphs:
 //! R. C. Holt, "Some Deadlock Properties of Computer Systems", 1972.)
 //!
+//! An asynchronous task that awaits a completion holds its resource too, and no thread
+//! is blocked. What it awaits is recorded from the first poll until the completion is
+//! dropped, or the task is through. A task may await several at once, all of them or
+//! the first that comes; so each counts as if it had to come.
+//!
 //! Threads outside of any task never come here, and a call that does not block
 //! does not either.
 
@@ -18,11 +23,58 @@ use crate::error::TaskError;
 use crate::raw::context::{self, Id};
 use crate::sync::StaticMutex;
 use core::ptr::NonNull;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::PoisonError;
 
-/// Resource held by a blocked task → what it waits for; by address.
-static WAITS: StaticMutex<Option<HashMap<usize, Edge>>> = StaticMutex::new(None);
+static WAITS: StaticMutex<Option<Waits>> = StaticMutex::new(None);
+
+/// Who waits for what; resources by address.
+#[derive(Default)]
+struct Waits {
+    /// Resource held by a blocked task → what it waits for.
+    blocked: HashMap<usize, Edge>,
+    /// Resource kept by an asynchronous task → what that awaits, each under a number.
+    awaiting: HashMap<usize, BTreeMap<u64, Edge>>,
+    numbers: u64,
+}
+
+impl Waits {
+    fn with<R>(f: impl FnOnce(&mut Waits) -> R) -> R {
+        let mut waits = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
+        f(waits.get_or_insert_with(Waits::default))
+    }
+
+    /// Does what has to move for `event` to come, `target` and others, wait for one of
+    /// those that are held?
+    fn lead_to(&self, target: usize, event: &dyn Event, is_held: impl Fn(usize) -> bool) -> bool {
+        let mut seen = HashSet::new();
+        let mut ahead = vec![target];
+        event.each_other(&mut |id| ahead.push(id.addr()));
+        while let Some(at) = ahead.pop() {
+            if is_held(at) {
+                return true;
+            }
+            if !seen.insert(at) {
+                continue;
+            }
+            let awaiting = self
+                .awaiting
+                .get(&at)
+                .into_iter()
+                .flat_map(BTreeMap::values);
+            let edges = (self.blocked.get(&at).into_iter()).chain(awaiting);
+            for edge in edges {
+                // SAFETY: recorded, so live; see `Edge`.
+                let event = unsafe { edge.event.as_ref() };
+                if !event.has_come() {
+                    ahead.push(edge.target);
+                    event.each_other(&mut |id| ahead.push(id.addr()));
+                }
+            }
+        }
+        false
+    }
+}
 
 /// What a thread waits for.
 pub(crate) trait Event {
@@ -37,7 +89,7 @@ pub(crate) trait Event {
 struct Edge {
     /// The resource that has to move for it to come.
     target: usize,
-    /// Live while the edge is recorded: its [`Wait`] borrows it.
+    /// Live while the edge is recorded: its [`Wait`] borrows it, its [`Await`] owns it.
     event: NonNull<dyn Event>,
 }
 
@@ -78,43 +130,29 @@ impl<'a> Wait<'a> {
         if context::depth() == 0 {
             return Ok(wait);
         }
-        let mut waits = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = waits.get_or_insert_with(HashMap::new);
-        let mut seen = HashSet::new();
-        let mut ahead = vec![target.addr()];
-        event.each_other(&mut |id| ahead.push(id.addr()));
-        while let Some(at) = ahead.pop() {
-            if context::holds(core::ptr::without_provenance(at)) {
+        let target = target.addr();
+        Waits::with(|waits| {
+            if waits.lead_to(target, event, |at| {
+                context::holds(core::ptr::without_provenance(at))
+            }) {
                 return Err(WouldDeadlock);
             }
-            if !seen.insert(at) {
-                continue;
-            }
-            if let Some(edge) = waits.get(&at) {
-                // SAFETY: recorded, so live; see `Edge`.
-                let event = unsafe { edge.event.as_ref() };
-                if !event.has_come() {
-                    ahead.push(edge.target);
-                    event.each_other(&mut |id| ahead.push(id.addr()));
-                }
-            }
-        }
-        // SAFETY: only the lifetime is forgotten. The edge goes when `wait` is
-        // dropped, which is before `'a` ends: `Wait` is private to `raw`, and
-        // nobody there leaks one.
-        let event = unsafe {
-            core::mem::transmute::<NonNull<dyn Event + 'a>, NonNull<dyn Event + 'static>>(
-                NonNull::from(event),
-            )
-        };
-        let target = target.addr();
-        // Those further out may wait already, and help meanwhile: until this
-        // wait is over, it is what their thread waits for.
-        context::each_held(|id| {
-            let outer = waits.insert(id.addr(), Edge { target, event });
-            wait.recorded.push((id.addr(), outer));
-        });
-        Ok(wait)
+            // SAFETY: only the lifetime is forgotten. The edge goes when `wait` is
+            // dropped, which is before `'a` ends: `Wait` is private to `raw`, and
+            // nobody there leaks one.
+            let event = unsafe {
+                core::mem::transmute::<NonNull<dyn Event + 'a>, NonNull<dyn Event + 'static>>(
+                    NonNull::from(event),
+                )
+            };
+            // Those further out may wait already, and help meanwhile: until this
+            // wait is over, it is what their thread waits for.
+            context::each_held(|id| {
+                let outer = waits.blocked.insert(id.addr(), Edge { target, event });
+                wait.recorded.push((id.addr(), outer));
+            });
+            Ok(wait)
+        })
     }
 }
 
@@ -123,13 +161,64 @@ impl Drop for Wait<'_> {
         if self.recorded.is_empty() {
             return;
         }
-        let mut waits = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = waits.get_or_insert_with(HashMap::new);
-        while let Some((id, outer)) = self.recorded.pop() {
-            match outer {
-                Some(edge) => waits.insert(id, edge),
-                None => waits.remove(&id),
+        Waits::with(|waits| {
+            while let Some((id, outer)) = self.recorded.pop() {
+                match outer {
+                    Some(edge) => waits.blocked.insert(id, edge),
+                    None => waits.blocked.remove(&id),
+                };
+            }
+        });
+    }
+}
+
+/// What an asynchronous task awaits, recorded until dropped.
+pub(crate) struct Await {
+    resource: usize,
+    number: u64,
+    /// Dropped after the record of it is gone.
+    _event: Box<dyn Event + Send + Sync>,
+}
+
+impl Await {
+    /// Records that the running task of `resource` awaits `event`, for which a task of
+    /// `target` has to run.
+    pub(crate) fn begin(
+        resource: Id,
+        target: Id,
+        event: Box<dyn Event + Send + Sync>,
+    ) -> Result<Await, WouldDeadlock> {
+        let (resource, target) = (resource.addr(), target.addr());
+        Waits::with(|waits| {
+            if waits.lead_to(target, &*event, |at| at == resource) {
+                return Err(WouldDeadlock);
+            }
+            waits.numbers += 1;
+            let number = waits.numbers;
+            let edge = Edge {
+                target,
+                event: NonNull::from(&*event as &(dyn Event + 'static)),
             };
-        }
+            let awaiting = waits.awaiting.entry(resource).or_default();
+            awaiting.insert(number, edge);
+            Ok(Await {
+                resource,
+                number,
+                _event: event,
+            })
+        })
+    }
+}
+
+impl Drop for Await {
+    fn drop(&mut self) {
+        Waits::with(|waits| {
+            if let Some(awaiting) = waits.awaiting.get_mut(&self.resource) {
+                awaiting.remove(&self.number);
+                if awaiting.is_empty() {
+                    waits.awaiting.remove(&self.resource);
+                }
+            }
+        });
     }
 }

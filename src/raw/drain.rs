@@ -31,7 +31,7 @@ pub(crate) trait Crew {
     /// something meanwhile, so look again.
     fn rests(&mut self) -> bool;
     /// A task leaves the queue. A sweep comes before it and finds the task, or after.
-    fn takes(&mut self);
+    fn takes(&mut self, task: NonNull<Link>);
     /// Runs one task to its end, or to where it suspends the strand.
     fn run(&mut self, task: NonNull<Link>) -> Flow;
 }
@@ -259,7 +259,7 @@ impl Strand {
         self.word.load(Ordering::Relaxed) == State::IDLE.into_raw()
     }
 
-    fn claim_by_word(&self) -> Claim {
+    pub(crate) fn claim_by_word(&self) -> Claim {
         let claimed = self.word.compare_exchange(
             State::IDLE.into_raw(),
             State::HELD.into_raw(),
@@ -517,13 +517,23 @@ impl Strand {
         self.lane.attend();
     }
 
-    /// Puts `task` before all that is queued. Holder only.
+    /// Puts `task` before all that is queued, if `stays` says so: one step, as a sweep
+    /// sees it. Holder only.
     ///
     /// # Safety
     /// As for [`Strand::push`].
-    pub(crate) unsafe fn push_front(&self, task: NonNull<Link>) {
-        // SAFETY: by the contract.
-        unsafe { self.backlog.take().push_front(task) };
+    pub(crate) unsafe fn put_back(
+        &self,
+        task: NonNull<Link>,
+        stays: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut backlog = self.backlog.take();
+        let stays = stays();
+        if stays {
+            // SAFETY: by the contract.
+            unsafe { backlog.push_front(task) };
+        }
+        stays
     }
 
     /// From now on every push is refused. `true`: nobody was at work, nothing
@@ -552,19 +562,37 @@ impl Strand {
         let _ = self.update(|s| Some(s.with_refusing(false)));
     }
 
-    /// Takes out all that is queued and not started, oldest first; `also` is done in
-    /// the same step, as the holder sees it (see [`Crew::takes`]). Anyone may.
-    pub(crate) fn sweep(&self, also: impl FnOnce()) -> Chain {
+    /// What `f` does is one step, as a sweep and the holder see it: no task comes out of
+    /// the queue meanwhile, or is put back.
+    pub(crate) fn in_one_step<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _backlog = self.backlog.take();
+        f()
+    }
+
+    /// Takes out all that is queued, oldest first, but a task at its head that
+    /// `is_waiting`, which is the holder's; `also` is told of that one in the same step, as
+    /// the holder sees it (see [`Crew::takes`]). Anyone may.
+    pub(crate) fn sweep(
+        &self,
+        is_waiting: impl FnOnce(NonNull<Link>) -> bool,
+        also: impl FnOnce(Option<NonNull<Link>>),
+    ) -> Chain {
         let mut backlog = self.backlog.take();
-        also();
         let newest = self.take_intake();
-        let older = backlog.take_all();
+        let mut older = Chain(backlog.take_all());
+        let first = NonNull::new(older.0).filter(|first| is_waiting(*first));
+        if let Some(waiting) = first {
+            older.next();
+            // SAFETY: it came out just now.
+            unsafe { backlog.push_front(waiting) };
+        }
+        also(first);
         drop(backlog);
         // SAFETY: both chains are ours: the one came out of the word, the
         // other out of the backlog.
         unsafe {
             let younger = reverse(newest);
-            Chain(append(older, younger))
+            Chain(append(older.0, younger))
         }
     }
 
@@ -580,13 +608,11 @@ impl Strand {
 
     /// The queued task whose turn it is. Holder only.
     #[inline]
-    fn next(&self, takes: impl FnOnce()) -> Option<NonNull<Link>> {
+    fn next(&self, takes: impl FnOnce(NonNull<Link>)) -> Option<NonNull<Link>> {
         let mut backlog = self.backlog_in_hand();
-        let next = backlog.pop();
-        if next.is_some() {
-            takes();
-        }
-        next
+        let next = backlog.pop()?;
+        takes(next);
+        Some(next)
     }
 
     /// The backlog, with what was pushed in it if that may be next. Holder only.
@@ -644,7 +670,7 @@ impl Strand {
                 return Ended::Exhausted;
             }
             // `None`: a sweep came between.
-            if let Some(task) = self.next(|| crew.takes()) {
+            if let Some(task) = self.next(|task| crew.takes(task)) {
                 if crew.run(task) == Flow::Suspended {
                     return Ended::Suspended;
                 }

@@ -9,6 +9,7 @@
 //! the last of the other two (see [`task`]).
 
 use crate::error::TaskError;
+use crate::raw::attributes::Described;
 use crate::raw::context;
 use crate::raw::inner::{Core, Owner, Value};
 use crate::raw::panics;
@@ -27,6 +28,10 @@ pub(crate) trait Alarm: Send {
 
 /// A timer, as those see it who set alarms.
 pub(crate) trait Alarms: Send + Sync {
+    /// The time that it goes by.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
     /// Has `alarm` ring at this time. Never waits.
     fn add(&self, at: Instant, alarm: Box<dyn Alarm>);
 }
@@ -57,7 +62,7 @@ impl Expiry {
 
 impl Alarm for Expiry {
     fn is_over(&self) -> bool {
-        self.header().is_claimed()
+        self.header().is_past_claims()
     }
 
     fn ring(self: Box<Self>) {
@@ -101,7 +106,8 @@ impl Core<dyn Value> {
         // SAFETY: by the contract.
         let header = unsafe { task.as_ref() };
         if !header.claims() {
-            return false;
+            // It expires where it waits, if it ever does.
+            return header.waits() && self.give_up(header, task::OVERDUE);
         }
         self.note_unrun(header, |extra| &extra.expired);
         // SAFETY: live by the contract, and claimed just now.

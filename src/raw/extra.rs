@@ -9,6 +9,7 @@ use crate::raw::watch::Watch;
 use crate::sync::{Arc, Counter, Mutex, lock};
 use core::task::Waker;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 /// Settings of one resource; `None` means the scheduler's.
 #[derive(Debug, Default)]
@@ -85,6 +86,8 @@ pub(crate) struct Extra {
     /// Changed together with the strand's refusing bit, under this lock.
     /// Submitting takes it only to say why it was refused.
     pub(crate) refusal: Mutex<Refusal>,
+    /// Who awaits that it closes, or goes.
+    pub(crate) closing: Listeners,
     pub(crate) ended: Listeners,
     /// Whether the task that runs was asked to stop.
     pub(crate) stop: Mutex<Stop>,
@@ -120,16 +123,18 @@ pub(crate) struct Listeners(Mutex<List>);
 
 #[derive(Debug, Default)]
 struct List {
-    wakers: Vec<(Key, Waker)>,
+    /// In the order in which they came.
+    wakers: BTreeMap<Key, Waker>,
     last: Key,
 }
 
 /// What a listener's waker is kept under.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(u64);
 
 impl Listeners {
     /// Sets the waker that is kept under `key`, which a new listener is given.
+    /// O(log n).
     pub(crate) fn listen(&self, key: &mut Option<Key>, waker: &Waker) {
         let waker = waker.clone();
         let old = {
@@ -138,30 +143,20 @@ impl Listeners {
                 last.0 += 1;
                 *last
             });
-            match wakers.iter_mut().find(|(k, _)| *k == key) {
-                Some((_, old)) => Some(core::mem::replace(old, waker)),
-                None => {
-                    wakers.push((key, waker));
-                    None
-                }
-            }
+            wakers.insert(key, waker)
         };
         // Wakers are user code, and never run under the lock.
         panics::contain("drop of a waker", || drop(old));
     }
 
     pub(crate) fn forget(&self, key: Key) {
-        let old = {
-            let wakers = &mut lock(&self.0).wakers;
-            let at = wakers.iter().position(|(k, _)| *k == key);
-            at.map(|at| wakers.swap_remove(at))
-        };
+        let old = lock(&self.0).wakers.remove(&key);
         panics::contain("drop of a waker", || drop(old));
     }
 
     pub(crate) fn notify(&self) {
         let wakers = core::mem::take(&mut lock(&self.0).wakers);
-        for (_, waker) in wakers {
+        for waker in wakers.into_values() {
             panics::wake(waker);
         }
     }

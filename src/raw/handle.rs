@@ -92,9 +92,51 @@ impl<R> Handle<R> {
         outcome
     }
 
+    /// The outcome of a task that ran and never was in a queue, and the end of it.
+    ///
+    /// # Safety
+    /// The task is this handle's, ran to its end, and nobody else refers to it.
+    pub(crate) unsafe fn take_unqueued(self, task: Queued) -> Result<R, TaskError> {
+        let this = ManuallyDrop::new(self).0;
+        debug_assert_eq!(task.into_link(), this.cast());
+        let mut outcome = MaybeUninit::<Result<R, TaskError>>::uninit();
+        // SAFETY: the outcome is in place, of the type that the handle says, and taken
+        // just before the memory goes, which nobody uses any more.
+        unsafe {
+            let vtable = this.as_ref().vtable;
+            (vtable.take)(this, outcome.as_mut_ptr().cast());
+            (vtable.free)(this);
+            outcome.assume_init()
+        }
+    }
+
     /// Registers `waker` for the outcome. `false`: it is complete.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         self.header().register(waker, 0)
+    }
+}
+
+/// A look at whether a task is complete, which the handle outlives.
+pub(crate) struct Outcome(NonNull<Header>);
+
+// SAFETY: all that is done with the task is to look at its life word, which any thread
+// may while the handle keeps it (see `Handle::outcome`).
+unsafe impl Send for Outcome {}
+// SAFETY: as above.
+unsafe impl Sync for Outcome {}
+
+impl Outcome {
+    pub(crate) fn is_complete(&self) -> bool {
+        // SAFETY: the handle is there, by the contract of `Handle::outcome`.
+        unsafe { self.0.as_ref() }.is_complete()
+    }
+}
+
+impl<R> Handle<R> {
+    /// # Safety
+    /// It is dropped before the handle is.
+    pub(crate) unsafe fn outcome(&self) -> Outcome {
+        Outcome(self.0)
     }
 }
 

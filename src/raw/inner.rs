@@ -5,7 +5,7 @@
 //! forgotten, so that it is compiled once.
 
 use crate::error::{PriorityRange, SubmitError, TaskError};
-use crate::raw::attributes::{Attributes, Given, Tag, TaskName};
+use crate::raw::attributes::{Attributes, Described, Given, Tag, TaskName};
 use crate::raw::cancel::Number;
 use crate::raw::context::{self, Id, Kind, Subject};
 use crate::raw::counters::{Counters, Depth, Runs};
@@ -18,7 +18,8 @@ use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::registry::Registry;
 use crate::raw::room::Room;
-use crate::raw::task::{self, Header, Queued};
+use crate::raw::suspend::Signal;
+use crate::raw::task::{self, Header, Queued, STOP};
 use crate::raw::watch::Watch;
 use crate::stats::ResourceStats;
 use crate::sync::{Arc, Counter, UnsafeCell, lock};
@@ -31,6 +32,7 @@ use core::time::Duration;
 use once_cell::race::OnceBox;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 /// Any value a resource may hold, its type forgotten.
 pub(crate) trait Value: Send {}
@@ -44,6 +46,14 @@ pub(crate) struct Limits {
     pub(crate) quantum: Duration,
     /// Whether resources have a [lane](crate::raw::lane).
     pub(crate) lane: bool,
+    /// Whether they never run on their callers, whatever they say themselves.
+    pub(crate) pooled: bool,
+}
+
+/// Is it a task that waits, for the one who sweeps?
+fn is_waiting(link: NonNull<Link>) -> bool {
+    // SAFETY: live in the backlog, which is in hand.
+    unsafe { task::is_waiting(link) }
 }
 
 /// Where jobs go.
@@ -57,6 +67,23 @@ pub(crate) trait Dispatch: Send + Sync {
     fn others_wait(&self) -> bool;
     /// Could all threads that run jobs be blocked in waits of ours?
     fn may_be_blocked(&self) -> bool;
+    /// Does something in place of a thread that would park, for a task of `_target` and
+    /// until `_deadline`, where that thread is the one to do all there is to do.
+    fn instead_of_parking(&self, _target: Id, _deadline: Option<Instant>) -> Instead {
+        Instead::Park
+    }
+}
+
+/// What became of a thread that would park.
+#[cfg_attr(not(feature = "testing"), allow(dead_code))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Instead {
+    /// It parks, as threads do.
+    Park,
+    /// Something was done: it is to look again.
+    Worked,
+    /// Its deadline has passed, or nothing is left that could wake it.
+    InVain,
 }
 
 /// The inside of a scheduler, as its resources see it.
@@ -72,6 +99,16 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn id(&self) -> Id {
         core::ptr::from_ref(self).cast()
+    }
+
+    /// The time that deadlines and alarms go by.
+    pub(crate) fn now(&self) -> Instant {
+        self.alarms.now()
+    }
+
+    /// So long from now. `None`: past the end of time, and so never.
+    pub(crate) fn after(&self, time: Duration) -> Option<Instant> {
+        self.now().checked_add(time)
     }
 }
 
@@ -127,11 +164,38 @@ unsafe impl<T: ?Sized + Send> Send for Core<T> {}
 impl<T: Send + 'static> Core<T> {
     /// With default settings.
     pub(crate) fn new(value: T, host: Arc<Host>) -> Arc<Self> {
+        if host.limits.pooled {
+            return Self::with_settings(value, host, Settings::default());
+        }
+        let strand = Strand::new(false, host.limits.lane, false, None);
+        let core = Self::made_of(value, host, OnceBox::new(), strand);
+        core.list();
+        core
+    }
+
+    /// For an errand of another resource: it runs where that one does, and no shutdown
+    /// closes it.
+    pub(crate) fn for_errand(value: T, other: &Shell) -> Arc<Self> {
+        let host = Arc::clone(&other.host);
+        if other.settings().pooled {
+            let settings = Settings {
+                pooled: true,
+                ..Settings::default()
+            };
+            return Self::made_with(value, host, settings);
+        }
         let strand = Strand::new(false, host.limits.lane, false, None);
         Self::made_of(value, host, OnceBox::new(), strand)
     }
 
     pub(crate) fn with_settings(value: T, host: Arc<Host>, settings: Settings) -> Arc<Self> {
+        let core = Self::made_with(value, host, settings);
+        core.list();
+        core
+    }
+
+    fn made_with(value: T, host: Arc<Host>, mut settings: Settings) -> Arc<Self> {
+        settings.pooled |= host.limits.pooled;
         let extra = OnceBox::new();
         let order = settings.priorities.map(|p| Order {
             levels: p.levels,
@@ -148,9 +212,9 @@ impl<T: Send + 'static> Core<T> {
         if !settings.is_default() {
             let _ = extra.set(Box::new(Extra {
                 room: settings.capacity.map(|n| Box::new(Room::new(n))),
-                watch: settings
-                    .is_watched()
-                    .then(|| Box::new(Watch::new(settings.slow_task, settings.timings))),
+                watch: settings.is_watched().then(|| {
+                    Box::new(Watch::new(settings.slow_task, settings.timings, host.now()))
+                }),
                 settings,
                 ..Extra::default()
             }));
@@ -158,8 +222,18 @@ impl<T: Send + 'static> Core<T> {
         Self::made_of(value, host, extra, strand)
     }
 
+    /// Lets the scheduler know of it, where it is to.
+    #[inline]
+    fn list(self: &Arc<Self>) {
+        let registry = &self.host.registry;
+        if registry.is_for(self.name()) {
+            registry.add(&(Arc::clone(self) as Arc<Core<dyn Value>>));
+        }
+    }
+
+    #[inline]
     fn made_of(value: T, host: Arc<Host>, extra: OnceBox<Extra>, strand: Strand) -> Arc<Self> {
-        let core = Arc::new(Core {
+        Arc::new(Core {
             shell: Shell {
                 host,
                 extra,
@@ -168,13 +242,7 @@ impl<T: Send + 'static> Core<T> {
                 strand,
             },
             value: UnsafeCell::new(ManuallyDrop::new(value)),
-        });
-        if core.host.registry.is_for(core.name()) {
-            core.host
-                .registry
-                .add(&(Arc::clone(&core) as Arc<Core<dyn Value>>));
-        }
-        core
+        })
     }
 }
 
@@ -269,7 +337,12 @@ impl Shell {
         let settings = self.settings();
         let default = || settings.priorities.map_or(0, |p| p.default);
         let level = given.and_then(|attributes| attributes.level);
-        Tag::new(given, level.unwrap_or_else(default), settings.timings)
+        Tag::new(
+            given,
+            level.unwrap_or_else(default),
+            settings.timings,
+            &self.host,
+        )
     }
 
     /// The number of the task that runs now, if one does.
@@ -388,7 +461,10 @@ impl Shell {
         panics::tell(|| {
             tracing::debug!(target: "captor", resource = self.name(), "resource closed");
         });
-        context::enter(self.id(), Kind::Aside, || self.turn_away());
+        context::enter(self.id(), Kind::Aside, || {
+            self.turn_away();
+            extra.closing.notify();
+        });
         if at_rest {
             self.tell_end();
         }
@@ -408,10 +484,44 @@ impl Shell {
     /// end: hence the frame.
     pub(crate) fn cancel_pending(&self) -> usize {
         context::enter(self.id(), Kind::Aside, || {
-            // In one step: each task is swept, or runs and is asked.
-            let swept = self.strand.sweep(|| self.stop_running());
-            self.refuse_all(swept, || TaskError::Cancelled)
+            let mut waiting = None;
+            // In one step: each task is swept, or runs and is asked, or waits and is given up.
+            let swept = self.strand.sweep(is_waiting, |first| {
+                self.stop_running();
+                // SAFETY: live in the backlog, which is in hand.
+                let first = first.map(|first| unsafe { first.cast::<Header>().as_ref() });
+                waiting = first.and_then(|task| self.gives_up(task, STOP));
+            });
+            let given_up = usize::from(waiting.is_some());
+            if let Some(signal) = waiting {
+                signal.wake();
+            }
+            self.refuse_all(swept, || TaskError::Cancelled) + given_up
         })
+    }
+
+    /// If the task waits, it is to be given up, by whoever has the role next: only he may
+    /// drop its future, which has the value. Returns by what he is to be woken. With the
+    /// backlog in hand.
+    fn gives_up(&self, task: &Header, why: u32) -> Option<Arc<Signal>> {
+        let signal = task.gives_up(why)?;
+        self.tell_waiting(task);
+        Some(signal)
+    }
+
+    /// The same, from anywhere. `false`: it was given up before; or it does not wait, and
+    /// if it runs, is given up when it comes to.
+    pub(super) fn give_up(&self, task: &Header, why: u32) -> bool {
+        let signal = self.strand.in_one_step(|| {
+            if !task.is_suspended() {
+                self.stop(task, why);
+            }
+            self.gives_up(task, why)
+        });
+        if let Some(signal) = &signal {
+            signal.wake();
+        }
+        signal.is_some()
     }
 
     fn refuse_all(&self, swept: Chain, error: impl Fn() -> TaskError) -> usize {
@@ -439,11 +549,21 @@ impl Shell {
     /// stop if it has started.
     pub(crate) fn cancel<R>(&self, task: &Handle<R>) -> bool {
         let note = |task: &Header| self.note_unrun(task, |extra| &extra.cancelled);
-        let cancelled = task.cancel(TaskError::Cancelled, note);
-        if !cancelled {
-            self.stop(task.header());
+        if task.cancel(TaskError::Cancelled, note) {
+            return true;
         }
-        cancelled
+        if task.header().waits() {
+            return self.give_up(task.header(), STOP);
+        }
+        self.stop(task.header(), STOP);
+        false
+    }
+
+    /// Nothing could have a queued task of this resource run, and who waits for it
+    /// leaves.
+    pub(crate) fn abandon<R>(&self, task: &Handle<R>) {
+        let note = |task: &Header| self.note_unrun(task, |extra| &extra.cancelled);
+        task.cancel(TaskError::WouldDeadlock, note);
     }
 
     /// A queued task was claimed in the queue, and will not run. (The queue may
@@ -473,6 +593,16 @@ impl Shell {
     pub(crate) fn note_late_in_queue(&self) {
         self.extra().expired.add(1);
         self.note_passed();
+    }
+
+    /// A task ran, but not to its end, and is not run any more. Holder only.
+    pub(crate) fn note_given_up(&self, error: &TaskError) {
+        let extra = self.extra();
+        match error {
+            TaskError::Expired => extra.expired.add(1),
+            _ => extra.cancelled.add(1),
+        };
+        self.counters.dequeued.turn();
     }
 
     /// The remains of a cancelled or expired task came out of the queue. Holder only.
@@ -509,7 +639,8 @@ impl Shell {
             });
             if extra.settings.poison {
                 self.turn_away();
-                self.refuse_all(self.strand.sweep(|| ()), || TaskError::Poisoned);
+                let swept = self.strand.sweep(is_waiting, |_| ());
+                self.refuse_all(swept, || TaskError::Poisoned);
             }
         });
     }
@@ -610,21 +741,21 @@ pub(crate) fn rescue_job(owner: &dyn Owner) {
     drop(Job::new(core));
 }
 
-/// Brings a task that waited back to the head of its resource, for the pool
-/// to go on with.
-///
-/// # Safety
-/// The task suspended this resource, and only the caller may resume it.
-pub(crate) unsafe fn bring_back(core: &Arc<Core<dyn Value>>, task: NonNull<Link>) {
+/// Brings a suspended resource back, for the pool to go on with. For the one who woke
+/// the task that suspended it.
+pub(crate) fn bring_back(core: &Arc<Core<dyn Value>>) {
     core.strand().unsuspend();
-    // SAFETY: the task is live and in no queue while it is suspended.
-    unsafe { core.strand().push_front(task) };
     if core.strand().offer(core.settings().pooled) {
         dispatch_job(core);
     }
 }
 
 impl<T> Core<T> {
+    /// The value, for a task that knows its type. To be used by the holder alone.
+    pub(crate) fn value_ptr(&self) -> *mut () {
+        self.value.with_mut(|value| value.cast())
+    }
+
     /// Runs `f` on the value, as a task of this resource. Holder only.
     ///
     /// # Safety
@@ -662,6 +793,9 @@ impl<T: ?Sized> Drop for Core<T> {
         let registry = &self.host.registry;
         if registry.is_for(self.name()) {
             registry.remove(self.id());
+        }
+        if let Some(extra) = self.extra.get() {
+            extra.closing.notify();
         }
         if self.refusal().emptied {
             return;

@@ -1,5 +1,7 @@
 //! The job that carries a hand-off to its scheduler.
 
+#[cfg(feature = "testing")]
+use crate::raw::context::Id;
 use crate::raw::context::{self, MAX_DEPTH};
 use crate::raw::inner::{Core, Job, Value};
 use crate::raw::role::drain;
@@ -29,6 +31,31 @@ impl Job {
     /// Drains the resource until nothing is queued.
     pub(crate) fn run_to_end(mut self) {
         if let Some(core) = self.core.take() {
+            work(core, true);
+        }
+    }
+}
+
+/// For a scheduler that has one thread, the one that waits.
+#[cfg(feature = "testing")]
+impl Job {
+    /// Is it one of this resource?
+    pub(crate) fn is_for(&self, resource: Id) -> bool {
+        self.core.as_ref().is_some_and(|core| core.id() == resource)
+    }
+
+    /// Like [`Job::run`], however deep inside of tasks.
+    pub(crate) fn run_nested(mut self) {
+        if let Some(core) = self.core.take() {
+            work(core, false);
+        }
+    }
+
+    /// Closes the resource, and cancels what is queued.
+    pub(crate) fn abandon(mut self) {
+        if let Some(core) = self.core.take() {
+            core.close();
+            core.cancel_pending();
             work(core, true);
         }
     }

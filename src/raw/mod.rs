@@ -4,8 +4,8 @@
 //! [`backlog`] and [`levels`] (what was taken and not started), [`drain`] (the
 //! state machine over both), [`lane`] and [`barrier`] (the way past it),
 //! [`attributes`] (what is said of a task), [`task`] (one queued closure), [`handle`] (who waits for it), [`suspend`]
-//! (tasks that wait), [`context`] and [`deadlock`] (what this thread is inside
-//! of), [`inner`] (the allocation behind a resource), [`role`] (taking, using and
+//! (tasks that wait), [`future`] and [`start`] (asynchronous ones), [`context`], [`deadlock`] and [`awaiting`] (what this thread is inside
+//! of, and who waits for whom), [`inner`] (the allocation behind a resource), [`role`] (taking, using and
 //! giving away its role), [`shift`] (one thread's turn), [`rest`] (what is done
 //! when nothing runs any more), [`wait`] and [`linger`] (waiting for it),
 //! [`job`] (the way to the pool), [`chain`] (tasks that come after others),
@@ -17,6 +17,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attributes;
+pub(crate) mod awaiting;
 pub(crate) mod backlog;
 pub(crate) mod barrier;
 pub(crate) mod cancel;
@@ -27,6 +28,7 @@ pub(crate) mod deadlock;
 pub(crate) mod drain;
 pub(crate) mod expiry;
 pub(crate) mod extra;
+pub(crate) mod future;
 pub(crate) mod handle;
 pub(crate) mod hook;
 pub(crate) mod inbox;
@@ -43,6 +45,7 @@ pub(crate) mod role;
 pub(crate) mod room;
 pub(crate) mod shift;
 pub(crate) mod spans;
+pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod submit;
 pub(crate) mod suspend;

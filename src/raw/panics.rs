@@ -44,6 +44,8 @@ pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
             let (resource, task) = (panic.resource(), panic.task());
             tracing::error!(target: "captor", resource, task, panic = panic.message(), "a task panicked and nobody took its outcome");
         });
+        #[cfg(feature = "testing")]
+        crate::testing::note_panic(panic.message());
     }
     if core::mem::needs_drop::<Result<R, TaskError>>() {
         contain("drop of an outcome", || drop(outcome));
@@ -54,5 +56,7 @@ fn report(what: &'static str, payload: &(dyn Any + Send)) {
     #[cfg(all(test, any(captor_loom, captor_shuttle)))]
     crate::models::note_contained_panic();
     let message = crate::error::message(payload);
+    #[cfg(feature = "testing")]
+    crate::testing::note_panic(message);
     tell(|| tracing::error!(target: "captor", what, panic = message, "panic contained"));
 }

@@ -9,18 +9,20 @@
 
 use crate::raw::context::Id;
 use crate::raw::inner::{Core, Value};
-use crate::sync::{Arc, StaticMutex, Weak};
+use crate::sync::{Arc, Counter, StaticMutex, Weak};
 use core::fmt;
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
-/// Keyed by the address, which is theirs for as long as they are in here.
-type Map = HashMap<usize, Weak<Core<dyn Value>>>;
+/// Keyed by the address, which is theirs for as long as they are in here; with a number
+/// that says who came first.
+type Map = HashMap<usize, (u64, Weak<Core<dyn Value>>)>;
 
 pub(crate) struct Registry {
     /// Whether those are in here too that have no name.
     unnamed: bool,
     live: StaticMutex<Map>,
+    added: Counter,
 }
 
 impl Registry {
@@ -28,6 +30,7 @@ impl Registry {
         Registry {
             unnamed,
             live: StaticMutex::default(),
+            added: Counter::default(),
         }
     }
 
@@ -43,7 +46,8 @@ impl Registry {
 
     pub(crate) fn add(&self, core: &Arc<Core<dyn Value>>) {
         let weak = Arc::downgrade(core);
-        let before = self.with_map(|map| map.insert(core.id().addr(), weak));
+        let number = self.added.add(1);
+        let before = self.with_map(|map| map.insert(core.id().addr(), (number, weak)));
         debug_assert!(before.is_none());
     }
 
@@ -53,11 +57,12 @@ impl Registry {
         drop(self.with_map(|map| map.remove(&id.addr())));
     }
 
-    /// Those that there are now. (Whoever asks may come to drop the last reference to
+    /// Those that there are now, in the order in which they were made. (Whoever asks may come to drop the last reference to
     /// one, and so its value.)
     pub(crate) fn live(&self) -> Vec<Arc<Core<dyn Value>>> {
-        let all: Vec<_> = self.with_map(|map| map.values().cloned().collect());
-        all.iter().filter_map(Weak::upgrade).collect()
+        let mut all: Vec<_> = self.with_map(|map| map.values().cloned().collect());
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.iter().filter_map(|(_, core)| core.upgrade()).collect()
     }
 }
 

@@ -10,7 +10,8 @@ use crate::raw::panics;
 use crate::raw::queue::Link;
 use crate::raw::room::Room;
 use crate::raw::spans;
-use crate::raw::task::{Queued, Ran};
+use crate::raw::suspend::Signal;
+use crate::raw::task::{self, Header, Queued, Ran, Taken};
 use crate::raw::watch::Watch;
 use crate::sync::is_panicking;
 use core::ptr::{self, NonNull};
@@ -78,6 +79,8 @@ pub(crate) struct Shift<'a> {
     capture_time: Duration,
     until: Option<Option<Instant>>,
     ran: usize,
+    /// What came out of the queue last.
+    taken: Taken,
     /// It has taken something out of the queue, if only what was left of a task.
     progressed: bool,
     /// Who waits for the task that ran last.
@@ -103,6 +106,7 @@ impl<'a> Shift<'a> {
                 .unwrap_or(limits.capture_time),
             until: None,
             ran: 0,
+            taken: Taken::New,
             progressed: false,
             waiter: None,
             _spans: context::enter(core.id(), Kind::Aside, spans::detach),
@@ -266,8 +270,10 @@ impl Crew for Shift<'_> {
         }
     }
 
-    fn takes(&mut self) {
+    fn takes(&mut self, task: NonNull<Link>) {
         self.core.counters.dequeued.turn();
+        // SAFETY: live, and the backlog is in hand.
+        self.taken = unsafe { task::takes(task) };
     }
 
     fn run(&mut self, link: NonNull<Link>) -> Flow {
@@ -285,91 +291,145 @@ impl Crew for Shift<'_> {
             // Its address may soon be another task's.
             self.own = ptr::null();
         }
-        if !task.claim() {
-            self.core.note_remains();
-            context::enter(self.core.id(), Kind::Aside, || task.leave());
+        let woken = match core::mem::take(&mut self.taken) {
+            Taken::GivenUp(error) => {
+                self.gives_up(task, error);
+                return Flow::Done;
+            }
+            Taken::New if !task.claim() => {
+                // What is left of a task that was cancelled, or expired.
+                self.core.note_remains();
+                context::enter(self.core.id(), Kind::Aside, || task.leave());
+                return Flow::Done;
+            }
+            taken => matches!(taken, Taken::Woken),
+        };
+        if task.is_late(self.core.host()) {
+            match woken {
+                true => self.gives_up(task, TaskError::Expired),
+                false => self.expires(task),
+            }
             return Flow::Done;
         }
-        if task.is_late() {
-            self.core.note_late_in_queue();
-            context::enter(self.core.id(), Kind::Aside, || {
-                task.refuse(TaskError::Expired)
-            });
-            return Flow::Done;
+        match self.run_claimed(&task, is_own, woken) {
+            Ran::Suspended(signal) => return self.suspends(task, &signal),
+            Ran::Returned | Ran::Panicked => self.completes(task),
         }
+        Flow::Done
+    }
+}
+
+impl Shift<'_> {
+    /// Its deadline passed before it started.
+    fn expires(&self, task: Queued) {
+        self.core.note_late_in_queue();
+        context::enter(self.core.id(), Kind::Aside, || {
+            task.refuse(TaskError::Expired)
+        });
+    }
+
+    /// Runs a task, or, if it was `woken`, goes on with it.
+    fn run_claimed(&mut self, task: &Queued, is_own: bool, woken: bool) -> Ran {
         self.count();
         if let Some(meta) = task.meta() {
-            meta.starts();
+            meta.starts(self.core.host());
         }
         self.starts(is_own);
+        let header = task.header();
         let timing = self.watch.map(|watch| {
-            let task = task.header();
-            (
-                watch,
-                watch.starts(self.owner, task.name(), task.queued_for()),
-            )
+            let waited = header.queued_for().filter(|_| !woken);
+            let started = watch.starts(self.owner, header.name(), waited);
+            (watch, started)
         });
-        let panicked = loop {
-            let kind = if is_own { Kind::Own } else { Kind::Lent };
-            let subject = Some(task.header() as Subject<'_>);
-            let ran = context::enter_task(self.core.id(), kind, subject, || {
-                // SAFETY: the role makes the value ours, and the task came
-                // from the queue of the resource that it was made for.
-                let run = || unsafe { task.run(self.core.value(), self.name) };
-                match task.meta() {
-                    // SAFETY: the task is ours while it runs.
-                    Some(meta) => unsafe { meta.within(run) },
-                    None => run(),
-                }
-            });
-            match ran {
-                Ran::Returned => break false,
-                Ran::Panicked => break true,
-                Ran::Suspended(suspension) => {
-                    // From `suspend` on the role is the task's; if it was
-                    // resumed meanwhile, we take it back and go on.
-                    task.suspended();
-                    self.core.counters.dequeued.interrupt();
-                    self.core.strand().suspend();
-                    let core = self.owner.share();
-                    let parked = Parked(link);
-                    // SAFETY: the task suspended this core, and a suspension
-                    // has one resumer, who calls this once at most.
-                    let back = move || unsafe { bring_back(&core, parked.link()) };
-                    if suspension.park(Box::new(back)) {
-                        return Flow::Suspended;
-                    }
-                    self.core.strand().unsuspend();
-                    self.core.counters.dequeued.turn();
-                    task.claim();
-                }
+        let kind = if is_own { Kind::Own } else { Kind::Lent };
+        let subject = Some(header as Subject<'_>);
+        let ran = context::enter_task(self.core.id(), kind, subject, || {
+            // SAFETY: the role makes the value ours, and the task came
+            // from the queue of the resource that it was made for.
+            let run = || unsafe { task.run(self.core.value(), self.name) };
+            match task.meta() {
+                // SAFETY: the task is ours while it runs.
+                Some(meta) => unsafe { meta.within(run) },
+                None => run(),
             }
-        };
-        let name = task.header().name();
+        });
         if let Some((watch, started)) = timing {
-            watch.ends(self.core, name, started);
+            watch.ends(self.core, header.name(), started);
         }
-        if panicked {
-            self.core.note_panic(name);
+        if matches!(ran, Ran::Panicked) {
+            self.core.note_panic(header.name());
         }
         self.account(is_own);
+        ran
+    }
+
+    fn completes(&mut self, task: Queued) {
         self.core.counters.dequeued.turn();
         // Wakers and drops of outcomes are user code, and run under the role.
         context::enter(self.core.id(), Kind::Aside, || {
             self.waiter = task.complete();
         });
+    }
+
+    /// The task waits: it goes back to the head of its resource, which is its own until
+    /// it is woken. If it was woken meanwhile, this thread keeps the role, and it is next.
+    pub(crate) fn suspends(&mut self, task: Queued, signal: &Signal) -> Flow {
+        let core = self.core;
+        let number = core.running();
+        if let Some(error) = self.deserted(&task, signal) {
+            self.gives_up(task, error);
+            return Flow::Done;
+        }
+        let link = task.into_link();
+        let mut asked = None;
+        // Whoever wants it given up does so with the backlog in hand: finds it there, or
+        // has asked before.
+        let stays = || {
+            // SAFETY: live, and ours until it is put back.
+            let header = unsafe { link.cast::<Header>().as_ref() };
+            let with_all = || (core.was_asked_to_stop(number)).then_some(TaskError::Cancelled);
+            asked = header.is_given_up().or_else(with_all);
+            if asked.is_none() {
+                header.suspends();
+                core.counters.dequeued.interrupt();
+            }
+            asked.is_none()
+        };
+        // SAFETY: it came out of the queue, and is live until it leaves it again.
+        let stays = unsafe { core.strand().put_back(link, stays) };
+        if let (false, Some(error)) = (stays, asked) {
+            // SAFETY: not put back, so still ours.
+            self.gives_up(unsafe { Queued::from_link(link) }, error);
+            return Flow::Done;
+        }
+        core.strand().suspend();
+        let back = self.owner.share();
+        if signal.park(Box::new(move || bring_back(&back))) {
+            return Flow::Suspended;
+        }
+        core.strand().unsuspend();
         Flow::Done
     }
-}
 
-/// A task on its way through a suspension.
-struct Parked(NonNull<Link>);
+    /// Does nobody have a waker of this task, which waits to be woken?
+    fn deserted(&self, task: &Queued, signal: &Signal) -> Option<TaskError> {
+        if !signal.is_deserted() {
+            return None;
+        }
+        let (resource, task) = (self.name, task.header().name());
+        context::enter(self.core.id(), Kind::Aside, || {
+            panics::tell(|| {
+                tracing::warn!(target: "captor", resource, task, "a task waits, and nobody has a waker of it: cancelled");
+            });
+        });
+        Some(TaskError::Cancelled)
+    }
 
-// SAFETY: tasks are `Send`; see `Queued`.
-unsafe impl Send for Parked {}
-
-impl Parked {
-    fn link(&self) -> NonNull<Link> {
-        self.0
+    /// A task that ran, and waits, is not to go on. Its future has the value until it is
+    /// dropped, so that is for the holder.
+    #[cold]
+    fn gives_up(&self, task: Queued, error: TaskError) {
+        self.core.note_given_up(&error);
+        context::enter(self.core.id(), Kind::Aside, || task.refuse(error));
     }
 }

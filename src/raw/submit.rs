@@ -1,7 +1,7 @@
 //! Submission: the fast path, lingering, queueing, blocking.
 
 use crate::error::{Panic, SubmitError, TaskError};
-use crate::raw::attributes::{self, Attributes, Given, Tag};
+use crate::raw::attributes::{self, Given, Tag};
 use crate::raw::context;
 use crate::raw::deadlock;
 use crate::raw::drain::{Claim, Look, Way};
@@ -99,7 +99,7 @@ impl<T: Send + 'static> Core<T> {
     fn is_left_alone(&self, spins: u32) -> bool {
         let before = self.inline.turns();
         linger::pause(spins);
-        self.inline.turns() - before <= 3
+        self.inline.turns().wrapping_sub(before) <= 3
     }
 
     /// Watches a busy resource for a bounded moment, and runs `f` if it falls
@@ -142,7 +142,7 @@ impl<T: Send + 'static> Core<T> {
         loop {
             match look {
                 // It expires in the queue.
-                Look::Claimed(way) if given.is_some_and(Attributes::is_late) => {
+                Look::Claimed(way) if self.is_late(given) => {
                     if !self.strand.try_release(way) {
                         pass_on(self);
                     }
@@ -177,12 +177,16 @@ impl<T: Send + 'static> Core<T> {
                 }
                 Look::Busy if !turns.take() => return Err(Lingered::Queue(f)),
                 // It expires in the queue.
-                Look::Busy if given.is_some_and(Attributes::is_late) => {
+                Look::Busy if self.is_late(given) => {
                     return Err(Lingered::Queue(f));
                 }
                 Look::Busy => look = self.strand.look(),
             }
         }
+    }
+
+    fn is_late(&self, given: Given<'_>) -> bool {
+        given.is_some_and(|attributes| attributes.is_late(self.host()))
     }
 
     /// Queues `f` with nobody to ask for its outcome.
@@ -304,8 +308,8 @@ impl<T: Send + 'static> Core<T> {
 }
 
 impl<T: Send + 'static> Core<T> {
-    /// The same, for one who waits until a deadline. It is on the heap, since its
-    /// remains may have to stay in the queue.
+    /// The same, for one who waits until a deadline, or for as long as anything could
+    /// end that. It is on the heap, since its remains may have to stay in the queue.
     ///
     /// # Errors
     /// As there.
@@ -313,7 +317,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: F,
         tag: Tag,
-        deadline: Instant,
+        deadline: Option<Instant>,
     ) -> Result<Result<R, TaskError>, (TaskError, F)>
     where
         F: FnOnce(&mut T) -> R + Send,
@@ -326,8 +330,11 @@ impl<T: Send + 'static> Core<T> {
             Ok(_wait) => {
                 let frame = Frame;
                 let queued = queue(self, task);
-                if queued.is_ok() && !wait::wait(self, handle.waiting(), Some(deadline)) {
-                    handle.expire(self);
+                if queued.is_ok() && !wait::wait(self, handle.waiting(), deadline) {
+                    match deadline {
+                        Some(_) => handle.expire(self),
+                        None => self.abandon(&handle),
+                    }
                     // It had started, or whoever claimed it is about to show it.
                     wait::wait(self, handle.waiting(), None);
                 }

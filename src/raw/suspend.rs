@@ -1,242 +1,236 @@
 //! Tasks that wait and keep their resource without keeping a thread.
 //!
 //! A task's run may end in [`Step::Wait`] in place of an outcome. The holder
-//! then gives its role to the task ([`Mode::Suspended`](super::state::Mode)),
-//! and whoever has the [`Resumer`] brings the task back to the head of its
-//! resource. Two things may happen at once: the holder parks the task, and the
-//! resumer calls. A word of two bits decides, each side setting its own and
-//! looking at the other's:
+//! then puts it back at the head of its resource, gives its role to the task
+//! ([`Mode::Suspended`](super::state::Mode)), and *parks* its [`Signal`]. Whoever
+//! has a waker of the task signals that it may go on. Both go through one word:
 //!
-//! - resumed first: the holder sees `RESUMED` as it parks, and goes on itself;
-//! - parked first: the resumer sees `PARKED`, and brings the task back.
+//! | bits | set by | when | cleared by |
+//! |---|---|---|---|
+//! | `PARKED` | the holder | the strand is suspended, and the task at its head | who runs the task again |
+//! | `WOKEN` | a waker; the drop of the last one, over `PARKED`; who gives the task up | at any time | who runs the task again |
+//! | `THROUGH` | who drops the task's future | it waits for nothing any more | nobody |
+//! | the rest | counts the wakers that exist | | |
+//!
+//! - *Woken while it runs, or before it is parked*: the holder finds `WOKEN` as it
+//!   parks, keeps its role, and runs the task again when its turn comes, which is
+//!   next.
+//! - *Woken while it is parked*: who sets `WOKEN` over `PARKED`, the first only, brings
+//!   the strand back.
+//! - *No waker is left*: nobody could wake it any more. A holder that finds so gives
+//!   the task up; the last waker that is dropped over `PARKED` wakes it once more, so
+//!   that it can say whether it still waits.
+//! - *Given up while it is parked*: who cancels it leaves word for the holder, who alone
+//!   may drop its future, and wakes it.
+//! - *Woken when it is through, or while its future is dropped*: `PARKED` is not set then,
+//!   or `WOKEN` is, and nothing happens.
+//!
+//! Everything is a read-modify-write of the one word, so each sees what those before
+//! it did. A waker refers to the signal and never to the task.
+//!
+//! While a task runs, this thread knows its signal ([`current`]): by it, a completion
+//! that is polled knows who awaits it.
 
-use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
+use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell, thread_local_const};
+use core::cell::Cell;
 use core::fmt;
+use core::mem::ManuallyDrop;
+use core::task::{RawWaker, RawWakerVTable, Waker};
 
 const PARKED: usize = 1;
-const RESUMED: usize = 2;
+const WOKEN: usize = 1 << 1;
+const THROUGH: usize = 1 << 2;
+/// In units of which wakers are counted. (`Arc` counts them too, and aborts long
+/// before this overflows in any program that ends.)
+const WAKER: usize = 1 << 3;
 
 /// What one run of a task that may wait came to.
 #[derive(Debug)]
 pub(crate) enum Step<R> {
     Done(R),
-    /// Not yet: run it again once it is resumed.
-    #[cfg_attr(not(test), allow(dead_code))]
-    Wait(Suspension),
+    /// Not yet: run it again once this is signalled.
+    Wait(Arc<Signal>),
 }
 
-/// Brings the parked task back to its resource.
+/// Brings the strand of a parked task back.
 type Back = Box<dyn FnOnce() + Send>;
 
-struct Gate {
-    bits: AtomicUsize,
-    /// Written by the holder before `PARKED`; taken by the one of the two
-    /// that sees the other's bit.
+/// By which a task that waits is told to go on.
+pub(crate) struct Signal {
+    word: AtomicUsize,
+    /// Written by the holder before `PARKED`; taken by who sets `WOKEN` over it, or by
+    /// the holder if it did not come to park.
     back: UnsafeCell<Option<Back>>,
 }
 
-// SAFETY: the cell is handed from one thread to the other by the bits (see
-// `park` and `resume`), and what is in it is `Send`.
-unsafe impl Sync for Gate {}
+// SAFETY: the cell is handed from one thread to the other by the word (see `park`
+// and `wake`), and what is in it is `Send`.
+unsafe impl Sync for Signal {}
+// SAFETY: as above.
+unsafe impl Send for Signal {}
 
-impl Gate {
-    /// # Safety
-    /// Both bits are set, and the caller set the second.
-    unsafe fn take(&self) -> Option<Back> {
-        // SAFETY: by the contract nobody else touches the cell now.
-        self.back.with_mut(|back| unsafe { (*back).take() })
+impl Signal {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Signal {
+            word: AtomicUsize::new(0),
+            back: UnsafeCell::new(None),
+        })
     }
-}
 
-/// One wait of a task: what it returns in [`Step::Wait`].
-pub(crate) struct Suspension(Arc<Gate>);
+    /// The task is about to run: what it was woken for is seen by that run, and who
+    /// wakes it from now on does so for the next. Holder only.
+    pub(crate) fn starts(&self) {
+        // Acquire: partners with the Release in `wake`.
+        self.word.fetch_and(!(PARKED | WOKEN), Ordering::AcqRel);
+    }
 
-/// Ends that wait. Dropping it does so too: the task sees for itself whether
-/// what it waited for has come.
-pub(crate) struct Resumer(Option<Arc<Gate>>);
+    /// The task's future is gone, and it waits for nothing any more.
+    pub(crate) fn ends(&self) {
+        // Relaxed: nothing is read that was written before.
+        self.word.fetch_or(THROUGH, Ordering::Relaxed);
+    }
 
-/// The two ends of one wait.
-// Asynchronous tasks are to be built on it; until then the tests and models
-// of the protocol are its users.
-#[cfg_attr(not(test), allow(dead_code))]
-pub(crate) fn suspend() -> (Suspension, Resumer) {
-    let gate = Arc::new(Gate {
-        bits: AtomicUsize::new(0),
-        back: UnsafeCell::new(None),
-    });
-    (Suspension(Arc::clone(&gate)), Resumer(Some(gate)))
-}
+    /// Does its task wait for nothing any more? "No" may be out of date.
+    pub(crate) fn is_through(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & THROUGH != 0
+    }
 
-impl Suspension {
-    /// Leaves the task to its resumer, who is to call `back`. `false`: it was
-    /// resumed already, and the task is still the caller's.
-    pub(crate) fn park(self, back: Back) -> bool {
-        // SAFETY: `PARKED` is not set yet, so the cell is the holder's.
-        self.0.back.with_mut(|cell| unsafe { *cell = Some(back) });
-        // Release for the cell, partner: `resume`'s Acquire; Acquire for what
-        // the resumer did before, partner: its Release.
-        if self.0.bits.fetch_or(PARKED, Ordering::AcqRel) & RESUMED == 0 {
-            return true;
+    /// Is nobody left who could wake it? For the holder, after a run: "yes" is for ever.
+    pub(crate) fn is_deserted(&self) -> bool {
+        // Relaxed: nothing is read that a waker wrote.
+        self.word.load(Ordering::Relaxed) & !PARKED == 0
+    }
+
+    /// Leaves the strand to who wakes the task, and is to call `back`. `false`: it was
+    /// woken already, or has nobody left who would, and the role is still the caller's.
+    /// Holder only.
+    pub(crate) fn park(&self, back: Back) -> bool {
+        // SAFETY: `PARKED` is not set, so the cell is the holder's.
+        self.back.with_mut(|cell| unsafe { *cell = Some(back) });
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & WOKEN == 0 && word >= WAKER {
+            // Release: for the cell, partner: the Acquire in `wake`.
+            match self.word.compare_exchange_weak(
+                word,
+                word | PARKED,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
         }
-        // SAFETY: both bits are set, and ours was the second.
-        drop(unsafe { self.0.take() });
+        // SAFETY: as above, still.
+        drop(self.back.with_mut(|cell| unsafe { (*cell).take() }));
         false
     }
-}
 
-impl Resumer {
-    /// Lets the task go on.
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub(crate) fn resume(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Resumer {
-    fn drop(&mut self) {
-        let Some(gate) = self.0.take() else { return };
-        // Partners: see `park`.
-        if gate.bits.fetch_or(RESUMED, Ordering::AcqRel) & PARKED != 0 {
-            // SAFETY: both bits are set, and ours was the second.
-            if let Some(back) = unsafe { gate.take() } {
-                back();
-            }
+    /// The task may go on. Does not unwind.
+    pub(crate) fn wake(&self) {
+        // Release: for what was done before, partner: `starts`. Acquire: for the
+        // cell, partner: `park`.
+        let before = self.word.fetch_or(WOKEN, Ordering::AcqRel);
+        if before & (PARKED | WOKEN) != PARKED {
+            return;
+        }
+        // SAFETY: parked, and we are the one who set `WOKEN` over it.
+        if let Some(back) = self.back.with_mut(|cell| unsafe { (*cell).take() }) {
+            back();
         }
     }
-}
 
-impl fmt::Debug for Suspension {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Suspension").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Resumer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resumer").finish_non_exhaustive()
-    }
-}
-
-#[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
-mod tests {
-    use super::*;
-    use crate::raw::attributes::Tag;
-    use crate::raw::submit::Entry;
-    use crate::raw::task::Steps;
-    use crate::{Completion, Resource, TaskError};
-    use std::sync::mpsc;
-
-    /// Submits a task that waits once, and then returns what it finds.
-    fn waits_once(r: &Resource<Vec<u32>>, resumers: mpsc::Sender<Resumer>) -> Completion<Vec<u32>> {
-        let mut first = true;
-        let steps = move |log: &mut Vec<u32>| {
-            log.push(u32::from(first));
-            if std::mem::take(&mut first) {
-                let (suspension, resumer) = suspend();
-                resumers.send(resumer).unwrap();
-                return Step::Wait(suspension);
+    /// Calls `f` with a waker that is there as long as the call lasts. It does not
+    /// count: its clones do.
+    pub(crate) fn lend<R>(self: &Arc<Self>, f: impl FnOnce(&Waker) -> R) -> R {
+        /// Goes back to the task further out, also when `f` unwinds.
+        struct Leave(*const Signal);
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                CURRENT.with(|current| current.set(self.0));
             }
-            Step::Done(log.clone())
-        };
-        let task = r
-            .core()
-            .queue_body(Steps(steps), Tag::default(), Entry::Bounded);
-        let task = task.unwrap_or_else(|_| panic!("refused"));
-        Completion::queued(task, Arc::downgrade(r.core()) as _)
-    }
+        }
 
-    #[test]
-    fn a_suspended_task_keeps_its_resource_and_no_thread() {
-        let r = Resource::new(Vec::new());
-        let (send, receive) = mpsc::channel();
-        // Runs here, up to where it waits.
-        let task = waits_once(&r, send);
-        let resumer = receive.try_recv().unwrap();
-        let later = r.submit(|log| log.push(7));
-        assert!(!task.is_finished() && !later.is_finished());
-        assert_eq!(r.stats().outstanding, 2);
-        resumer.resume();
-        assert_eq!(task.wait(), Ok(vec![1, 0]));
-        assert_eq!(later.wait(), Ok(()));
-        assert_eq!(r.with(|log| log.clone()), Ok(vec![1, 0, 7]));
+        let _leave = Leave(CURRENT.with(|current| current.replace(Arc::as_ptr(self))));
+        let waker = RawWaker::new(Arc::as_ptr(self).cast(), &VTABLE);
+        // SAFETY: the table keeps the contract of wakers (see there) for an address
+        // that `Arc` gave; this one is never dropped, and so takes no count away.
+        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
+        f(&waker)
     }
+}
 
-    #[test]
-    fn a_suspended_task_gives_its_room_back_once() {
-        let r = Resource::builder().capacity(1).build(Vec::new()).unwrap();
-        let (send, receive) = mpsc::channel();
-        let task = waits_once(&r, send);
-        // It has started.
-        let room = r.try_reserve().unwrap();
-        receive.recv().unwrap().resume();
-        assert_eq!(task.wait(), Ok(vec![1, 0]));
-        assert!(r.try_reserve().is_err());
-        drop(room);
+thread_local_const! {
+    static CURRENT: Cell<*const Signal> = Cell::new(core::ptr::null());
+}
+
+/// Does this thread poll a task's future, or run something inside of that?
+#[inline]
+pub(crate) fn is_polling() -> bool {
+    CURRENT.with(|current| !current.get().is_null())
+}
+
+/// The signal of the task whose future this thread polls, the innermost if there are
+/// several.
+pub(crate) fn current() -> Option<Arc<Signal>> {
+    let signal = CURRENT.with(Cell::get);
+    if signal.is_null() {
+        return None;
     }
-
-    #[test]
-    fn dropping_the_resumer_resumes() {
-        let r = Resource::new(Vec::new());
-        let (send, receive) = mpsc::channel();
-        let task = waits_once(&r, send);
-        drop(receive);
-        assert_eq!(task.wait(), Ok(vec![1, 0]));
+    // SAFETY: from an `Arc` that `lend` keeps borrowed until our caller, further in,
+    // returns.
+    unsafe {
+        Arc::increment_strong_count(signal);
+        Some(Arc::from_raw(signal))
     }
+}
 
-    #[test]
-    fn resumed_before_it_waits() {
-        let r = Resource::new(0);
-        let mut steps = 0;
-        let body = move |n: &mut i32| {
-            steps += 1;
-            if steps < 3 {
-                let (suspension, resumer) = suspend();
-                resumer.resume();
-                return Step::Wait(suspension);
-            }
-            *n = steps;
-            Step::Done(())
-        };
-        let task = r
-            .core()
-            .queue_body(Steps(body), Tag::default(), Entry::Bounded);
-        assert!(task.is_ok_and(|task| task.is_complete()));
-        assert_eq!(r.with(|n| *n), Ok(3));
+/// Each waker owns a count of the `Arc` and one of the word.
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+/// # Safety
+/// For all of these: `signal` is the address of a live [`Signal`] in an `Arc`; those
+/// that consume a waker are given one that owns its two counts.
+unsafe fn clone(signal: *const ()) -> RawWaker {
+    let signal = signal.cast::<Signal>();
+    // SAFETY: live by the contract, and by the count that is added.
+    unsafe {
+        Arc::increment_strong_count(signal);
+        // Relaxed: as with `Arc`, there is a count already, or the holder lends one.
+        (*signal).word.fetch_add(WAKER, Ordering::Relaxed);
     }
+    RawWaker::new(signal.cast(), &VTABLE)
+}
 
-    #[test]
-    fn a_suspended_task_cannot_be_cancelled_and_outlives_a_close() {
-        let r = Resource::new(Vec::new());
-        let (send, receive) = mpsc::channel();
-        let task = waits_once(&r, send);
-        let later = r.submit(|log| log.push(7));
-        assert!(!task.cancel());
-        assert_eq!(r.cancel_pending(), 1);
-        r.close();
-        receive.recv().unwrap().resume();
-        assert_eq!(task.wait(), Ok(vec![1, 0]));
-        assert_eq!(later.wait(), Err(TaskError::Cancelled));
-        assert!(r.wait_closed(std::time::Duration::from_secs(30)));
+unsafe fn wake(signal: *const ()) {
+    // SAFETY: by the contract.
+    unsafe {
+        wake_by_ref(signal);
+        drop_waker(signal);
     }
+}
 
-    #[test]
-    fn a_panic_after_a_wait_is_the_outcome() {
-        let r = Resource::new(0);
-        let mut first = true;
-        let (send, receive) = mpsc::channel();
-        let body = move |_: &mut i32| -> Step<()> {
-            assert!(std::mem::take(&mut first), "second step");
-            let (suspension, resumer) = suspend();
-            send.send(resumer).unwrap();
-            Step::Wait(suspension)
-        };
-        let task = r
-            .core()
-            .queue_body(Steps(body), Tag::default(), Entry::Bounded);
-        let task = task.unwrap_or_else(|_| panic!("refused"));
-        let task = Completion::queued(task, Arc::downgrade(r.core()) as _);
-        receive.recv().unwrap().resume();
-        assert!(matches!(task.wait(), Err(TaskError::Panicked(p)) if p.message() == "second step"));
-        assert_eq!(r.with(|n| *n), Ok(0));
+unsafe fn wake_by_ref(signal: *const ()) {
+    // SAFETY: by the contract.
+    unsafe { &*signal.cast::<Signal>() }.wake();
+}
+
+unsafe fn drop_waker(signal: *const ()) {
+    // SAFETY: the waker's count, which goes with it.
+    let signal = unsafe { Arc::from_raw(signal.cast::<Signal>()) };
+    // Relaxed: it only counts. If it was the last, what follows is a wake-up.
+    let before = signal.word.fetch_sub(WAKER, Ordering::Relaxed);
+    if before & !(WAKER - 1) == WAKER && before & (PARKED | WOKEN) == PARKED {
+        signal.wake();
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word.load(Ordering::Relaxed);
+        f.debug_struct("Signal")
+            .field("parked", &(word & PARKED != 0))
+            .field("woken", &(word & WOKEN != 0))
+            .field("wakers", &(word / WAKER))
+            .finish()
     }
 }

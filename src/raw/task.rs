@@ -19,16 +19,19 @@
 //! | `THREAD` | handle | with `WAITING`: the waker unparks a thread that can take the role | |
 //! | `LENT` | the holder | it takes the waker to offer its role to that thread; cleared when the role is on offer | with `WAITING` |
 //! | `ASKED` | the holder | with `LENT`; cleared by the waiter, who then looks for the role | |
-//! | `SUSPENDED` | the holder | the closure was run, but not to its end | before `CLAIMED` |
+//! | `SUSPENDED` | the holder, with the backlog in hand, as it puts the task back | it was run, but not to its end, and is in the backlog; cleared by the holder, with the backlog in hand, as it takes the task out | before `CLAIMED`, without `WAITS` |
 //! | `ROOM` | its submitter, before it is queued | it takes up room in a bounded queue; cleared by who claims it, who gives that back | after it was cleared |
-//! | `STOP` | handle | it asked the task to stop, which was claimed by then | on a detached task |
+//! | `STOP` | handle, sweep | it asked the task to stop, which was claimed by then; one that waits, or comes to, is given up by the holder | |
+//! | `WAITS` | birth | it may come to wait, and then give its claim back | |
+//! | `OVERDUE` | timer | its deadline passed after it was claimed; as with `STOP` | without `WAITS` |
 
 use crate::error::{Panic, TaskError};
 use crate::raw::attributes::{Described, Meta, Tag, TaskName};
+use crate::raw::inner::Host;
 use crate::raw::queue::Link;
 use crate::raw::state::ALIGN;
-use crate::raw::suspend::{Step, Suspension};
-use crate::sync::{AtomicU32, Ordering, UnsafeCell};
+use crate::raw::suspend::{Signal, Step};
+use crate::sync::{Arc, AtomicU32, Ordering, UnsafeCell};
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
@@ -50,6 +53,8 @@ pub(crate) const SUSPENDED: u32 = 1 << 9;
 pub(crate) const ROOM: u32 = 1 << 10;
 pub(crate) const STOP: u32 = 1 << 11;
 pub(crate) const TIMED: u32 = 1 << 12;
+pub(crate) const WAITS: u32 = 1 << 13;
+pub(crate) const OVERDUE: u32 = 1 << 14;
 
 /// Those who refer to a task.
 const OWNERS: u32 = QUEUED | HANDLE | TIMED;
@@ -59,7 +64,7 @@ const OWNERS: u32 = QUEUED | HANDLE | TIMED;
 pub(crate) enum Ran {
     Returned,
     Panicked,
-    Suspended(Suspension),
+    Suspended(Arc<Signal>),
 }
 
 /// The part of a task that does not depend on its closure.
@@ -88,7 +93,12 @@ impl Described for Header {
     }
 
     fn was_asked_to_stop(&self) -> bool {
-        self.life() & STOP != 0
+        self.life() & (STOP | OVERDUE) != 0
+    }
+
+    fn waits(&self) -> bool {
+        // Set, if at all, at birth.
+        self.life.load(Ordering::Relaxed) & WAITS != 0
     }
 }
 
@@ -106,6 +116,8 @@ impl Drop for Header {
 ///
 /// Every function takes a live task of the type that the table was made for.
 pub(super) struct VTable {
+    /// By what it is woken, if it may wait. Holds the closure, which nobody uses now.
+    signal: unsafe fn(NonNull<Header>) -> Option<Arc<Signal>>,
     /// Runs the closure on the value and puts the outcome in its place. (The name is
     /// its resource's.)
     pub(super) run: unsafe fn(NonNull<Header>, value: *mut (), Option<&str>) -> Ran,
@@ -139,46 +151,33 @@ const _: () = assert!(size_of::<Header>() == 48);
 
 /// How a type of closure is run; what makes a `Task<F, _>` runnable on a `T`.
 pub(crate) trait Body<T, R>: Sized {
+    /// May it answer with [`Step::Wait`]?
+    const WAITS: bool = false;
+
     /// # Safety
     /// `this` holds an initialised closure that nobody else uses. It is moved
-    /// out, unless the answer is [`Step::Wait`].
-    unsafe fn call(this: *mut ManuallyDrop<Self>, value: &mut T) -> Step<R>;
+    /// out, unless the answer is [`Step::Wait`]; after that one it stays where it is.
+    /// `value` is a `T` that nobody else uses now, or did since that answer.
+    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Step<R>;
+
+    /// By what it is woken, if it may wait.
+    ///
+    /// # Safety
+    /// `this` holds an initialised closure that nobody uses now.
+    unsafe fn signal(_this: *const ManuallyDrop<Self>) -> Option<Arc<Signal>> {
+        None
+    }
 }
 
 /// A closure that runs once.
 pub(crate) struct Once<F>(pub(crate) F);
 
 impl<T, R, F: FnOnce(&mut T) -> R> Body<T, R> for Once<F> {
-    unsafe fn call(this: *mut ManuallyDrop<Self>, value: &mut T) -> Step<R> {
+    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Step<R> {
         // SAFETY: initialised, ours, and not used again by the contract.
         let Once(f) = unsafe { ManuallyDrop::take(&mut *this) };
-        Step::Done(f(value))
-    }
-}
-
-/// A closure that runs in steps.
-#[cfg_attr(not(test), allow(dead_code))]
-pub(crate) struct Steps<F>(pub(crate) F);
-
-impl<T, R, F: FnMut(&mut T) -> Step<R>> Body<T, R> for Steps<F> {
-    unsafe fn call(this: *mut ManuallyDrop<Self>, value: &mut T) -> Step<R> {
-        /// Drops the closure once it is through, also by a panic.
-        struct Through<F>(*mut ManuallyDrop<F>);
-        impl<F> Drop for Through<F> {
-            fn drop(&mut self) {
-                // SAFETY: initialised and not used again, by `call`'s contract.
-                unsafe { ManuallyDrop::drop(&mut *self.0) }
-            }
-        }
-
-        let through = Through(this);
-        // SAFETY: initialised and ours by the contract.
-        let Steps(f) = unsafe { &mut **this };
-        let step = f(value);
-        if matches!(step, Step::Wait(_)) {
-            core::mem::forget(through);
-        }
-        step
+        // SAFETY: nobody else uses it, by the contract.
+        Step::Done(f(unsafe { &mut *value }))
     }
 }
 
@@ -190,6 +189,9 @@ impl<F, R> Task<F, R> {
         let mut life = if handle { QUEUED | HANDLE } else { QUEUED };
         if tag.is_timed() && matches!(free, FreeFn::Boxed) {
             life |= TIMED;
+        }
+        if F::WAITS {
+            life |= WAITS;
         }
         let vtable = match free {
             FreeFn::Boxed => &Typed::<T, F, R>::BOXED,
@@ -220,6 +222,7 @@ struct Typed<T, F, R>(PhantomData<fn(T) -> (F, R)>);
 
 impl<T, F: Body<T, R>, R> Typed<T, F, R> {
     const BORROWED: VTable = VTable {
+        signal: Self::signal,
         run: Self::run,
         refuse: Self::refuse,
         take: Self::take,
@@ -241,6 +244,12 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
         task.stage.with_mut(|stage| stage)
     }
 
+    /// Holds the closure, which nobody uses now.
+    unsafe fn signal(this: NonNull<Header>) -> Option<Arc<Signal>> {
+        // SAFETY: by the contract.
+        unsafe { F::signal(&raw const (*Self::stage(this)).closure) }
+    }
+
     /// Holds the closure; the caller claimed it. `value` is a `T` that is the caller's.
     unsafe fn run(this: NonNull<Header>, value: *mut (), resource: Option<&str>) -> Ran {
         // SAFETY: by the contract.
@@ -248,11 +257,11 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
         let ran = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: the stage holds the closure and is ours; `value` is a
             // `T` that nobody else uses now.
-            unsafe { F::call(&raw mut (*stage).closure, &mut *value.cast::<T>()) }
+            unsafe { F::call(&raw mut (*stage).closure, value.cast::<T>()) }
         }));
         let (outcome, ran) = match ran {
             Ok(Step::Done(result)) => (Ok(result), Ran::Returned),
-            Ok(Step::Wait(suspension)) => return Ran::Suspended(suspension),
+            Ok(Step::Wait(signal)) => return Ran::Suspended(signal),
             Err(payload) => {
                 // SAFETY: live by the contract.
                 let task = unsafe { this.as_ref() }.name();
@@ -342,9 +351,17 @@ impl Header {
             .is_ok()
     }
 
-    /// Its handle asks it to stop. Under the lock of those who do.
-    pub(crate) fn ask_to_stop(&self) {
-        self.set(STOP);
+    /// Its handle, or its deadline, asks it to stop, unless the other did before. Under
+    /// the lock of those who do.
+    pub(crate) fn ask_to_stop(&self, why: u32) {
+        if self.life() & (STOP | OVERDUE) == 0 {
+            self.set(why);
+        }
+    }
+
+    /// Does it wait? With the backlog in hand.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.life() & SUSPENDED != 0
     }
 
     /// When it is to have started, if the timer is to see to that.
@@ -357,14 +374,37 @@ impl Header {
         self.meta.as_ref().and_then(|meta| meta.deadline)
     }
 
-    /// Claims it. `false`: somebody did before.
+    /// Claims one that was never run. `false`: somebody did before.
     pub(super) fn claims(&self) -> bool {
         self.set(CLAIMED) & CLAIMED == 0
     }
 
-    /// Has somebody claimed it?
-    pub(crate) fn is_claimed(&self) -> bool {
-        self.life() & CLAIMED != 0
+    /// Has it been asked, since it was claimed, to be given up where it waits?
+    pub(crate) fn is_given_up(&self) -> Option<TaskError> {
+        given_up(self.life())
+    }
+
+    /// It waits from now on. For the holder, who puts it back, with the backlog in hand.
+    pub(crate) fn suspends(&self) {
+        self.set(SUSPENDED | CLAIMED);
+    }
+
+    /// If it waits, it is to be given up, by whoever has the role next; returns by what
+    /// that one is to be woken. With the backlog in hand: the future is neither run nor
+    /// dropped meanwhile.
+    pub(crate) fn gives_up(&self, why: u32) -> Option<Arc<Signal>> {
+        if self.life() & (SUSPENDED | STOP | OVERDUE) != SUSPENDED {
+            return None;
+        }
+        self.set(why);
+        // SAFETY: suspended, so its closure is in place, and in nobody's use.
+        unsafe { (self.vtable.signal)(NonNull::from(self)) }
+    }
+
+    /// Is there nothing to be claimed, now and later?
+    pub(crate) fn is_past_claims(&self) -> bool {
+        let life = self.life();
+        life & CLAIMED != 0 && life & (WAITS | COMPLETE) != WAITS
     }
 
     /// It takes up room in a bounded queue from now on.
@@ -475,17 +515,15 @@ impl Queued {
             // Out of the queue, without a handle, not timed: nobody else can.
             return true;
         }
-        if life & SUSPENDED != 0 {
-            // Claimed at its first run, and resumed since.
-            self.header().clear(SUSPENDED);
-            return true;
-        }
-        self.header().set(CLAIMED) & CLAIMED == 0
+        self.header().claims()
     }
 
-    /// Has its deadline passed before it started?
-    pub(crate) fn is_late(&self) -> bool {
-        self.meta().is_some_and(Meta::is_late_to_start)
+    /// Has its deadline passed before it started, or, where it may wait, at all?
+    pub(crate) fn is_late(&self, host: &Host) -> bool {
+        self.meta().is_some_and(|meta| match self.header().waits() {
+            true => meta.is_late(host),
+            false => meta.is_late_to_start(host),
+        })
     }
 
     /// Runs the claimed closure.
@@ -564,11 +602,6 @@ impl Queued {
         unsafe { dispose(self.0, header.life()) }
     }
 
-    /// It was run and came back to wait: the next claim goes on with it.
-    pub(crate) fn suspended(&self) {
-        self.header().set(SUSPENDED | CLAIMED);
-    }
-
     /// Offers the role to the thread that waits for this task, if one is
     /// parked. The task is in the backlog, which is in the caller's hand.
     ///
@@ -590,6 +623,55 @@ impl Queued {
             Lent { task: this, waker }
         })
     }
+}
+
+/// What comes out of a queue.
+#[derive(Debug, Default)]
+pub(crate) enum Taken {
+    /// A task that is to be claimed, or what is left of one.
+    #[default]
+    New,
+    /// One that waited, and may go on.
+    Woken,
+    /// One that waited, and is not to go on.
+    GivenUp(TaskError),
+}
+
+/// Takes a task out of the backlog, which is in hand.
+///
+/// # Safety
+/// `link` is a live task's.
+#[inline]
+pub(crate) unsafe fn takes(link: NonNull<Link>) -> Taken {
+    // SAFETY: by the contract; a task begins with its header.
+    let header = unsafe { link.cast::<Header>().as_ref() };
+    // Relaxed: set and cleared with the backlog in hand.
+    if header.life.load(Ordering::Relaxed) & SUSPENDED == 0 {
+        return Taken::New;
+    }
+    takes_waiting(header)
+}
+
+#[cold]
+fn takes_waiting(header: &Header) -> Taken {
+    given_up(header.clear(SUSPENDED)).map_or(Taken::Woken, Taken::GivenUp)
+}
+
+fn given_up(life: u32) -> Option<TaskError> {
+    match life {
+        life if life & OVERDUE != 0 => Some(TaskError::Expired),
+        life if life & STOP != 0 => Some(TaskError::Cancelled),
+        _ => None,
+    }
+}
+
+/// Does it wait? A sweep leaves it: it is for the holder to drop its future.
+///
+/// # Safety
+/// `link` is a live task's, in the backlog, which is in hand.
+pub(crate) unsafe fn is_waiting(link: NonNull<Link>) -> bool {
+    // SAFETY: by the contract; a task begins with its header.
+    unsafe { link.cast::<Header>().as_ref() }.life() & SUSPENDED != 0
 }
 
 /// The priority of a queued task.

@@ -7,7 +7,7 @@
 use crate::raw::chain::{self, Link};
 use crate::raw::context;
 use crate::raw::handle::Awaited;
-use crate::raw::inner::{Core, Owner, Value, dispatch_job, rescue_job};
+use crate::raw::inner::{Core, Instead, Owner, Value, dispatch_job, rescue_job};
 use crate::raw::linger::Turns;
 use crate::raw::role::drain;
 use crate::raw::shift::Shift;
@@ -92,8 +92,16 @@ impl<'a> Patrol<'a> {
     }
 
     /// Parks until unparked, until it is time to look again, or until
-    /// `deadline`. `false`: that has passed.
+    /// `deadline`. `false`: that has passed, or nothing could ever end the wait.
     pub(crate) fn park(&mut self, deadline: Option<Instant>) -> bool {
+        let core = self.owner.core();
+        match (core.host().dispatch).instead_of_parking(core.id(), deadline) {
+            Instead::Park => self.park_thread(deadline),
+            instead => instead == Instead::Worked,
+        }
+    }
+
+    fn park_thread(&mut self, deadline: Option<Instant>) -> bool {
         let Some(period) = self.period else {
             return park_until(deadline);
         };
@@ -172,7 +180,7 @@ pub(crate) fn wait_for_chain(
 }
 
 /// Waits until `task` of `owner`'s resource is complete; `false` if `deadline`
-/// comes first.
+/// comes first, or nothing could end the wait.
 pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Instant>) -> bool {
     let core = owner.core();
     let helps = may_help(core, deadline);

@@ -117,9 +117,9 @@ pub(crate) struct Watch {
 impl Watch {
     /// For tasks that are slow if they take so long; `times`: with a histogram of
     /// how long they wait.
-    pub(crate) fn new(slow: Option<Duration>, times: bool) -> Self {
+    pub(crate) fn new(slow: Option<Duration>, times: bool, epoch: Instant) -> Self {
         Watch {
-            epoch: Instant::now(),
+            epoch,
             slow: slow.map(nanos),
             running: Running::new(),
             alarm: AtomicUsize::new(0),
@@ -137,8 +137,9 @@ impl Watch {
         self.waits.as_ref().map(|waits| waits.snapshot())
     }
 
-    fn now(&self) -> u64 {
-        nanos(self.epoch.elapsed())
+    fn now(&self, shell: &Shell) -> u64 {
+        let now = shell.host().now();
+        nanos(now.saturating_duration_since(self.epoch))
     }
 
     /// A task starts, which `waited` so long. Holder only.
@@ -152,7 +153,7 @@ impl Watch {
         if let (Some(waits), Some(waited)) = (&self.waits, waited) {
             waits.record(nanos(waited));
         }
-        let since = self.now();
+        let since = self.now(owner.core());
         let task = self.running.write(since, name);
         if let Some(slow) = self.slow {
             self.set_alarm(owner, since.saturating_add(slow));
@@ -164,7 +165,7 @@ impl Watch {
     #[cold]
     pub(crate) fn ends(&self, shell: &Shell, name: TaskName, started: Started) {
         self.running.write(NEVER, None);
-        let took = self.now().saturating_sub(started.since);
+        let took = self.now(shell).saturating_sub(started.since);
         let longest = self.longest.get();
         if took > longest {
             self.longest.bump_by(took - longest);
@@ -211,7 +212,7 @@ impl Watch {
         if seen.since == NEVER {
             return;
         }
-        let takes = self.now().saturating_sub(seen.since);
+        let takes = self.now(core).saturating_sub(seen.since);
         if takes < slow {
             self.set_alarm(core, seen.since.saturating_add(slow));
         } else {

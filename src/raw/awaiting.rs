@@ -1,0 +1,131 @@
+//! Completions that asynchronous tasks await: a handle, and the record of who waits
+//! for it, which goes first.
+
+use crate::raw::chain::{Origin, each_stage};
+use crate::raw::context::{self, Id};
+use crate::raw::deadlock::{Await, Event, WouldDeadlock};
+use crate::raw::handle::{Handle, Outcome};
+use crate::raw::suspend::{self, Signal};
+use crate::sync::Arc;
+
+/// A task that awaits, and the resource that it keeps.
+pub(crate) struct Awaiter {
+    resource: Id,
+    signal: Arc<Signal>,
+}
+
+// SAFETY: the resource is an address, which nobody follows.
+unsafe impl Send for Awaiter {}
+// SAFETY: as above.
+unsafe impl Sync for Awaiter {}
+
+impl Awaiter {
+    pub(crate) fn resource(&self) -> Id {
+        self.resource
+    }
+
+    pub(crate) fn signal(&self) -> &Arc<Signal> {
+        &self.signal
+    }
+
+    /// It waits for nothing any more.
+    pub(crate) fn is_through(&self) -> bool {
+        self.signal.is_through()
+    }
+
+    /// Is it a task of this resource?
+    pub(crate) fn keeps(&self, resource: Id) -> bool {
+        self.resource == resource
+    }
+}
+
+/// The asynchronous task that this thread polls, if it is in the midst of that.
+pub(crate) fn awaiter() -> Option<Awaiter> {
+    let signal = suspend::current()?;
+    // Not one that has called a task of another resource meanwhile.
+    let resource = context::with_task(|id, task| task.filter(|task| task.waits()).map(|_| id))??;
+    Some(Awaiter { resource, signal })
+}
+
+/// What is awaited by an asynchronous task.
+pub(crate) struct Awaited<R> {
+    // Dropped first: it looks at the task.
+    record: Await,
+    by: Arc<Signal>,
+    task: Handle<R>,
+    origin: Origin,
+}
+
+impl<R> Awaited<R> {
+    /// # Errors
+    /// It would never come.
+    pub(crate) fn begin(
+        by: Awaiter,
+        task: Handle<R>,
+        origin: Origin,
+    ) -> Result<Self, (WouldDeadlock, Handle<R>, Origin)> {
+        let target = match &origin {
+            Origin::Resource(core) => core.as_ptr().cast(),
+            Origin::Link(link) => link.resource().as_ptr().cast(),
+        };
+        let link = match &origin {
+            Origin::Resource(_) => None,
+            Origin::Link(link) => Some(Arc::clone(link)),
+        };
+        // SAFETY: it goes with the record, which goes before the task.
+        let outcome = unsafe { task.outcome() };
+        let event = Box::new(Coming {
+            outcome,
+            by: Arc::clone(&by.signal),
+            link,
+        });
+        match Await::begin(by.resource, target, event) {
+            Ok(record) => Ok(Awaited {
+                record,
+                by: by.signal,
+                task,
+                origin,
+            }),
+            Err(error) => Err((error, task, origin)),
+        }
+    }
+
+    pub(crate) fn task(&self) -> &Handle<R> {
+        &self.task
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Is it this one who awaits it?
+    pub(crate) fn is_by(&self, by: &Awaiter) -> bool {
+        Arc::ptr_eq(&self.by, &by.signal)
+    }
+
+    /// Nobody awaits it any more.
+    pub(crate) fn into_parts(self) -> (Handle<R>, Origin) {
+        drop(self.record);
+        (self.task, self.origin)
+    }
+}
+
+/// The outcome of a task, for those who look for deadlocks.
+struct Coming {
+    outcome: Outcome,
+    by: Arc<Signal>,
+    /// Whose end it is, if it is one of a chain.
+    link: Option<Arc<dyn crate::raw::chain::Link>>,
+}
+
+impl Event for Coming {
+    fn has_come(&self) -> bool {
+        self.by.is_through() || self.outcome.is_complete()
+    }
+
+    fn each_other(&self, each: &mut dyn FnMut(Id)) {
+        if let Some(link) = &self.link {
+            each_stage(link, each);
+        }
+    }
+}

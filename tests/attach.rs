@@ -1,0 +1,201 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Streams whose items become tasks.
+
+mod common;
+
+use captor::{Resource, Scheduler, TaskError};
+use common::{DEADLINE, Gate, hold, panic_message, wait_until, within_deadline};
+use futures::channel::mpsc;
+use futures::stream;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[test]
+fn each_item_is_a_task_in_order() {
+    let r = Resource::new(Vec::new());
+    let items = r.attach(stream::iter(0..1000), |log, n| log.push(n));
+    assert_eq!(items.wait(), Ok(1000));
+    assert_eq!(r.stats().completed, 1000);
+    assert_eq!(r.with(|log| log.clone()), Ok((0..1000).collect::<Vec<_>>()));
+}
+
+#[test]
+fn it_ends_when_all_have_run() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let items = r.attach(stream::iter(0..10), |n, _| *n += 1);
+    assert!(!items.is_finished());
+    held.release();
+    assert_eq!(items.wait(), Ok(10));
+    assert_eq!(r.with(|n| *n), Ok(10));
+}
+
+/// A stream that tells how often it was polled for an item.
+fn counted(items: usize) -> (Arc<AtomicUsize>, impl futures::Stream<Item = usize> + Send) {
+    let polled = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&polled);
+    let stream = stream::iter((0..items).inspect(move |_| {
+        counts.fetch_add(1, Ordering::SeqCst);
+    }));
+    (polled, stream)
+}
+
+#[test]
+fn no_more_are_on_their_way_than_the_limit() {
+    for limit in [1, 3, 64] {
+        let r = Resource::new(0);
+        let held = hold(&r);
+        let (polled, stream) = counted(100);
+        let items = r.attach_limited(limit, stream, |n, _| *n += 1);
+        assert_eq!(polled.load(Ordering::SeqCst), limit);
+        held.release();
+        assert_eq!(items.wait(), Ok(100));
+    }
+}
+
+/// Its items stand in line with others for room.
+#[test]
+fn a_full_resource_holds_the_stream_back() {
+    let r = Resource::builder().capacity(2).build(0).unwrap();
+    let held = hold(&r);
+    let (polled, stream) = counted(10);
+    let items = r.attach(stream, |n, _| *n += 1);
+    // Two are queued, and one waits for room.
+    assert_eq!(polled.load(Ordering::SeqCst), 3);
+    held.release();
+    assert_eq!(items.wait(), Ok(10));
+    assert_eq!(r.stats().rejected, 0);
+}
+
+#[test]
+fn a_panic_ends_it() {
+    let r = Resource::new(0);
+    let (send, receive) = mpsc::unbounded();
+    let items = r.attach(receive, |n, item| match item {
+        2 => resume_unwind(Box::new("spilled")),
+        item => *n += item,
+    });
+    (0..3).for_each(|n| send.unbounded_send(n).unwrap());
+    let error = items.wait_timeout(DEADLINE).unwrap();
+    assert_eq!(panic_message(error), "spilled");
+    wait_until("the stream is dropped", || send.is_closed());
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn detaching_drops_the_stream_and_works_off_what_was_taken() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let (send, receive) = mpsc::unbounded();
+    let items = r.attach(receive, |n, item: u32| *n += item);
+    (0..3).for_each(|_| send.unbounded_send(1).unwrap());
+    wait_until("they are queued", || r.stats().outstanding == 4);
+    items.detach();
+    wait_until("the stream is dropped", || send.is_closed());
+    held.release();
+    assert_eq!(items.wait(), Err(TaskError::Cancelled));
+    assert_eq!(r.with(|n| *n), Ok(3));
+}
+
+#[test]
+fn it_does_not_keep_its_resource() {
+    let (value, gone) = (Gate::new(), Gate::new());
+    let opens = gone.clone();
+    let r = Resource::new(common::on_drop(move || opens.open()));
+    let (send, receive) = mpsc::unbounded::<u32>();
+    let items = r.attach(receive, |_, _| ());
+    drop((r, value));
+    gone.wait();
+    assert_eq!(items.wait(), Err(TaskError::Closed));
+    assert!(send.is_closed());
+}
+
+#[test]
+fn closing_ends_it() {
+    let r = Resource::new(0);
+    let (send, receive) = mpsc::unbounded();
+    let items = r.attach(receive, |n, item: u32| *n += item);
+    send.unbounded_send(1).unwrap();
+    wait_until("it ran", || r.with(|n| *n) == Ok(1));
+    r.close();
+    assert_eq!(items.wait(), Err(TaskError::Closed));
+    assert!(send.is_closed());
+}
+
+#[test]
+fn waiting_for_it_inside_its_resource_would_deadlock() {
+    within_deadline(|| {
+        let s = Scheduler::builder().workers(2).build().unwrap();
+        let r = common::pooled(&s, 0);
+        let inside = r.clone();
+        let (running, gate) = (Gate::new(), Gate::new());
+        let (runs, opened) = (running.clone(), gate.clone());
+        let task = r.submit(move |_| {
+            runs.open();
+            opened.wait();
+            let items = inside.attach(stream::iter(0..3), |n, _| *n += 1);
+            items.wait()
+        });
+        running.wait();
+        gate.open();
+        assert_eq!(common::outcome(task), Ok(Err(TaskError::WouldDeadlock)));
+    });
+}
+
+#[test]
+fn a_stream_that_is_always_ready_keeps_nobody() {
+    within_deadline(|| {
+        let r = Resource::new(0_u64);
+        let items = r.attach(stream::repeat(1), |n, one| *n += one);
+        wait_until("it goes on", || r.with(|n| *n > 1000).unwrap());
+        items.detach();
+        assert_eq!(items.wait(), Err(TaskError::Cancelled));
+    });
+}
+
+#[test]
+fn what_panicked_is_not_called_again() {
+    let r = Resource::new(0);
+    let held = hold(&r);
+    let items = r.attach_limited(8, stream::iter(0..8), |n, _| {
+        *n += 1;
+        resume_unwind(Box::new("spilled"))
+    });
+    held.release();
+    assert_eq!(panic_message(items.wait()), "spilled");
+    assert_eq!(r.into_inner().wait(), Ok(1));
+}
+
+/// Three resources in a row, with bounded buffers between.
+#[test]
+fn stages_in_a_row() {
+    let sums = Resource::new(Vec::new());
+    let (to_double, doubles) = mpsc::channel::<u32>(4);
+    let (to_sum, summed) = mpsc::channel::<u32>(4);
+    let feeds = Resource::new(to_double);
+    let fed = feeds.submit_async(async |to: &mut mpsc::Sender<u32>| {
+        use futures::SinkExt;
+        for n in 0..500 {
+            to.send(n).await.unwrap();
+        }
+        to.close_channel();
+    });
+    let stage = Resource::new(to_sum);
+    let doubled = stage.submit_async(async move |to: &mut mpsc::Sender<u32>| {
+        use futures::{SinkExt, StreamExt};
+        let mut doubles = doubles;
+        while let Some(n) = doubles.next().await {
+            to.send(2 * n).await.unwrap();
+        }
+        to.close_channel();
+    });
+    let items = sums.attach_limited(4, summed, |all, n| all.push(n));
+    assert_eq!(items.wait(), Ok(500));
+    assert_eq!(
+        (common::outcome(fed), common::outcome(doubled)),
+        (Ok(()), Ok(()))
+    );
+    let all = sums.into_inner().wait().unwrap();
+    assert_eq!(all, (0..500).map(|n| 2 * n).collect::<Vec<_>>());
+}

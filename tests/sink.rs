@@ -1,0 +1,82 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! A resource as a sink of commands, and results as a stream.
+
+mod common;
+
+use captor::{Resource, TaskError};
+use common::{hold, outcome, panic_message};
+use futures::executor::block_on;
+use futures::{SinkExt, StreamExt, TryStreamExt, poll, stream};
+use std::panic::resume_unwind;
+
+#[test]
+fn what_is_sent_runs_in_order() {
+    let r = Resource::new(Vec::new());
+    block_on(async {
+        let mut sink = r.sink(|log: &mut Vec<u32>, n| log.push(n));
+        sink.send(0).await.unwrap();
+        let items = stream::iter((1..1000).map(Ok));
+        items.forward(&mut sink).await.unwrap();
+        sink.close().await.unwrap();
+    });
+    assert_eq!(r.with(|log| log.clone()), Ok((0..1000).collect()));
+    assert!(!r.is_closed());
+}
+
+#[test]
+fn it_is_not_ready_while_too_many_are_on_their_way() {
+    let r = Resource::builder().capacity(2).build(0).unwrap();
+    let held = hold(&r);
+    block_on(async {
+        let mut sink = r.sink(|n: &mut u32, more| *n += more);
+        sink.feed(1).await.unwrap();
+        sink.feed(1).await.unwrap();
+        let mut third = sink.feed(1);
+        assert!(poll!(&mut third).is_pending());
+        held.gate().open();
+        third.await.unwrap();
+        sink.flush().await.unwrap();
+    });
+    held.release();
+    assert_eq!(r.with(|n| *n), Ok(3));
+}
+
+#[test]
+fn errors_come_back_and_it_goes_on() {
+    let r = Resource::new(0);
+    block_on(async {
+        let mut sink = r.sink(|n: &mut u32, more: u32| match more {
+            0 => resume_unwind(Box::new("nothing")),
+            more => *n += more,
+        });
+        assert_eq!(panic_message(sink.send(0).await), "nothing");
+        assert_eq!(sink.send(3).await, Ok(()));
+        r.close();
+        assert_eq!(sink.send(3).await, Err(TaskError::Closed));
+    });
+}
+
+/// Two resources in a row: the results of one are what the next is told.
+#[test]
+fn results_are_a_stream() {
+    let (doubles, sums) = (Resource::new(0), Resource::new(Vec::new()));
+    block_on(async {
+        let results = stream::iter(0..500).map(|n| {
+            doubles.submit(move |count| {
+                *count += 1;
+                2 * n
+            })
+        });
+        let sink = sums.sink(|all: &mut Vec<u32>, n| all.push(n));
+        results
+            .buffered(8)
+            .try_filter(|n| std::future::ready(n % 3 == 0))
+            .forward(sink)
+            .await
+    })
+    .unwrap();
+    assert_eq!(outcome(doubles.submit(|count| *count)), Ok(500));
+    let all = sums.into_inner().wait().unwrap();
+    let expected: Vec<_> = (0..500).map(|n| 2 * n).filter(|n| n % 3 == 0).collect();
+    assert_eq!(all, expected);
+}

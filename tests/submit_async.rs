@@ -1,0 +1,791 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Tasks that wait and keep their resource.
+
+// Completions that are polled in a task, and then given away.
+#![allow(clippy::async_yields_async)]
+
+mod common;
+
+use captor::{Dispatch, PanicPolicy, Resource, Scheduler, TaskError, cancel_token, current};
+use common::{DEADLINE, Drops, Gate, hold, outcome, panic_message, wait_until, within_deadline};
+use futures::channel::{mpsc, oneshot};
+use futures::future::{join_all, poll_fn};
+use futures::{SinkExt, StreamExt};
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+/// Waits until it is woken by the waker that it leaves in `to`.
+async fn wait(to: &Mutex<Vec<Waker>>) {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        to.lock().unwrap().push(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Wakes itself, and so gives up its turn but not its resource.
+async fn wake_self() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// With workers of its own, whom no other test keeps.
+fn pooled<T: Send + 'static>(value: T) -> Resource<T> {
+    let scheduler = Scheduler::builder().workers(2).build().unwrap();
+    common::pooled(&scheduler, value)
+}
+
+async fn bump(n: &mut u32) -> u32 {
+    *n += 1;
+    *n
+}
+
+#[test]
+fn one_that_never_waits_is_through_at_once() {
+    let r = Resource::new(1);
+    let task = r.submit_async(bump);
+    assert!(task.is_finished());
+    assert_eq!(task.wait(), Ok(2));
+    assert_eq!(r.submit_async(async |n| *n * 10).wait(), Ok(20));
+}
+
+#[test]
+fn it_keeps_its_resource_and_no_thread() {
+    let r = Resource::new(Vec::new());
+    let (send, receive) = oneshot::channel::<u32>();
+    let task = r.submit_async(async move |log: &mut Vec<u32>| {
+        log.push(1);
+        let n = receive.await.unwrap();
+        log.push(n);
+        log.len()
+    });
+    let later = r.submit(|log| log.push(7));
+    assert!(!task.is_finished() && !later.is_finished());
+    assert_eq!(r.stats().outstanding, 2);
+    send.send(2).unwrap();
+    assert_eq!(outcome(task), Ok(2));
+    assert_eq!(outcome(later), Ok(()));
+    assert_eq!(r.with(|log| log.clone()), Ok(vec![1, 2, 7]));
+    assert_eq!(r.stats().outstanding, 0);
+}
+
+#[test]
+fn cancelling_drops_it_where_it_waits() {
+    let r = Resource::new(0);
+    let (send, receive) = oneshot::channel::<()>();
+    let task = r.submit_async(async move |n: &mut u32| {
+        *n = 1;
+        let _ = receive.await;
+        *n = 2;
+    });
+    assert!(task.cancel());
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    assert!(send.is_canceled());
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+    let stats = r.stats();
+    assert_eq!(
+        (stats.outstanding, stats.cancelled, stats.completed),
+        (0, 1, 1)
+    );
+}
+
+#[test]
+fn cancel_pending_drops_it_where_it_waits() {
+    let r = Resource::new(0);
+    let (send, receive) = oneshot::channel::<()>();
+    let task = r.submit_async(async move |_: &mut u32| receive.await.is_ok());
+    let behind = r.submit(|n| *n += 1);
+    assert_eq!(r.cancel_pending(), 2);
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    assert!(send.is_canceled());
+    assert_eq!(outcome(behind), Err(TaskError::Cancelled));
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(0));
+}
+
+#[test]
+fn a_deadline_bounds_all_of_it() {
+    let r = Resource::new(0);
+    let (send, receive) = oneshot::channel::<()>();
+    let task = r.task().timeout(Duration::from_millis(10));
+    let task = task.submit_async(async move |_: &mut u32| receive.await.is_ok());
+    assert_eq!(outcome(task), Err(TaskError::Expired));
+    assert!(send.is_canceled());
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(0));
+}
+
+#[test]
+fn one_that_nobody_can_wake_is_cancelled() {
+    let r = Resource::new(0);
+    let task = r.submit_async(async |_: &mut u32| std::future::pending::<()>().await);
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    let (send, receive) = oneshot::channel::<()>();
+    let task = r.submit_async(async move |n: &mut u32| {
+        let _ = receive.await;
+        *n = 3;
+        std::future::pending::<()>().await
+    });
+    drop(send);
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(3));
+}
+
+#[test]
+fn many_wait_and_none_is_lost() {
+    for r in [pooled(0), Resource::new(0)] {
+        let tasks: Vec<_> = (0..1000)
+            .map(|_| {
+                r.submit_async(async |n: &mut u32| {
+                    wake_self().await;
+                    wake_self().await;
+                    *n += 1;
+                })
+            })
+            .collect();
+        tasks
+            .into_iter()
+            .for_each(|task| assert_eq!(outcome(task), Ok(())));
+        assert_eq!(r.with(|n| *n), Ok(1000));
+    }
+}
+
+/// Nobody comes in between, whatever their priority.
+#[test]
+fn what_is_submitted_meanwhile_waits() {
+    let r = Resource::builder().priorities(2).build(Vec::new()).unwrap();
+    let (send, receive) = oneshot::channel::<()>();
+    let first = r.task().priority(1);
+    let first = first.submit_async(async move |log: &mut Vec<u32>| {
+        log.push(1);
+        receive.await.unwrap();
+        log.push(2);
+    });
+    let urgent = r.task().priority(0).submit(|log| log.push(3));
+    thread::scope(|s| {
+        s.spawn(|| r.with(|log| log.push(4)).unwrap());
+        wait_until("it is queued", || r.stats().outstanding == 3);
+        send.send(()).unwrap();
+    });
+    assert_eq!((outcome(first), outcome(urgent)), (Ok(()), Ok(())));
+    let log = r.into_inner().wait().unwrap();
+    assert_eq!(log[..3], [1, 2, 3]);
+    assert_eq!(log.len(), 4);
+}
+
+#[test]
+fn wakers_kept_for_ever_do_no_harm() {
+    let wakers = Arc::new(Mutex::new(Vec::new()));
+    let r = Resource::new(0);
+    for n in 1..=10 {
+        let inside = Arc::clone(&wakers);
+        let task = r.submit_async(async move |n: &mut u32| {
+            wait(&inside).await;
+            *n += 1;
+            *n
+        });
+        // All that there are: those of tasks that are through, too.
+        let all = wakers.lock().unwrap().clone();
+        all.iter().for_each(Waker::wake_by_ref);
+        assert_eq!(outcome(task), Ok(n));
+    }
+    drop(r);
+    wakers.lock().unwrap().drain(..).for_each(Waker::wake);
+}
+
+#[test]
+fn a_stray_wake_up_polls_it_once_more_and_nothing_else() {
+    let r = Resource::new(0);
+    let wakers = Arc::new(Mutex::new(Vec::new()));
+    let (inside, polls) = (Arc::clone(&wakers), Arc::new(Mutex::new(0)));
+    let (send, receive) = oneshot::channel::<()>();
+    let counts = Arc::clone(&polls);
+    let task = r.submit_async(async move |n: &mut u32| {
+        let mut receive = receive;
+        poll_fn(|cx| {
+            *counts.lock().unwrap() += 1;
+            inside.lock().unwrap().push(cx.waker().clone());
+            std::pin::Pin::new(&mut receive).poll(cx)
+        })
+        .await
+        .unwrap();
+        *n += 1;
+    });
+    for polled in 2..5 {
+        let waker = wakers.lock().unwrap().pop().unwrap();
+        waker.wake();
+        wait_until("it is polled", || *polls.lock().unwrap() == polled);
+    }
+    assert!(!task.is_finished());
+    send.send(()).unwrap();
+    assert_eq!(outcome(task), Ok(()));
+}
+
+#[test]
+fn a_panic_in_a_poll_is_its_outcome() {
+    for r in [Resource::new(1), pooled(1)] {
+        let (drops, wakers) = (Drops::new(), Arc::new(Mutex::new(Vec::new())));
+        let (counted, inside) = (drops.counted(), Arc::clone(&wakers));
+        let at_once = r.submit_async(async |_: &mut u32| resume_unwind(Box::new("at once")));
+        assert_eq!(panic_message::<()>(outcome(at_once)), "at once");
+        let later = r.submit_async(async move |_: &mut u32| {
+            let _counted = counted;
+            wait(&inside).await;
+            resume_unwind(Box::new("later"))
+        });
+        wait_until("it waits", || !wakers.lock().unwrap().is_empty());
+        wakers.lock().unwrap().drain(..).for_each(Waker::wake);
+        assert_eq!(panic_message::<()>(outcome(later)), "later");
+        assert_eq!(drops.count(), 1);
+        assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+        assert_eq!(r.stats().panicked, 2);
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_its_future_is_its_outcome() {
+    let brittle = || common::on_drop(|| resume_unwind(Box::new("drop")));
+    let r = Resource::new(1);
+    let kept = brittle();
+    let task = r.submit_async(async move |n: &mut u32| {
+        let _kept = &kept;
+        *n
+    });
+    assert_eq!(panic_message(outcome(task)), "drop");
+    let (_send, receive) = oneshot::channel::<()>();
+    let kept = brittle();
+    let task = r.submit_async(async move |_: &mut u32| {
+        let _kept = &kept;
+        let _ = receive.await;
+    });
+    assert!(task.cancel());
+    assert_eq!(panic_message(outcome(task)), "drop");
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+}
+
+#[test]
+fn a_panic_poisons() {
+    let r = Resource::builder()
+        .panic_policy(PanicPolicy::Poison)
+        .build(1)
+        .unwrap();
+    let task = r.submit_async(async |_: &mut u32| {
+        wake_self().await;
+        resume_unwind(Box::new("spilled"))
+    });
+    let behind = r.submit(|n| *n);
+    assert_eq!(panic_message::<()>(outcome(task)), "spilled");
+    assert!(matches!(outcome(behind), Err(TaskError::Poisoned)));
+    assert_eq!(r.clear_poison(|n| *n), Ok(1));
+}
+
+#[test]
+fn it_is_asked_to_stop_while_it_runs_and_dropped_where_it_waits() {
+    let r = pooled(0);
+    let (running, gate) = (Gate::new(), Gate::new());
+    let (runs, opened) = (running.clone(), gate.clone());
+    let (drops, (send, receive)) = (Drops::new(), oneshot::channel::<()>());
+    let counted = drops.counted();
+    let task = r.submit_async(async move |n: &mut u32| {
+        let _counted = counted;
+        let token = cancel_token();
+        runs.open();
+        opened.wait();
+        assert!(token.is_cancelled());
+        *n = 1;
+        let _ = receive.await;
+        *n = 2;
+    });
+    running.wait();
+    assert!(!task.cancel(), "it runs");
+    gate.open();
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    assert!(send.is_canceled());
+    assert_eq!((drops.count(), outcome(r.submit(|n| *n))), (1, Ok(1)));
+}
+
+#[test]
+fn cancel_pending_asks_it_while_it_runs_too() {
+    let r = pooled(0);
+    let (running, gate) = (Gate::new(), Gate::new());
+    let (runs, opened) = (running.clone(), gate.clone());
+    let (_send, receive) = oneshot::channel::<()>();
+    let task = r.submit_async(async move |_: &mut u32| {
+        runs.open();
+        opened.wait();
+        let _ = receive.await;
+    });
+    running.wait();
+    assert_eq!(r.cancel_pending(), 0);
+    gate.open();
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+}
+
+#[test]
+fn its_deadline_passes_while_it_runs() {
+    let r = pooled(0);
+    let (gate, (_send, receive)) = (Gate::new(), oneshot::channel::<()>());
+    let opened = gate.clone();
+    let task = r.task().timeout(Duration::from_millis(20));
+    let task = task.submit_async(async move |_: &mut u32| {
+        let token = cancel_token();
+        wait_until("it is told", || token.is_cancelled());
+        opened.wait();
+        let _ = receive.await;
+    });
+    gate.open();
+    assert_eq!(outcome(task), Err(TaskError::Expired));
+    let stats = r.stats();
+    assert_eq!((stats.expired, stats.outstanding), (1, 0));
+}
+
+#[test]
+fn closing_waits_for_it() {
+    let r = Resource::new(0);
+    let (send, receive) = oneshot::channel::<()>();
+    let task = r.submit_async(async move |n: &mut u32| {
+        receive.await.unwrap();
+        *n = 7;
+    });
+    r.close();
+    assert!(!r.wait_closed(Duration::from_millis(5)));
+    send.send(()).unwrap();
+    assert!(r.wait_closed(DEADLINE));
+    assert_eq!(outcome(task), Ok(()));
+    assert_eq!(r.into_inner().wait(), Ok(7));
+}
+
+#[test]
+fn the_last_handle_goes_while_it_waits() {
+    let (drops, (send, receive)) = (Drops::new(), oneshot::channel::<()>());
+    let r = Resource::new(Some(drops.counted()));
+    let task = r.submit_async(async move |value: &mut Option<common::Counted>| {
+        receive.await.unwrap();
+        value.is_some()
+    });
+    drop(r);
+    assert_eq!(drops.count(), 0);
+    send.send(()).unwrap();
+    assert_eq!(outcome(task), Ok(true));
+    wait_until("the value is dropped", || drops.count() == 1);
+}
+
+#[test]
+fn it_has_a_name_and_its_room_is_free_once_it_has_started() {
+    let builder = Resource::builder().name("r").capacity(1);
+    let r = builder.dispatch(Dispatch::Pool).build(()).unwrap();
+    let (send, receive) = oneshot::channel::<()>();
+    let task = r
+        .task()
+        .name("waits")
+        .submit_async(async move |(): &mut ()| {
+            receive.await.unwrap();
+            let now = current().unwrap();
+            (now.resource_name().map(str::to_owned), now.task_name())
+        });
+    wait_until("it has started", || r.try_reserve().is_ok());
+    let full = (r.submit(|()| ()), r.submit_async(async |(): &mut ()| ()));
+    assert_eq!(outcome(full.1), Err(TaskError::Full));
+    send.send(()).unwrap();
+    assert_eq!(outcome(task), Ok((Some("r".to_owned()), Some("waits"))));
+    assert_eq!(outcome(full.0), Ok(()));
+}
+
+/// A submitter is not held for ever by a task that wakes itself.
+#[test]
+fn one_that_never_rests_is_handed_off() {
+    within_deadline(|| {
+        let r = Resource::new(());
+        let stop = Gate::new();
+        let stopped = stop.clone();
+        let task = r.submit_async(async move |(): &mut ()| {
+            while !stopped.is_open() {
+                wake_self().await;
+            }
+        });
+        // That this thread is here shows it.
+        assert!(!task.is_finished());
+        stop.open();
+        assert_eq!(outcome(task), Ok(()));
+    });
+}
+
+/// Its future has the value until it is dropped, so nobody else may run before that.
+#[test]
+fn the_next_comes_when_its_future_is_gone() {
+    struct Writes<'a>(&'a mut Box<u32>);
+    impl Drop for Writes<'_> {
+        fn drop(&mut self) {
+            // Long enough for the next to come, if it could.
+            thread::sleep(Duration::from_millis(20));
+            **self.0 += 1;
+        }
+    }
+    type Cancel = fn(&Resource<Box<u32>>, &captor::Completion<()>);
+    let cancels: [Cancel; 3] = [
+        |_, task| assert!(task.cancel()),
+        |r, _| assert_eq!(r.cancel_pending(), 1),
+        |_, _| (),
+    ];
+    for (n, cancel) in cancels.into_iter().enumerate() {
+        let r = Resource::new(Box::new(1_u32));
+        let (_send, receive) = oneshot::channel::<()>();
+        // The last is left to its deadline.
+        let timeout = if n == 2 {
+            Duration::from_millis(20)
+        } else {
+            DEADLINE
+        };
+        let task = r.task().timeout(timeout);
+        let task = task.submit_async(async move |value: &mut Box<u32>| {
+            let _writes = Writes(value);
+            let _ = receive.await;
+        });
+        cancel(&r, &task);
+        let next = r.submit(|value| std::mem::replace(value, Box::new(9)));
+        assert_eq!(outcome(next), Ok(Box::new(2)), "{n}");
+        assert!(outcome(task).is_err());
+        assert_eq!(r.with(|value| **value), Ok(9));
+    }
+}
+
+/// It may use its resource when it is dropped, as a task may.
+#[test]
+fn a_future_whose_drop_waits_for_its_resource() {
+    within_deadline(|| {
+        let (r, (send, seen)) = (Resource::new(1), std::sync::mpsc::channel());
+        let wakers = Arc::new(Mutex::new(Vec::new()));
+        let (inside, own) = (Arc::clone(&wakers), r.clone());
+        let task = r.submit_async(async move |_: &mut u32| {
+            let _visits = common::on_drop(move || send.send(own.with(|n| *n)).unwrap());
+            wait(&inside).await;
+        });
+        assert!(task.cancel());
+        assert_eq!(seen.recv(), Ok(Err(TaskError::WouldDeadlock)));
+        assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    });
+}
+
+#[test]
+fn the_token_of_one_that_waits_is_set_and_is_not_the_next_ones() {
+    for by_sweep in [false, true] {
+        let r = Resource::new(0);
+        let (send, tokens) = std::sync::mpsc::channel();
+        let (_keep, receive) = oneshot::channel::<()>();
+        let task = r.submit_async(async move |_: &mut u32| {
+            send.send(cancel_token()).unwrap();
+            let _ = receive.await;
+        });
+        let token = tokens.recv().unwrap();
+        assert!(!token.is_cancelled());
+        match by_sweep {
+            true => assert_eq!(r.cancel_pending(), 1),
+            false => assert!(task.cancel()),
+        }
+        assert!(token.is_cancelled());
+        assert_eq!(outcome(task), Err(TaskError::Cancelled));
+        let next = r.submit(|_| cancel_token().is_cancelled());
+        assert_eq!(outcome(next), Ok(false));
+    }
+}
+
+/// What was counted of those that ran at once goes back where one comes to wait.
+#[test]
+fn others_watch_the_resource_while_one_comes_to_wait() {
+    within_deadline(|| {
+        let r = Resource::new(0_u64);
+        let stop = Gate::new();
+        thread::scope(|s| {
+            for _ in 0..2 {
+                s.spawn(|| {
+                    while !stop.is_open() {
+                        r.execute(|n| *n += 1).unwrap();
+                    }
+                });
+            }
+            for _ in 0..300 {
+                let task = r.submit_async(async |n: &mut u64| {
+                    *n += 1;
+                    wake_self().await;
+                });
+                assert_eq!(outcome(task), Ok(()));
+            }
+            stop.open();
+        });
+    });
+}
+
+#[test]
+fn one_that_waits_counts_once() {
+    let r = Resource::builder().timings(true).build(0).unwrap();
+    let plain = Resource::new(0);
+    for r in [&r, &plain] {
+        let task = r.submit_async(async |_: &mut u32| {
+            for _ in 0..5 {
+                wake_self().await;
+            }
+        });
+        assert_eq!(outcome(task), Ok(()));
+        let stats = r.stats();
+        assert_eq!(
+            (stats.submitted, stats.completed, stats.max_outstanding),
+            (1, 1, 1)
+        );
+    }
+    assert_eq!(r.queue_waits().unwrap().count(), 1);
+}
+
+// Waits that would never end.
+
+#[test]
+fn awaiting_ones_own_resource_would_deadlock() {
+    let r = Resource::new(0);
+    let inside = r.clone();
+    let task = r.submit_async(async move |n: &mut u32| {
+        *n += 1;
+        let own = inside.submit(|n| *n + 10);
+        own.await
+    });
+    assert_eq!(outcome(task), Ok(Err(TaskError::WouldDeadlock)));
+    assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+}
+
+#[test]
+fn awaiting_another_resource_is_fine() {
+    let (r, other) = (Resource::new(0), pooled(5));
+    let inside = other.clone();
+    let task = r.submit_async(async move |n: &mut u32| {
+        let all = join_all((0..3).map(|_| inside.submit(|n| *n))).await;
+        *n = all.into_iter().map(Result::unwrap).sum();
+    });
+    assert_eq!(outcome(task), Ok(()));
+    assert_eq!(r.with(|n| *n), Ok(15));
+}
+
+#[test]
+fn a_cycle_of_awaits_would_deadlock() {
+    within_deadline(|| {
+        let (a, b) = (pooled(()), pooled(()));
+        let (other, go) = (b.clone(), Gate::new());
+        let goes = go.clone();
+        let first = a.submit_async(async move |(): &mut ()| {
+            goes.wait();
+            other.submit(|()| ()).await
+        });
+        let (other, gone) = (a.clone(), go.clone());
+        let second = b.submit_async(async move |(): &mut ()| {
+            gone.open();
+            other.submit(|()| ()).await
+        });
+        let outcomes = [outcome(first), outcome(second)].map(Result::unwrap);
+        let refused = |o: &&Result<(), TaskError>| **o == Err(TaskError::WouldDeadlock);
+        assert_eq!(outcomes.iter().filter(refused).count(), 1, "{outcomes:?}");
+    });
+}
+
+/// One blocks in a task, the other awaits what is queued behind that.
+#[test]
+fn a_cycle_of_a_wait_and_an_await_would_deadlock() {
+    within_deadline(|| {
+        let (a, b) = (pooled(0), pooled(0));
+        let (awaits, gate) = (Gate::new(), Gate::new());
+        let (visited, opened) = (a.clone(), gate.clone());
+        let blocks = b.submit(move |_| {
+            opened.wait();
+            visited.with(|n| *n)
+        });
+        let (other, awaiting) = (b.clone(), awaits.clone());
+        let first = a.submit_async(async move |_: &mut u32| {
+            let mut behind = other.submit(|n| *n);
+            assert!(futures::poll!(&mut behind).is_pending());
+            awaiting.open();
+            behind.await
+        });
+        awaits.wait();
+        gate.open();
+        assert_eq!(outcome(blocks), Ok(Err(TaskError::WouldDeadlock)));
+        assert_eq!(outcome(first), Ok(Ok(0)));
+    });
+}
+
+#[test]
+fn awaiting_room_in_ones_own_full_resource_would_deadlock() {
+    let r = Resource::builder().capacity(1).build(0).unwrap();
+    let inside = r.clone();
+    let task = r.submit_async(async move |_: &mut u32| {
+        let queued = inside.submit(|n| *n += 1);
+        let refused = inside.reserve().await.map(drop);
+        drop(queued);
+        refused
+    });
+    assert_eq!(outcome(task), Ok(Err(captor::ReserveError::WouldDeadlock)));
+    assert_eq!(r.with(|n| *n), Ok(1));
+    assert!(r.try_reserve().is_ok());
+}
+
+#[test]
+fn awaiting_the_value_of_ones_own_resource_would_deadlock() {
+    let r = Resource::new(5);
+    let inside = r.clone();
+    let task = r.submit_async(async move |_: &mut u32| inside.into_inner().await);
+    assert_eq!(outcome(task), Ok(Err(TaskError::WouldDeadlock)));
+    assert_eq!(r.into_inner().wait(), Ok(5));
+}
+
+/// Its completion is polled in the task, and given to another, who waits for it.
+#[test]
+fn what_is_not_awaited_any_more_is_no_reason() {
+    within_deadline(|| {
+        let (a, b) = (Resource::new(1), Resource::new(2));
+        let held = hold(&b);
+        let inside = b.clone();
+        let task = a.submit_async(async move |_: &mut u32| {
+            let mut there = inside.submit(|n| *n);
+            let polled = futures::poll!(&mut there);
+            assert!(polled.is_pending());
+            there
+        });
+        let there = outcome(task).unwrap();
+        let inside = a.clone();
+        // A task of `b` waits for `a`, which waits for nothing.
+        let visit = b.submit(move |_| inside.with(|n| *n));
+        held.release();
+        assert_eq!(outcome(visit), Ok(Ok(1)));
+        assert_eq!(outcome(there), Ok(2));
+    });
+}
+
+/// It was polled in a task, and is waited for, or awaited, by somebody else since.
+#[test]
+fn who_asks_for_it_last_is_who_waits() {
+    within_deadline(|| {
+        let (a, s) = (pooled(0), pooled(0));
+        let (running, gate, polled) = (Gate::new(), Gate::new(), Gate::new());
+        let (runs, opened, visited) = (running.clone(), gate.clone(), a.clone());
+        let blocks = s.submit(move |_| {
+            runs.open();
+            opened.wait();
+            visited.with(|n| *n)
+        });
+        running.wait();
+        let inside = s.clone();
+        let first = a.submit_async(async move |_: &mut u32| {
+            let mut there = inside.submit(|n| *n);
+            assert!(futures::poll!(&mut there).is_pending());
+            there
+        });
+        let mut there = outcome(first).unwrap();
+        let polls = polled.clone();
+        let second = a.submit_async(async move |_: &mut u32| {
+            assert!(futures::poll!(&mut there).is_pending());
+            polls.open();
+            there.await
+        });
+        polled.wait();
+        gate.open();
+        assert_eq!(outcome(blocks), Ok(Err(TaskError::WouldDeadlock)));
+        assert_eq!(outcome(second), Ok(Ok(0)));
+    });
+}
+
+// Other runtimes.
+
+#[tokio::test]
+async fn with_tokios_timers_and_channels() {
+    let r = Resource::new(Vec::new());
+    let (send, mut receive) = tokio::sync::mpsc::channel(1);
+    let task = r.submit_async(async move |log: &mut Vec<u32>| {
+        while let Some(n) = receive.recv().await {
+            log.push(n);
+        }
+        log.len()
+    });
+    for n in 0..100 {
+        send.send(n).await.unwrap();
+    }
+    drop(send);
+    assert_eq!(task.await, Ok(100));
+}
+
+#[test]
+fn two_talk_through_channels_on_one_worker() {
+    within_deadline(|| {
+        let s = Scheduler::builder().workers(1).build().unwrap();
+        let (a, b) = (common::pooled(&s, 0), common::pooled(&s, 0));
+        let (mut to_b, mut from_a) = mpsc::channel::<u32>(0);
+        let (mut to_a, mut from_b) = mpsc::channel::<u32>(0);
+        let pings = a.submit_async(async move |sum: &mut u32| {
+            for n in 0..200 {
+                to_b.send(n).await.unwrap();
+                *sum += from_b.next().await.unwrap();
+            }
+            *sum
+        });
+        let pongs = b.submit_async(async move |count: &mut u32| {
+            while let Some(n) = from_a.next().await {
+                *count += 1;
+                to_a.send(n).await.unwrap();
+            }
+            *count
+        });
+        assert_eq!((outcome(pings), outcome(pongs)), (Ok(199 * 100), Ok(200)));
+        assert!(s.shutdown(DEADLINE));
+    });
+}
+
+/// What is decided first holds: the worker that is to drop it is busy meanwhile.
+#[test]
+fn it_is_cancelled_and_its_deadline_passes() {
+    let s = Scheduler::builder().workers(1).build().unwrap();
+    let (r, busy) = (s.resource(0), common::pooled(&s, ()));
+    let (_send, receive) = oneshot::channel::<()>();
+    let task = r.task().timeout(Duration::from_millis(300));
+    let task = task.submit_async(async move |_: &mut u32| receive.await.is_ok());
+    let (running, gate) = (Gate::new(), Gate::new());
+    let (runs, opened) = (running.clone(), gate.clone());
+    busy.execute(move |()| {
+        runs.open();
+        opened.wait();
+    })
+    .unwrap();
+    running.wait();
+    assert!(task.cancel());
+    assert!(!task.cancel(), "it was before");
+    assert_eq!(r.cancel_pending(), 0, "and is not counted twice");
+    thread::sleep(Duration::from_millis(400));
+    gate.open();
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    let stats = r.stats();
+    assert_eq!((stats.cancelled, stats.expired), (1, 0));
+}
+
+/// It was polled in one task, and is awaited by another.
+#[test]
+fn who_asks_for_room_last_is_who_waits() {
+    let b = Resource::builder().capacity(1).build(()).unwrap();
+    let permit = b.try_reserve().unwrap();
+    let (other, x) = (b.clone(), Resource::new(()));
+    let first = x.submit_async(async move |(): &mut ()| {
+        let mut reserve = other.reserve();
+        assert!(futures::poll!(&mut reserve).is_pending());
+        reserve
+    });
+    let reserve = outcome(first).unwrap();
+    let task = b.submit_async(async move |(): &mut ()| {
+        let _permit = permit;
+        reserve.await.map(drop)
+    });
+    assert_eq!(outcome(task), Ok(Err(captor::ReserveError::WouldDeadlock)));
+}

@@ -1,0 +1,192 @@
+#![cfg(not(any(captor_loom, captor_shuttle)))]
+//! Tasks that are queued at a time.
+
+mod common;
+
+use captor::{MissedTicks, Resource, Scheduler, TaskError};
+use common::{DEADLINE, Drops, Gate, hold, outcome, panic_message, wait_until, within_deadline};
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_millis(10);
+const LATER: Duration = Duration::from_secs(3600);
+
+#[test]
+fn it_runs_after_that_time_and_not_before() {
+    let r = Resource::new(0);
+    let begin = Instant::now();
+    let task = r.submit_after(SOON, |n| {
+        *n += 1;
+        Instant::now()
+    });
+    assert_eq!(r.with(|n| *n), Ok(0), "it is free meanwhile");
+    assert!(outcome(task).unwrap() >= begin + SOON);
+    assert_eq!(r.with(|n| *n), Ok(1));
+}
+
+#[test]
+fn in_the_order_of_their_times() {
+    let r = Resource::new(Vec::new());
+    let tasks: Vec<_> = [30, 10, 20]
+        .map(|n| r.submit_after(Duration::from_millis(n), move |log| log.push(n)))
+        .into();
+    tasks.into_iter().for_each(|task| outcome(task).unwrap());
+    assert_eq!(r.with(|log| log.clone()), Ok(vec![10, 20, 30]));
+}
+
+#[test]
+fn at_once() {
+    let r = Resource::new(1);
+    assert_eq!(outcome(r.submit_after(Duration::ZERO, |n| *n)), Ok(1));
+}
+
+#[test]
+fn cancelling_drops_it() {
+    let (r, drops) = (Resource::new(0), Drops::new());
+    let counted = drops.counted();
+    let task = r.submit_after(LATER, move |_| drop(counted));
+    assert!(task.cancel());
+    assert_eq!(
+        (drops.count(), outcome(task)),
+        (1, Err(TaskError::Cancelled))
+    );
+}
+
+#[test]
+fn a_time_past_the_end_of_time_never_comes() {
+    let r = Resource::new(0);
+    let task = r.submit_after(Duration::MAX, |_| ());
+    let task = task.wait_timeout(SOON).unwrap_err();
+    r.close();
+    assert_eq!(outcome(task), Err(TaskError::Closed));
+}
+
+#[test]
+fn closing_ends_it() {
+    let (r, drops) = (Resource::new(0), Drops::new());
+    let counted = drops.counted();
+    let task = r.submit_after(LATER, move |_| drop(counted));
+    r.close();
+    assert_eq!(outcome(task), Err(TaskError::Closed));
+    assert_eq!(drops.count(), 1);
+    assert!(r.wait_closed(DEADLINE));
+    assert_eq!(
+        outcome(r.submit_after(SOON, |_| ())),
+        Err(TaskError::Closed)
+    );
+}
+
+#[test]
+fn it_ends_with_its_resource() {
+    let (drops, r) = (Drops::new(), Drops::new());
+    let value = Resource::new(r.counted());
+    let counted = drops.counted();
+    let task = value.submit_after(LATER, move |_| drop(counted));
+    drop(value);
+    wait_until("the value is gone", || r.count() == 1);
+    assert_eq!(outcome(task), Err(TaskError::Closed));
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn many_and_one_thread() {
+    let s = Scheduler::builder().workers(1).build().unwrap();
+    let r = s.resource(0_u32);
+    let tasks: Vec<_> = (0..20_000)
+        .map(|n| r.submit_after(Duration::from_micros(n * 5), |n| *n += 1))
+        .collect();
+    tasks.into_iter().for_each(|task| outcome(task).unwrap());
+    assert_eq!(r.with(|n| *n), Ok(20_000));
+    assert!(s.stats().threads <= 1);
+}
+
+#[test]
+fn every_so_often() {
+    let r = Resource::new(Vec::new());
+    let begin = Instant::now();
+    let ticks = r.every(Duration::from_millis(5), |log| log.push(Instant::now()));
+    wait_until("it ticked", || r.with(|log| log.len()).unwrap() >= 4);
+    ticks.detach();
+    assert_eq!(ticks.wait(), Err(TaskError::Cancelled));
+    let log = r.with(|log| log.clone()).unwrap();
+    for (n, at) in (1..).zip(&log) {
+        assert!(*at >= begin + n * Duration::from_millis(5), "tick {n}");
+    }
+    let ran = log.len();
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(r.with(|log| log.len()), Ok(ran));
+}
+
+/// How often it ticked while the resource was held for 20 periods, and just after.
+fn ticks_when_held(missed: MissedTicks) -> usize {
+    let period = Duration::from_millis(10);
+    let r = Resource::new(Vec::new());
+    let held = hold(&r);
+    let ticks = r.every_with(period, missed, |log| log.push(Instant::now()));
+    thread::sleep(20 * period);
+    let released = Instant::now();
+    held.release();
+    wait_until("it ticks", || r.with(|log| log.len()).unwrap() >= 2);
+    wait_until("all have come that were missed", || {
+        released.elapsed() >= period
+    });
+    ticks.detach();
+    let log = r.into_inner().wait().unwrap();
+    log.iter().filter(|at| **at < released + period).count()
+}
+
+#[test]
+fn what_was_missed_is_skipped_made_up_for_or_put_off() {
+    // On a machine that stands still in between they may be fewer.
+    assert!(ticks_when_held(MissedTicks::Burst) > 10);
+    assert!(ticks_when_held(MissedTicks::Skip) <= 2);
+    assert!(ticks_when_held(MissedTicks::Delay) <= 1);
+}
+
+#[test]
+fn ticks_end_with_their_resource_or_by_a_panic() {
+    let r = Resource::new(0);
+    let ticks = r.every(LATER, |_| ());
+    r.close();
+    assert_eq!(ticks.wait(), Err(TaskError::Closed));
+    let r = Resource::new(0);
+    let ticks = r.every(LATER, |_| ());
+    drop(r);
+    assert_eq!(ticks.wait(), Err(TaskError::Closed));
+    let r = Resource::new(0);
+    let ticks = r.every(SOON, |_| resume_unwind(Box::new("spilled")));
+    assert_eq!(panic_message(ticks.wait()), "spilled");
+}
+
+#[test]
+fn an_asynchronous_task_sleeps() {
+    within_deadline(|| {
+        let s = Scheduler::builder().workers(1).build().unwrap();
+        let r = s.resource(0);
+        let inside = s.clone();
+        let begin = Instant::now();
+        let task = r.submit_async(async move |n: &mut u32| {
+            for _ in 0..3 {
+                inside.sleep(SOON).await;
+                *n += 1;
+            }
+            *n
+        });
+        assert_eq!(outcome(task), Ok(3));
+        assert!(begin.elapsed() >= 3 * SOON);
+    });
+}
+
+#[test]
+fn a_sleep_is_cancelled_and_polled_again() {
+    let s = Scheduler::builder().workers(1).build().unwrap();
+    let mut sleep = s.sleep(LATER);
+    let gate = Gate::new();
+    let opens = gate.clone();
+    common::poll_pending(&mut sleep, &common::waker_that(move || opens.open()));
+    drop(sleep);
+    assert!(!gate.is_open());
+    let sleep = s.sleep(SOON);
+    futures::executor::block_on(sleep);
+}

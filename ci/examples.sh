@@ -6,8 +6,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 shopt -s nullglob
 examples=(examples/*.rs examples/*/main.rs)
 ((${#examples[@]})) || skip "there are no examples"
-run cargo build --release --examples
-run cargo test --release --examples
+# Some need a feature.
+run cargo build --release --all-features --examples
+run cargo test --release --all-features --examples
 
 for example in "${examples[@]}"; do
     name=${example#examples/}
@@ -16,9 +17,10 @@ for example in "${examples[@]}"; do
     case $name in
         quickstart) args=(src) ;;
         ledger) args=(10 1000) ;;
+        echo_room) args=(--clients 100) ;;
         top) args=(--plain 2) ;;
         *) args=() ;;
     esac
     say "$name"
-    run cargo run --quiet --release --example "$name" -- ${args[@]+"${args[@]}"}
+    run cargo run --quiet --release --all-features --example "$name" -- ${args[@]+"${args[@]}"}
 done

@@ -1,0 +1,234 @@
+//! What a simulation's scheduler runs on: a list of jobs, an order, a clock.
+
+use crate::Job;
+use crate::pool::timer::{Heap, NEVER, discard, ring};
+use crate::raw::context::{self, Id};
+use crate::raw::expiry::{Alarm, Alarms};
+use crate::raw::inner::{Dispatch, Instead};
+use crate::raw::panics;
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock, thread};
+use std::time::{Duration, Instant};
+
+pub(super) struct World {
+    /// The only one that runs jobs, and does so where it would park.
+    thread: thread::ThreadId,
+    epoch: Instant,
+    /// Virtual time since then, in nanoseconds.
+    elapsed: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// No user code runs under its lock.
+struct State {
+    /// Nothing is to run any more.
+    ended: bool,
+    random: Random,
+    jobs: Vec<Job>,
+    alarms: Heap,
+    steps: u64,
+    limit: u64,
+}
+
+impl World {
+    /// Of this thread.
+    pub(super) fn new(seed: u64, limit: u64) -> Self {
+        World {
+            thread: thread::current().id(),
+            epoch: Instant::now(),
+            elapsed: AtomicU64::new(0),
+            state: Mutex::new(State {
+                ended: false,
+                random: Random(seed),
+                jobs: Vec::new(),
+                alarms: Heap::new(),
+                steps: 0,
+                limit,
+            }),
+        }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.nanos())
+    }
+
+    fn nanos(&self) -> u64 {
+        // Relaxed: who compares times of several threads has synchronised them.
+        self.elapsed.load(Ordering::Relaxed)
+    }
+
+    /// A number below `n`.
+    pub(super) fn choose(&self, n: usize) -> usize {
+        lock(&self.state).random.below(n)
+    }
+
+    pub(super) fn set_limit(&self, limit: u64) {
+        lock(&self.state).limit = limit;
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        let state = lock(&self.state);
+        state.steps >= state.limit
+    }
+
+    /// How many jobs there are to choose from.
+    pub(super) fn runnable(&self) -> usize {
+        lock(&self.state).jobs.len()
+    }
+
+    /// Runs a job, and so one task; one of this resource if there is one. `false`: there
+    /// is none at all.
+    pub(super) fn step(&self, first: Option<Id>) -> bool {
+        let job = lock(&self.state).draw(first);
+        job.map(Job::run_nested).is_some()
+    }
+
+    /// The next time at which something happens.
+    pub(super) fn next_alarm(&self) -> Option<Duration> {
+        loop {
+            let mut state = lock(&self.state);
+            let Some(over) = state.alarms.pop_over() else {
+                let at = state.alarms.next();
+                return (at != NEVER).then(|| Duration::from_nanos(at));
+            };
+            drop(state);
+            discard(over);
+        }
+    }
+
+    /// Lets it be that time, and what is due by then ring. Time does not go back.
+    pub(super) fn pass_to(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(NEVER);
+        self.elapsed.fetch_max(nanos, Ordering::Relaxed);
+        while let Some(alarm) = self.due() {
+            ring(alarm);
+        }
+    }
+
+    fn due(&self) -> Option<Box<dyn Alarm>> {
+        let alarm = lock(&self.state).alarms.pop(self.nanos())?;
+        Some(alarm)
+    }
+
+    /// What a wait comes to that is for this resource, if it is for one.
+    pub(super) fn wait(&self, first: Option<Id>, deadline: Option<Instant>) -> Instead {
+        if self.is_spent() {
+            panics::tell(|| tracing::error!(target: "captor", "a simulation is at its step limit"));
+            return Instead::InVain;
+        }
+        if self.step(first) {
+            return Instead::Worked;
+        }
+        let deadline = deadline.map(|at| at.saturating_duration_since(self.epoch));
+        let next = self.next_alarm();
+        let Some(next) = next.into_iter().chain(deadline).min() else {
+            return Instead::InVain;
+        };
+        self.pass_to(next);
+        if deadline.is_some_and(|deadline| self.elapsed() >= deadline) {
+            return Instead::InVain;
+        }
+        Instead::Worked
+    }
+
+    /// Drops what is left; so will be what comes.
+    pub(super) fn end(&self) {
+        loop {
+            let mut state = lock(&self.state);
+            state.ended = true;
+            let jobs = std::mem::take(&mut state.jobs);
+            let alarms = std::mem::replace(&mut state.alarms, Heap::new());
+            drop(state);
+            let is_end = jobs.is_empty() && alarms.next() == NEVER;
+            jobs.into_iter().for_each(Job::abandon);
+            drop(alarms);
+            if is_end {
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn draw(&mut self, first: Option<Id>) -> Option<Job> {
+        if self.jobs.is_empty() {
+            return None;
+        }
+        self.steps += 1;
+        let preferred = first.and_then(|id| self.jobs.iter().position(|job| job.is_for(id)));
+        let at = preferred.unwrap_or_else(|| self.random.below(self.jobs.len()));
+        Some(self.jobs.swap_remove(at))
+    }
+}
+
+/// A scheduler's, as its jobs and as its timer.
+pub(super) struct Part(pub(super) Arc<World>);
+
+impl Dispatch for Part {
+    fn dispatch(&self, job: Job) {
+        let mut state = lock(&self.0.state);
+        if state.ended {
+            drop(state);
+            job.abandon();
+        } else {
+            state.jobs.push(job);
+        }
+    }
+
+    fn rescue(&self, job: Job) {
+        self.dispatch(job);
+    }
+
+    fn others_wait(&self) -> bool {
+        // One task, and the choice is to be made anew.
+        true
+    }
+
+    fn may_be_blocked(&self) -> bool {
+        false
+    }
+
+    fn instead_of_parking(&self, target: Id, deadline: Option<Instant>) -> Instead {
+        if thread::current().id() != self.0.thread {
+            return Instead::Park;
+        }
+        // What is run inside of a task finds that task's resource held until it ends,
+        // and must not wait for it; what has to run anyway is in no danger of that.
+        let first = (context::depth() > 0).then_some(target);
+        self.0.wait(first, deadline)
+    }
+}
+
+impl Alarms for Part {
+    fn now(&self) -> Instant {
+        let now = self.0.epoch.checked_add(self.0.elapsed());
+        now.expect("virtual time has passed the end of time")
+    }
+
+    fn add(&self, at: Instant, alarm: Box<dyn Alarm>) {
+        let at = at.saturating_duration_since(self.0.epoch).as_nanos();
+        let mut state = lock(&self.0.state);
+        if state.ended {
+            drop(state);
+            return discard(alarm);
+        }
+        state.alarms.set(u64::try_from(at).unwrap_or(NEVER), alarm);
+    }
+}
+
+/// Sebastiano Vigna's SplitMix64: small, and the same for ever.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The upper half of a product in place of a remainder (D. Lemire, 2019); its bias
+    /// is nothing that tests would notice.
+    fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.next()) * n as u128) >> 64) as usize
+    }
+}

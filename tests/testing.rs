@@ -1,0 +1,478 @@
+#![cfg(all(feature = "testing", not(any(captor_loom, captor_shuttle))))]
+//! Simulations: the same seed is the same order, and time is virtual.
+
+mod common;
+
+use captor::testing::{Simulation, check};
+use captor::{Completion, Dispatch, MissedTicks, ReserveError, Resource, TaskError};
+use common::{Drops, panic_message};
+use futures::channel::oneshot;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What ran, in order.
+type Log = Arc<Mutex<Vec<(usize, usize)>>>;
+
+/// So many resources, each with so many tasks: in what order they run.
+fn order(seed: u64, resources: usize, tasks: usize) -> Vec<(usize, usize)> {
+    let (sim, log) = (Simulation::new(seed), Log::default());
+    let all: Vec<_> = (0..resources).map(|_| sim.resource(())).collect();
+    for n in 0..tasks {
+        for (r, resource) in all.iter().enumerate() {
+            let log = log.clone();
+            let entry = move |(): &mut ()| log.lock().unwrap().push((r, n));
+            resource.execute(entry).unwrap();
+        }
+    }
+    assert!(
+        log.lock().unwrap().is_empty(),
+        "nothing runs on its submitter"
+    );
+    sim.run();
+    Arc::into_inner(log).unwrap().into_inner().unwrap()
+}
+
+#[test]
+fn the_same_seed_is_the_same_order_and_others_are_others() {
+    for seed in 0..20 {
+        assert_eq!(order(seed, 5, 5), order(seed, 5, 5));
+    }
+    let orders: HashSet<_> = (0..100).map(|seed| order(seed, 5, 5)).collect();
+    assert_eq!(orders.len(), 100);
+}
+
+#[test]
+fn all_orders_are_reached_and_each_resource_keeps_its_own() {
+    // Two tasks each of two resources: 4 over 2. One each of four: 4 factorial.
+    for (resources, tasks, all) in [(2, 2, 6), (4, 1, 24), (3, 2, 90)] {
+        let orders: HashSet<_> = (0..1500).map(|s| order(s, resources, tasks)).collect();
+        assert_eq!(orders.len(), all);
+        for order in orders {
+            for r in 0..resources {
+                let own: Vec<_> = order.iter().filter(|(of, _)| *of == r).collect();
+                assert!(own.is_sorted() && own.len() == tasks);
+            }
+        }
+    }
+}
+
+/// A bit of everything: chains, asynchronous tasks, times, priorities, room, waits.
+fn program(seed: u64) -> Vec<String> {
+    let sim = Simulation::new(seed);
+    let log = Arc::<Mutex<Vec<String>>>::default();
+    let (clock, lines) = (sim.clock(), log.clone());
+    let note = move |what: &str| {
+        let line = format!("{what} at {:?}", clock.elapsed());
+        lines.lock().unwrap().push(line);
+    };
+    let builder = || Resource::builder().scheduler(sim.scheduler());
+    let a = builder().capacity(2).build(0).unwrap();
+    let b = builder().priorities(3).name("b").build(0).unwrap();
+    let c = sim.resource(0);
+    let mut waits: Vec<Completion<()>> = Vec::new();
+    for n in 0..3 {
+        let (note, b) = (note.clone(), b.clone());
+        let sleep = sim.scheduler().sleep(SECOND * (n % 2));
+        waits.push(c.submit_async(async move |c| {
+            *c += b.submit(move |b| *b + n).await.unwrap_or(9);
+            sleep.await;
+            note(&format!("async {n}: {c}"));
+        }));
+    }
+    for n in 0..4_u8 {
+        let (one, two) = (note.clone(), note.clone());
+        let first = a.submit(move |_| one(&format!("first {n}")));
+        waits.push(first.then(&b, move |b, ()| {
+            *b += 1;
+            two(&format!("then {n}: {b}"));
+        }));
+        let urgent = b.task().priority(n % 3).timeout(SECOND * u32::from(n));
+        let three = note.clone();
+        waits.push(urgent.submit(move |_| three(&format!("level {}", n % 3))));
+    }
+    let (four, inner) = (note.clone(), a.clone());
+    let ticks = c.every(SECOND, move |_| {
+        four(&format!(
+            "tick, and a is {:?}",
+            inner.submit(|a| *a).is_finished()
+        ));
+    });
+    sim.advance(SECOND * 3);
+    ticks.detach();
+    for wait in waits {
+        note(&format!("{:?}", wait.wait()));
+    }
+    assert!(sim.scheduler().shutdown(SECOND));
+    drop((sim, ticks));
+    std::mem::take(&mut *log.lock().unwrap())
+}
+
+#[test]
+fn all_of_captor_is_repeatable() {
+    let all: HashSet<_> = (0..50)
+        .map(|seed| {
+            let first = program(seed);
+            assert_eq!(first, program(seed), "seed {seed}");
+            first
+        })
+        .collect();
+    assert!(all.len() > 30, "{} of 50", all.len());
+}
+
+/// Reads in one task and writes in another.
+fn lost_update(sim: &Simulation) {
+    let total = sim.resource(0);
+    let clients = [1, 2].map(|n| {
+        let total = total.clone();
+        sim.resource(()).submit_async(async move |()| {
+            let before = total.submit(|t| *t).await.unwrap();
+            total.submit(move |t| *t = before + n).await.unwrap();
+        })
+    });
+    for client in clients {
+        client.wait().unwrap();
+    }
+    assert_eq!(total.with(|t| *t), Ok(3), "an update was lost");
+}
+
+fn message_of(f: impl FnOnce()) -> String {
+    panic_message::<()>(catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let r = Resource::new(());
+        r.with(|()| std::panic::resume_unwind(payload)).unwrap_err()
+    }))
+}
+
+#[test]
+fn a_lost_update_is_found() {
+    let message = message_of(|| check(0..100, lost_update));
+    assert!(message.contains("an update was lost"), "{message}");
+    let fails = |seed| catch_unwind(|| lost_update(&Simulation::new(seed))).is_err();
+    let failing = (0..100).filter(|seed| fails(*seed)).count();
+    assert!((1..100).contains(&failing), "not each order loses one");
+}
+
+/// Run by the next test, in a process of its own.
+#[test]
+#[ignore = "fails, as it should"]
+fn fails() {
+    let mut tried = 0;
+    let tries = AssertUnwindSafe(|| {
+        check(0..100, |sim| {
+            tried += 1;
+            lost_update(sim);
+        });
+    });
+    let failed = catch_unwind(tries).is_err();
+    println!("{tried} tried, failed: {failed}");
+}
+
+/// What `fails` prints.
+fn output_of_fails(seed: Option<&str>) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "fails", "--ignored", "--nocapture"]);
+    command.env_remove("CAPTOR_SEED");
+    if let Some(seed) = seed {
+        command.env("CAPTOR_SEED", seed);
+    }
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    text(output.stdout) + &text(output.stderr)
+}
+
+#[test]
+fn the_seed_is_printed_and_repeated() {
+    let output = output_of_fails(None);
+    let (_, rest) = output.split_once("CAPTOR_SEED=").expect("it is printed");
+    let seed: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let tried = seed.parse::<u64>().unwrap() + 1;
+    assert!(output.contains(&format!("captor: seed {seed} fails; ")));
+    assert!(output.contains(&format!("{tried} tried, failed: true")));
+    let output = output_of_fails(Some(&seed));
+    assert!(output.contains("1 tried, failed: true"), "{output}");
+    let output = output_of_fails(Some("seven"));
+    assert!(output.contains("CAPTOR_SEED must be a number"), "{output}");
+}
+
+#[test]
+fn a_panic_that_nobody_sees_fails_a_check() {
+    let message = message_of(|| {
+        check([1], |sim| {
+            let r = sim.resource(0);
+            r.execute(|n| assert_eq!(*n, 1, "in a task")).unwrap();
+        });
+    });
+    assert!(message.contains("in a task"), "{message}");
+    check([1], |sim| {
+        let r = sim.resource(0);
+        let seen = r.submit(|_| panic!("seen"));
+        assert_eq!(panic_message(seen.wait()), "seen");
+        r.execute(|_| panic!("taken")).unwrap();
+        sim.run();
+        assert_eq!(sim.take_panic().as_deref(), Some("taken"));
+    });
+}
+
+#[test]
+fn ticks_take_no_time() {
+    let since = Instant::now();
+    for missed in [MissedTicks::Skip, MissedTicks::Burst, MissedTicks::Delay] {
+        let sim = Simulation::new(1);
+        let r = sim.resource(Vec::new());
+        let clock = sim.clock();
+        let ticks = r.every_with(HOUR, missed, move |all| all.push(clock.elapsed()));
+        sim.advance(HOUR * 1000 + HOUR / 2);
+        let all: Vec<_> = (1..=1000).map(|n| HOUR * n).collect();
+        assert_eq!(r.with(|ticks| ticks.clone()), Ok(all));
+        ticks.detach();
+    }
+    assert!(
+        since.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
+#[test]
+fn ticks_are_missed_where_tasks_take_time() {
+    for (missed, count) in [
+        (MissedTicks::Skip, 5),
+        (MissedTicks::Burst, 7),
+        (MissedTicks::Delay, 4),
+    ] {
+        let sim = Simulation::new(1);
+        let (r, clock) = (sim.resource(0), sim.clock());
+        let ticks = r.every_with(HOUR, missed, move |n| {
+            *n += 1;
+            if *n == 1 {
+                clock.advance(HOUR * 5 / 2);
+            }
+        });
+        sim.advance(HOUR * 7);
+        assert_eq!(
+            (r.with(|n| *n), sim.clock().elapsed()),
+            (Ok(count), HOUR * 7),
+            "{missed:?}"
+        );
+        ticks.detach();
+    }
+}
+
+#[test]
+fn deadlines_pass_exactly_at_their_time() {
+    let sim = Simulation::new(3);
+    let (r, drops) = (sim.resource(0), Drops::new());
+    let (open, gate) = oneshot::channel::<()>();
+    let holds = r.submit_async(async move |_| assert!(gate.await.is_ok()));
+    let counted = drops.counted();
+    let late = r.task().timeout(HOUR).submit(move |_| drop(counted));
+    let deadline = sim.scheduler().now() + HOUR + SECOND;
+    let later = r.task().deadline(deadline).submit(|n| *n);
+    sim.advance(HOUR - Duration::from_nanos(1));
+    assert!(!late.is_finished() && drops.count() == 0);
+    sim.advance(Duration::from_nanos(1));
+    assert!(late.is_finished() && drops.count() == 1);
+    assert_eq!(late.wait(), Err(TaskError::Expired));
+    open.send(()).unwrap();
+    assert_eq!((holds.wait(), later.wait()), (Ok(()), Ok(0)));
+    let stats = r.stats();
+    assert_eq!((stats.expired, stats.completed), (1, 2));
+}
+
+#[test]
+fn a_task_that_takes_long_lets_others_expire() {
+    for (takes, outcome) in [
+        (SECOND - Duration::from_nanos(1), Ok(0)),
+        (SECOND, Err(TaskError::Expired)),
+    ] {
+        let sim = Simulation::new(1);
+        let (r, clock) = (sim.resource(0), sim.clock());
+        r.execute(move |_| clock.advance(takes)).unwrap();
+        assert_eq!(r.task().timeout(SECOND).submit(|n| *n).wait(), outcome);
+        assert_eq!(sim.clock().elapsed(), takes);
+        // By its own clock.
+        let sooner = sim.scheduler().now() - Duration::from_nanos(1);
+        assert_eq!(
+            r.task().deadline(sooner).with(|n| *n),
+            Err(TaskError::Expired)
+        );
+    }
+}
+
+#[test]
+fn waits_run_what_they_wait_for() {
+    check(0..50, |sim| {
+        let (a, b) = (sim.resource(1), sim.resource(2));
+        assert_eq!(a.with(|a| *a), Ok(1));
+        assert_eq!(a.submit(|a| *a).then(&b, |b, a| *b + a).wait(), Ok(3));
+        // In a task: of another resource, and of its own.
+        let (inner, own) = (b.clone(), a.clone());
+        let both = a.submit(move |a| {
+            assert_eq!(own.with(|_| ()), Err(TaskError::WouldDeadlock));
+            inner.with(|b| *b + *a)
+        });
+        assert_eq!(both.wait(), Ok(Ok(3)));
+        // Time passes where nothing else is to be done.
+        let since = sim.clock().elapsed();
+        assert_eq!(a.submit_after(HOUR, |a| *a).wait(), Ok(1));
+        assert_eq!(sim.clock().elapsed(), since + HOUR);
+        assert_eq!(sim.block_on(a.submit_after(HOUR, |a| *a)), Ok(1));
+        a.close();
+        assert_eq!(a.into_inner().wait(), Ok(1));
+    });
+}
+
+#[test]
+fn a_blocked_task_is_not_in_the_way_of_who_waits_for_it() {
+    check(0..100, |sim| {
+        let (a, b, c) = (sim.resource(1), sim.resource(2), sim.resource(3));
+        let inner = b.clone();
+        let first = a.submit(move |_| inner.with(|b| *b));
+        let outer = a.clone();
+        let second = c.submit(move |_| outer.with(|a| *a));
+        assert_eq!((first.wait(), second.wait()), (Ok(Ok(2)), Ok(Ok(1))));
+    });
+}
+
+#[test]
+fn timeouts_of_waits_are_virtual() {
+    let sim = Simulation::new(1);
+    let r = Resource::builder().scheduler(sim.scheduler()).capacity(1);
+    let r = r.build(0).unwrap();
+    let late = r
+        .submit_after(HOUR, |n| *n)
+        .wait_timeout(HOUR / 2)
+        .unwrap_err();
+    assert_eq!(sim.clock().elapsed(), HOUR / 2);
+    assert_eq!(late.wait_timeout(HOUR).unwrap(), Ok(0));
+    assert_eq!(sim.clock().elapsed(), HOUR);
+    let (open, gate) = oneshot::channel::<()>();
+    let holds = r.submit_async(async move |_| assert!(gate.await.is_ok()));
+    sim.run();
+    let late = r.submit(|n| *n).wait_timeout(HOUR).unwrap_err();
+    assert_eq!(sim.clock().elapsed(), HOUR * 2);
+    open.send(()).unwrap();
+    assert_eq!((holds.wait(), late.wait()), (Ok(()), Ok(0)));
+    let permit = r.try_reserve().unwrap();
+    assert_eq!(r.reserve_timeout(HOUR).unwrap_err(), ReserveError::Timeout);
+    assert_eq!(sim.clock().elapsed(), HOUR * 3);
+    drop(permit);
+    assert!(r.reserve_blocking().is_ok());
+}
+
+#[test]
+fn a_wait_that_nothing_could_end_is_told_so() {
+    let sim = Simulation::new(1);
+    let builder = || Resource::builder().scheduler(sim.scheduler()).capacity(1);
+    let r = builder().build(0).unwrap();
+    let (open, gate) = oneshot::channel::<()>();
+    let holds = r.submit_async(async move |_| assert!(gate.await.is_ok()));
+    sim.run();
+    let (text, drops) = ("borrowed".to_owned(), Drops::new());
+    let (lent, counted) = (&text, drops.counted());
+    let with = r.with(move |_| (lent.len(), drop(counted)));
+    assert_eq!(with.map(|_| ()), Err(TaskError::WouldDeadlock));
+    assert_eq!(drops.count(), 1);
+    assert_eq!(r.submit(|n| *n).wait(), Err(TaskError::WouldDeadlock));
+    assert_eq!(
+        r.reserve_blocking().map(drop),
+        Err(ReserveError::WouldDeadlock)
+    );
+    let stuck = || sim.block_on(futures::future::pending::<()>());
+    assert!(message_of(stuck).contains("seed 1"));
+    open.send(()).unwrap();
+    assert_eq!((holds.wait(), r.with(|n| *n)), (Ok(()), Ok(0)));
+}
+
+#[test]
+fn what_never_ends_is_found_out() {
+    fn again(r: &Resource<u32>) {
+        let next = r.clone();
+        let _ = r.execute(move |_| again(&next));
+    }
+    let sim = Simulation::new(5);
+    sim.step_limit(1000);
+    let r = sim.resource(0);
+    again(&r);
+    assert!(message_of(|| sim.run()).contains("seed 5"));
+    assert!(message_of(|| sim.advance(HOUR)).contains("seed 5"));
+    assert_eq!(r.submit(|n| *n).wait(), Err(TaskError::WouldDeadlock));
+}
+
+#[test]
+fn every_setting_of_a_resource_goes() {
+    for dispatch in [Dispatch::Inline, Dispatch::Pool] {
+        let sim = Simulation::new(1);
+        let r = Resource::builder().scheduler(sim.scheduler()).name("r");
+        let r = r.dispatch(dispatch).timings(true).slow_task(SECOND);
+        let (r, clock) = (r.build(0).unwrap(), sim.clock());
+        let here = std::thread::current().id();
+        let one = r.submit(move |_| {
+            assert_eq!(std::thread::current().id(), here);
+            clock.advance(SECOND * 3);
+        });
+        let two = r.submit(|_| captor::current().unwrap().queued_for());
+        assert!(!one.is_finished());
+        assert_eq!(one.wait(), Ok(()));
+        assert_eq!(two.wait(), Ok(Some(SECOND * 3)));
+        assert_eq!(r.stats().longest_task, SECOND * 3);
+    }
+}
+
+#[test]
+fn resources_are_listed_in_the_order_they_were_made_in() {
+    let sim = Simulation::new(1);
+    let all: Vec<_> = (0..20_u64)
+        .map(|n| {
+            let r = Resource::builder().scheduler(sim.scheduler()).name("r");
+            let r = r.build(()).unwrap();
+            (0..n).for_each(|_| r.execute(|()| ()).unwrap());
+            r
+        })
+        .collect();
+    let reports = sim.scheduler().resources();
+    let order: Vec<_> = reports.iter().map(|r| r.stats.submitted).collect();
+    assert!(order.is_sorted() && order.len() == all.len(), "{order:?}");
+}
+
+#[test]
+fn what_is_left_goes_with_the_simulation() {
+    let drops = Drops::new();
+    let sim = Simulation::new(1);
+    let (r, other) = (sim.resource(drops.counted()), sim.resource(drops.counted()));
+    let counted = drops.counted();
+    let (a, b) = (drops.counted(), drops.counted());
+    let scheduler = sim.scheduler().clone();
+    let left = r.submit(move |_| drop(counted));
+    let sleeps = other.submit_async(async move |_| {
+        scheduler.sleep(HOUR).await;
+        drop(a);
+    });
+    let later = other.submit_after(HOUR, move |_| drop(b));
+    sim.step();
+    sim.step();
+    drop(sim);
+    assert!(left.is_finished() && sleeps.is_finished() && later.is_finished());
+    assert!(r.execute(|_| ()).is_err());
+    drop((r, other, left, sleeps, later));
+    assert_eq!(drops.count(), 5);
+}
+
+#[test]
+fn other_threads_submit_and_wait() {
+    let sim = Simulation::new(1);
+    let r = sim.resource(0);
+    std::thread::scope(|s| {
+        let other = s.spawn(|| r.with(|n| *n + 1));
+        while !other.is_finished() {
+            sim.run();
+            std::thread::yield_now();
+        }
+        assert_eq!(other.join().unwrap(), Ok(1));
+    });
+}

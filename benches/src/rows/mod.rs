@@ -5,6 +5,7 @@ mod crowd;
 mod many;
 mod patterns;
 mod tasks;
+mod waits;
 
 use crate::contest::{Bar, Contest, Contestant};
 use crate::measure::{Lap, Tally};
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Contest> {
     all.extend(tasks::rows());
     all.extend(many::rows());
     all.extend(patterns::rows());
+    all.extend(waits::rows());
     all
 }
 

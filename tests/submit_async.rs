@@ -751,7 +751,7 @@ fn it_is_cancelled_and_its_deadline_passes() {
     let s = Scheduler::builder().workers(1).build().unwrap();
     let (r, busy) = (s.resource(0), common::pooled(&s, ()));
     let (_send, receive) = oneshot::channel::<()>();
-    let task = r.task().timeout(Duration::from_millis(300));
+    let task = r.task().timeout(Duration::from_millis(1500));
     let task = task.submit_async(async move |_: &mut u32| receive.await.is_ok());
     let (running, gate) = (Gate::new(), Gate::new());
     let (runs, opened) = (running.clone(), gate.clone());
@@ -764,7 +764,7 @@ fn it_is_cancelled_and_its_deadline_passes() {
     assert!(task.cancel());
     assert!(!task.cancel(), "it was before");
     assert_eq!(r.cancel_pending(), 0, "and is not counted twice");
-    thread::sleep(Duration::from_millis(400));
+    thread::sleep(Duration::from_millis(1700));
     gate.open();
     assert_eq!(outcome(task), Err(TaskError::Cancelled));
     let stats = r.stats();

@@ -137,9 +137,8 @@ fn ticks_when_held(missed: MissedTicks) -> usize {
 }
 
 #[test]
-fn what_was_missed_is_skipped_made_up_for_or_put_off() {
-    // On a machine that stands still in between they may be fewer.
-    assert!(ticks_when_held(MissedTicks::Burst) > 10);
+fn what_was_missed_is_skipped_or_put_off() {
+    // (That it is made up for is a test with virtual time, in `testing.rs`.)
     assert!(ticks_when_held(MissedTicks::Skip) <= 2);
     assert!(ticks_when_held(MissedTicks::Delay) <= 1);
 }

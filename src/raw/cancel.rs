@@ -138,6 +138,18 @@ pub fn cancel_token() -> CancelToken {
     .unwrap_or_default()
 }
 
+impl Stop {
+    /// Sets the token of this task, which has that number, if it has one. (One that has
+    /// ended may have been where this one is.)
+    fn tell(&self, task: &Header, number: Option<Number>) {
+        if let Some(wants) = &self.wants {
+            if wants.task == Some(address(task)) && number == Some(wants.number) {
+                wants.token.set();
+            }
+        }
+    }
+}
+
 impl Shell {
     /// Asks whatever runs, now and later: what was accepted and is about to start.
     pub(crate) fn stop_for_good(&self) {
@@ -168,12 +180,7 @@ impl Shell {
     pub(crate) fn stop(&self, task: &Header, why: u32) {
         let stop = lock(&self.extra().stop);
         task.ask_to_stop(why);
-        // One that has ended may have been where this one is.
-        if let Some(wants) = &stop.wants {
-            if wants.task == Some(address(task)) && self.running() == Some(wants.number) {
-                wants.token.set();
-            }
-        }
+        stop.tell(task, self.running());
     }
 
     /// The task that waits is given up: whoever works for it is told. With the backlog in
@@ -184,10 +191,6 @@ impl Shell {
         };
         // It has the number of what runs next, which is itself.
         let number = self.ran() + 1;
-        if let Some(wants) = &lock(&extra.stop).wants {
-            if wants.task == Some(address(task)) && wants.number == number {
-                wants.token.set();
-            }
-        }
+        lock(&extra.stop).tell(task, Some(number));
     }
 }

@@ -522,18 +522,12 @@ impl Strand {
     ///
     /// # Safety
     /// As for [`Strand::push`].
-    pub(crate) unsafe fn put_back(
-        &self,
-        task: NonNull<Link>,
-        stays: impl FnOnce() -> bool,
-    ) -> bool {
+    pub(crate) unsafe fn put_back(&self, task: NonNull<Link>, stays: impl FnOnce() -> bool) {
         let mut backlog = self.backlog.take();
-        let stays = stays();
-        if stays {
+        if stays() {
             // SAFETY: by the contract.
             unsafe { backlog.push_front(task) };
         }
-        stays
     }
 
     /// From now on every push is refused. `true`: nobody was at work, nothing

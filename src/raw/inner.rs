@@ -751,11 +751,6 @@ pub(crate) fn bring_back(core: &Arc<Core<dyn Value>>) {
 }
 
 impl<T> Core<T> {
-    /// The value, for a task that knows its type. To be used by the holder alone.
-    pub(crate) fn value_ptr(&self) -> *mut () {
-        self.value.with_mut(|value| value.cast())
-    }
-
     /// Runs `f` on the value, as a task of this resource. Holder only.
     ///
     /// # Safety
@@ -776,7 +771,7 @@ impl<T> Core<T> {
     }
 }
 
-impl Core<dyn Value> {
+impl<T: ?Sized> Core<T> {
     /// The value, for a task that knows its type. To be used by the holder alone.
     pub(crate) fn value(&self) -> *mut () {
         self.value.with_mut(|value| value.cast())

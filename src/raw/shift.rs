@@ -396,8 +396,8 @@ impl Shift<'_> {
             asked.is_none()
         };
         // SAFETY: it came out of the queue, and is live until it leaves it again.
-        let stays = unsafe { core.strand().put_back(link, stays) };
-        if let (false, Some(error)) = (stays, asked) {
+        unsafe { core.strand().put_back(link, stays) };
+        if let Some(error) = asked {
             // SAFETY: not put back, so still ours.
             self.gives_up(unsafe { Queued::from_link(link) }, error);
             return Flow::Done;

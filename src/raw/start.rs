@@ -68,7 +68,7 @@ impl<T: Send + 'static> Core<T> {
         let subject = Some(task.header() as Subject<'_>);
         let ran = context::enter_task(self.id(), Kind::Own, subject, || {
             // SAFETY: claimed by the caller, and a task of this resource.
-            unsafe { task.run(self.value_ptr(), self.name()) }
+            unsafe { task.run(self.value(), self.name()) }
         });
         match ran {
             Ran::Suspended(signal) => {

@@ -21,8 +21,8 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// It is first polled where a plain task would run: at once, by this thread, if the
     /// resource is idle. When it is woken it goes on by a worker of the scheduler's pool.
-    /// One that never waits takes two allocations more than `submit`; each wait takes
-    /// one, and a hand-off.
+    /// One that never waits takes one allocation more than `submit`; its first wait takes
+    /// two, each other one, and all of them a hand-off.
     ///
     /// The future has to be `Send`, as for a multi-threaded runtime. It needs none: what
     /// it awaits has to wake it, as channels, completions of other resources and

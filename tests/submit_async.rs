@@ -12,7 +12,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::{join_all, poll_fn};
 use futures::{SinkExt, StreamExt};
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -231,6 +231,41 @@ fn a_stray_wake_up_polls_it_once_more_and_nothing_else() {
     assert!(!task.is_finished());
     send.send(()).unwrap();
     assert_eq!(outcome(task), Ok(()));
+}
+
+/// Before it has a waker of its own, many ask for one at once.
+#[test]
+fn a_waker_that_is_lent_is_cloned_by_several_threads() {
+    const THREADS: usize = 4;
+    let r = Resource::new(0);
+    let wakers = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&wakers);
+    let task = r.submit_async(async move |polls: &mut u32| {
+        poll_fn(|cx| {
+            *polls += 1;
+            if *polls == 2 {
+                let same = |waker: &Waker| waker.will_wake(cx.waker());
+                assert!(kept.lock().unwrap().iter().all(same));
+                return Poll::Ready(());
+            }
+            let (begin, waker) = (Barrier::new(THREADS), cx.waker());
+            thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| {
+                        begin.wait();
+                        let clone = waker.clone();
+                        kept.lock().unwrap().push(clone);
+                    });
+                }
+            });
+            Poll::Pending
+        })
+        .await;
+    });
+    let one = wakers.lock().unwrap()[0].clone();
+    one.wake();
+    assert_eq!(outcome(task), Ok(()));
+    assert_eq!(r.with(|polls| *polls), Ok(2));
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use crate::error::TaskError;
 use crate::raw::panics;
-use crate::raw::suspend::{Signal, Step};
+use crate::raw::suspend::{LazySignal, Signal, Step};
 use crate::raw::task::Body;
 use crate::sync::Arc;
 use core::future::Future;
@@ -44,7 +44,7 @@ type FutureOf<T, R, F> = <F as AsyncTask<'static, T, R>>::Future;
 /// An asynchronous task.
 pub(crate) struct Polled<T: 'static, R, F: AsyncTask<'static, T, R>> {
     stage: Stage<T, R, F>,
-    signal: Arc<Signal>,
+    signal: LazySignal,
 }
 
 enum Stage<T: 'static, R, F: AsyncTask<'static, T, R>> {
@@ -59,7 +59,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> Polled<T, R, F> {
     pub(crate) fn new(f: F) -> Self {
         Polled {
             stage: Stage::Closure(f),
-            signal: Signal::new(),
+            signal: LazySignal::new(),
         }
     }
 
@@ -90,7 +90,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> Polled<T, R, F> {
 impl<T, R, F: AsyncTask<'static, T, R>> Drop for Polled<T, R, F> {
     fn drop(&mut self) {
         /// Also where the future's drop panics.
-        struct Ends<'a>(&'a Signal);
+        struct Ends<'a>(&'a LazySignal);
         impl Drop for Ends<'_> {
             fn drop(&mut self) {
                 self.0.ends();
@@ -107,7 +107,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> Body<T, R> for Polled<T, R, F> {
     unsafe fn signal(this: *const ManuallyDrop<Self>) -> Option<Arc<Signal>> {
         // SAFETY: by the contract. (A reference to this field only: the future, beside it,
         // may refer to itself.)
-        Some(unsafe { Arc::clone(&(*this.cast::<Self>()).signal) })
+        Some(Arc::clone(unsafe { &(*this.cast::<Self>()).signal }.get()))
     }
 
     unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Step<R> {
@@ -117,7 +117,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> Body<T, R> for Polled<T, R, F> {
         // SAFETY: by the contract; a task is not moved once it was queued.
         let polled_to = catch_unwind(AssertUnwindSafe(|| unsafe { polled.poll(value) }));
         if let Ok(Poll::Pending) = polled_to {
-            return Step::Wait(Arc::clone(&polled.signal));
+            return Step::Wait(Arc::clone(polled.signal.get()));
         }
         // Dropping the future is a part of the task, but is not to meet another panic.
         // SAFETY: not used again.

@@ -60,7 +60,7 @@ impl<T: Send + 'static> Core<T> {
         R: Send,
     {
         let (task, handle) = Handle::with_task::<T, F>(body, tag);
-        task.claim();
+        task.claim_unqueued();
         if let Some(meta) = task.meta() {
             meta.starts(self.host());
         }

@@ -28,10 +28,13 @@
 //! Everything is a read-modify-write of the one word, so each sees what those before
 //! it did. A waker refers to the signal and never to the task.
 //!
+//! A signal is made for the first waker that is kept ([`LazySignal`]): a task that never
+//! comes to wait has none. Whoever finds none knows that nobody has a waker.
+//!
 //! While a task runs, this thread knows its signal ([`current`]): by it, a completion
 //! that is polled knows who awaits it.
 
-use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell, thread_local_const};
+use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering, UnsafeCell, thread_local_const};
 use core::cell::Cell;
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -138,29 +141,62 @@ impl Signal {
             back();
         }
     }
+}
+
+/// A task's signal, made when it is first asked for.
+#[derive(Debug)]
+pub(crate) struct LazySignal(OnceLock<Arc<Signal>>);
+
+impl LazySignal {
+    pub(crate) const fn new() -> Self {
+        LazySignal(OnceLock::new())
+    }
+
+    pub(crate) fn get(&self) -> &Arc<Signal> {
+        self.0.get_or_init(Signal::new)
+    }
+
+    /// See [`Signal::starts`].
+    pub(crate) fn starts(&self) {
+        if let Some(signal) = self.0.get() {
+            signal.starts();
+        }
+    }
+
+    /// See [`Signal::ends`].
+    pub(crate) fn ends(&self) {
+        if let Some(signal) = self.0.get() {
+            signal.ends();
+        }
+    }
 
     /// Calls `f` with a waker that is there as long as the call lasts. It does not
     /// count: its clones do.
-    pub(crate) fn lend<R>(self: &Arc<Self>, f: impl FnOnce(&Waker) -> R) -> R {
+    pub(crate) fn lend<R>(&self, f: impl FnOnce(&Waker) -> R) -> R {
         /// Goes back to the task further out, also when `f` unwinds.
-        struct Leave(*const Signal);
+        struct Leave(*const LazySignal);
         impl Drop for Leave {
             fn drop(&mut self) {
                 CURRENT.with(|current| current.set(self.0));
             }
         }
 
-        let _leave = Leave(CURRENT.with(|current| current.replace(Arc::as_ptr(self))));
-        let waker = RawWaker::new(Arc::as_ptr(self).cast(), &VTABLE);
-        // SAFETY: the table keeps the contract of wakers (see there) for an address
-        // that `Arc` gave; this one is never dropped, and so takes no count away.
+        let _leave = Leave(CURRENT.with(|current| current.replace(self)));
+        let waker = match self.0.get() {
+            // The one that was cloned before, so that `will_wake` says so.
+            Some(signal) => RawWaker::new(Arc::as_ptr(signal).cast(), &VTABLE),
+            None => RawWaker::new(core::ptr::from_ref(self).cast(), &LENT),
+        };
+        // SAFETY: the tables keep the contract of wakers (see there), for an address that
+        // `Arc` gave and for ours; both are live while `f` runs, and nobody has the waker
+        // for longer. This one is never dropped, and so takes no count away.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(waker) });
         f(&waker)
     }
 }
 
 thread_local_const! {
-    static CURRENT: Cell<*const Signal> = Cell::new(core::ptr::null());
+    static CURRENT: Cell<*const LazySignal> = Cell::new(core::ptr::null());
 }
 
 /// Does this thread poll a task's future, or run something inside of that?
@@ -176,12 +212,8 @@ pub(crate) fn current() -> Option<Arc<Signal>> {
     if signal.is_null() {
         return None;
     }
-    // SAFETY: from an `Arc` that `lend` keeps borrowed until our caller, further in,
-    // returns.
-    unsafe {
-        Arc::increment_strong_count(signal);
-        Some(Arc::from_raw(signal))
-    }
+    // SAFETY: `lend` keeps it borrowed until our caller, further in, returns.
+    Some(Arc::clone(unsafe { &*signal }.get()))
 }
 
 /// Each waker owns a count of the `Arc` and one of the word.
@@ -222,6 +254,21 @@ unsafe fn drop_waker(signal: *const ()) {
     if before & !(WAKER - 1) == WAKER && before & (PARKED | WOKEN) == PARKED {
         signal.wake();
     }
+}
+
+/// The same, for the address of a live [`LazySignal`], which owns nothing.
+static LENT: RawWakerVTable = RawWakerVTable::new(clone_lent, wake_lent, wake_lent, |_| ());
+
+unsafe fn clone_lent(lazy: *const ()) -> RawWaker {
+    // SAFETY: live, by the contract.
+    let signal = unsafe { &*lazy.cast::<LazySignal>() }.get();
+    // SAFETY: the address of a signal in an `Arc`, which is borrowed here.
+    unsafe { clone(Arc::as_ptr(signal).cast()) }
+}
+
+unsafe fn wake_lent(lazy: *const ()) {
+    // SAFETY: live, by the contract.
+    unsafe { &*lazy.cast::<LazySignal>() }.get().wake();
 }
 
 impl fmt::Debug for Signal {

@@ -518,6 +518,13 @@ impl Queued {
         self.header().claims()
     }
 
+    /// Takes the closure of a task that was never queued, to run it.
+    pub(crate) fn claim_unqueued(&self) {
+        // Relaxed: nobody else knows of it yet; who does later is told by the queue.
+        let life = &self.header().life;
+        life.store(life.load(Ordering::Relaxed) | CLAIMED, Ordering::Relaxed);
+    }
+
     /// Has its deadline passed before it started, or, where it may wait, at all?
     pub(crate) fn is_late(&self, host: &Host) -> bool {
         self.meta().is_some_and(|meta| match self.header().waits() {

@@ -83,6 +83,10 @@ impl Closing {
     pub(crate) fn new(core: Weak<Core<dyn Value>>) -> Self {
         Closing { core, key: None }
     }
+
+    pub(crate) fn has_come(&self) -> bool {
+        self.core.upgrade().is_none_or(|core| core.is_closed())
+    }
 }
 
 impl Future for Closing {

@@ -20,6 +20,8 @@
 //! A waker runs under the role of the first resource. A task of the second that
 //! ran there would hold up the first's queue and be refused a wait for it, so it
 //! is queued for others to run; and chains of any length do not nest.
+//!
+//! What comes first need not be a task: anything that an [`Antecedent`] can be.
 
 use crate::completion::Completion;
 use crate::error::{SubmitError, TaskError};
@@ -113,42 +115,53 @@ impl<R: Send + 'static> Completion<R> {
                 Err(error) => Completion::ready(Err(resource::refused(error, f))),
             }
         } else {
-            follow(self, other.core(), Other::Kept(Arc::clone(other.core())), f)
+            follow(self, Other::Kept(Arc::clone(other.core())), other.core(), f)
         };
         if cancels { end.cancel_on_drop() } else { end }
     }
 }
 
-impl<R: Send + 'static> Completion<R> {
-    /// [`then`](Self::then), but it does not keep `other`: if that is gone by then, the
-    /// task falls as one that was refused by a closed resource.
-    pub(crate) fn then_if_there<U, S, F>(self, other: &Resource<U>, f: F) -> Completion<S>
-    where
-        U: Send + 'static,
-        S: Send + 'static,
-        F: FnOnce(&mut U, R) -> S + Send + 'static,
-    {
-        follow(
-            self,
-            other.core(),
-            Other::Weak(Arc::downgrade(other.core())),
-            f,
-        )
+/// What a task follows on. (The word is that of .NET's continuations.)
+pub(crate) trait Antecedent: Upstream + Send + 'static {
+    type Output: Send + 'static;
+
+    /// Has `waker` woken once it is through, and not before. `false`: it is.
+    fn register(&mut self, waker: &Waker) -> bool;
+    /// What came of it. Only once it is through.
+    fn into_outcome(self) -> Result<Self::Output, TaskError>;
+    /// Where it is, if it is a task that is not through.
+    fn origin(&self) -> Option<Origin>;
+}
+
+impl<R: Send + 'static> Antecedent for Completion<R> {
+    type Output = R;
+
+    fn register(&mut self, waker: &Waker) -> bool {
+        Completion::register(self, waker)
+    }
+
+    fn into_outcome(self) -> Result<R, TaskError> {
+        Completion::into_outcome(self)
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        Completion::origin(self)
     }
 }
 
-/// Joins a task that is not through, as far as is known, with the next one.
-fn follow<R, U, S, F>(
-    first: Completion<R>,
-    core: &Arc<Core<U>>,
+/// Joins what is not through, as far as is known, with the task that comes next, on the
+/// resource of `core`.
+pub(crate) fn follow<A, U, S, F>(
+    mut first: A,
     other: Other<U>,
+    core: &Arc<Core<U>>,
     f: F,
 ) -> Completion<S>
 where
-    R: Send + 'static,
+    A: Antecedent,
     U: Send + 'static,
     S: Send + 'static,
-    F: FnOnce(&mut U, R) -> S + Send + 'static,
+    F: FnOnce(&mut U, A::Output) -> S + Send + 'static,
 {
     let follow = Arc::new(Follow {
         stage: Mutex::new(Stage::Joining),
@@ -167,36 +180,37 @@ where
     Completion::linked(handle, follow)
 }
 
-struct Follow<R, U> {
-    stage: Mutex<Stage<R, U>>,
+struct Follow<A: Antecedent, U> {
+    stage: Mutex<Stage<A, U>>,
     other: Weak<Core<U>>,
 }
 
-enum Stage<R, U> {
+enum Stage<A: Antecedent, U> {
     /// The caller of `then` is at work.
     Joining,
-    /// It is, and the first task is through.
+    /// It is, and what comes first is through.
     Woken,
-    /// For the first task.
-    Waiting(Waiting<R, U>),
+    /// For what comes first.
+    Waiting(Waiting<A, U>),
     /// The second task is queued, or about to be, with this.
-    Passed(R),
+    Passed(A::Output),
     /// Its closure was dropped unrun.
     Dropped,
     /// Nothing is left to do.
     Over,
 }
 
-struct Waiting<R, U> {
-    first: Completion<R>,
+struct Waiting<A, U> {
+    first: A,
     task: Queued,
     other: Other<U>,
 }
 
 /// The resource of the second task.
-enum Other<U> {
+pub(crate) enum Other<U> {
     /// Kept alive until that is queued.
     Kept(Arc<Core<U>>),
+    /// If it is gone by then, the task falls as one that a closed resource refused.
     Weak(Weak<Core<U>>),
 }
 
@@ -235,13 +249,13 @@ impl By {
     }
 }
 
-impl<R, U> Follow<R, U> {
-    fn set(&self, stage: Stage<R, U>) -> Stage<R, U> {
+impl<A: Antecedent, U> Follow<A, U> {
+    fn set(&self, stage: Stage<A, U>) -> Stage<A, U> {
         replace(&mut *lock(&self.stage), stage)
     }
 
     /// Takes out what waits; leaves all other stages but `Joining` as they are.
-    fn take_waiting(&self) -> Option<Waiting<R, U>> {
+    fn take_waiting(&self) -> Option<Waiting<A, U>> {
         let mut stage = lock(&self.stage);
         match replace(&mut *stage, Stage::Over) {
             Stage::Waiting(waiting) => return Some(waiting),
@@ -252,9 +266,9 @@ impl<R, U> Follow<R, U> {
     }
 }
 
-impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
+impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
     /// The first task's waker is in place.
-    fn wait(&self, waiting: Waiting<R, U>) {
+    fn wait(&self, waiting: Waiting<A, U>) {
         let mut stage = lock(&self.stage);
         if let Stage::Joining = *stage {
             *stage = Stage::Waiting(waiting);
@@ -265,7 +279,7 @@ impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
     }
 
     /// The first task is through: now for the second.
-    fn submit(&self, waiting: Waiting<R, U>, by: By) {
+    fn submit(&self, waiting: Waiting<A, U>, by: By) {
         let Waiting { first, task, other } = waiting;
         let other = other.core();
         let refused = match (first.into_outcome(), &other) {
@@ -300,7 +314,7 @@ impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
 
     /// Puts the result where the second task's closure takes it from. If that was
     /// cancelled and dropped meanwhile, nobody will.
-    fn pass(&self, result: R) {
+    fn pass(&self, result: A::Output) {
         let mut stage = lock(&self.stage);
         if let Stage::Dropped = *stage {
             drop(stage);
@@ -311,7 +325,7 @@ impl<R: Send + 'static, U: Send + 'static> Follow<R, U> {
     }
 }
 
-impl<R: Send + 'static, U: Send + 'static> Wake for Follow<R, U> {
+impl<A: Antecedent, U: Send + 'static> Wake for Follow<A, U> {
     fn wake(self: Arc<Self>) {
         if let Some(waiting) = self.take_waiting() {
             self.submit(waiting, By::Waker);
@@ -319,7 +333,7 @@ impl<R: Send + 'static, U: Send + 'static> Wake for Follow<R, U> {
     }
 }
 
-impl<R: Send + 'static, U: Send + 'static> Link for Follow<R, U> {
+impl<A: Antecedent, U: Send + 'static> Link for Follow<A, U> {
     fn cancel(&self) -> Option<Box<dyn Upstream>> {
         let Waiting { first, task, other } = self.take_waiting()?;
         let core = other.core().map(|core| core as Arc<Core<dyn Value>>);
@@ -342,10 +356,10 @@ impl<R: Send + 'static, U: Send + 'static> Link for Follow<R, U> {
 
 /// Where the second task's closure finds the first's result. It goes with the
 /// closure.
-struct Inbox<R, U>(Arc<Follow<R, U>>);
+struct Inbox<A: Antecedent, U>(Arc<Follow<A, U>>);
 
-impl<R, U> Inbox<R, U> {
-    fn take(self) -> R {
+impl<A: Antecedent, U> Inbox<A, U> {
+    fn take(self) -> A::Output {
         match self.0.set(Stage::Over) {
             Stage::Passed(result) => result,
             _ => unreachable!("the task was queued without the result"),
@@ -353,7 +367,7 @@ impl<R, U> Inbox<R, U> {
     }
 }
 
-impl<R, U> Drop for Inbox<R, U> {
+impl<A: Antecedent, U> Drop for Inbox<A, U> {
     fn drop(&mut self) {
         let unused = self.0.set(Stage::Dropped);
         // Beside the drop of the user's closure, and not to add to a panic of that.

@@ -91,6 +91,21 @@ fn nested_tasks_on_idle_resources_do_not_allocate() {
 }
 
 #[test]
+fn an_async_task_that_never_waits_is_one_allocation() {
+    let r = Resource::new(0);
+    let info = measure_warm(|| {
+        for _ in 0..ROUNDS {
+            let counted = r.submit_async(async |n: &mut u64| {
+                *n += 1;
+                *n
+            });
+            assert!(counted.wait().is_ok());
+        }
+    });
+    assert_allocations(info, ROUNDS);
+}
+
+#[test]
 fn a_queued_execute_is_one_allocation() {
     let r = Resource::new(0);
     let held = hold(&r);

@@ -141,3 +141,26 @@ fn very_many_tasks_wait() {
     }
     assert!(s.stats().threads <= 2);
 }
+
+/// What very many timers take that are pending, and that it is all given back.
+#[test]
+fn very_many_timers_are_pending() {
+    const TIMERS: usize = 100_000;
+    const LATER: std::time::Duration = std::time::Duration::from_secs(3600);
+    warm_up();
+    let s = Scheduler::builder().workers(1).build().unwrap();
+    let r = s.resource(0_u32);
+    let mut timers = Vec::with_capacity(TIMERS);
+    let info = measure(|| {
+        for _ in 0..TIMERS {
+            timers.push(r.submit_after(LATER, |n| *n += 1));
+        }
+    });
+    let each = info.bytes_current / TIMERS as i64;
+    println!("a timer takes {each} bytes");
+    assert!(each <= 512, "{each}");
+    r.close();
+    for timer in timers {
+        assert_eq!(timer.wait(), Err(captor::TaskError::Closed));
+    }
+}

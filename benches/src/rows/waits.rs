@@ -5,11 +5,11 @@ use crate::contest::{Contest, Contestant};
 use crate::measure::{Lap, Tally};
 use crate::rivals::runtime;
 use crate::work::{Op, Topic};
-use captor::Resource;
+use captor::{Job, Resource, Scheduler};
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 
 const BATCH: u64 = 10_000;
 
@@ -31,12 +31,32 @@ fn ready(name: &'static str, call: fn(&Resource<Topic>) -> u64) -> Contestant {
     })
 }
 
+/// The same with tokio's mutex, in one of its tasks.
+fn ready_by_tokio(name: &'static str) -> Contestant {
+    contestant(name, true, move |time| {
+        let shared = Arc::new(Mutex::new(Topic::default()));
+        Lap::measure(|_| {
+            let calls = async move {
+                let (end, mut ops) = (Instant::now() + time, 0);
+                while Instant::now() < end {
+                    for _ in 0..BATCH {
+                        let mut topic = shared.lock().await;
+                        black_box(async { Op::TINY.run(&mut topic) }.await);
+                    }
+                    ops += BATCH;
+                }
+                ops
+            };
+            Tally::of(runtime().block_on(async { tokio::spawn(calls).await.expect("it ran") }))
+        })
+    })
+}
+
 const TASKS: u64 = 16;
 const CALLS: u64 = 1_000;
 
-/// So many tokio tasks; each of their calls waits once, with the value in hand, for
-/// tokio to come round.
-fn woken<S, F>(name: &'static str, shared: fn() -> S, call: fn(S) -> F) -> Contestant
+/// So many tokio tasks; each of their calls waits once, with the value in hand.
+fn waiting<S, F>(name: &'static str, shared: fn() -> S, call: fn(S) -> F) -> Contestant
 where
     S: Clone + Send + 'static,
     F: Future<Output = u64> + Send + 'static,
@@ -54,24 +74,66 @@ where
                 for task in tasks.collect::<Vec<_>>() {
                     task.await.expect("it ran");
                 }
-                assert_eq!(call(shared.clone()).await, TASKS * CALLS + 1);
+                let last = tokio::spawn(call(shared)).await.expect("it ran");
+                assert_eq!(last, TASKS * CALLS + 1);
             });
             Tally::of(TASKS * CALLS)
         })
     })
 }
 
-async fn by_captor(r: Resource<Topic>) -> u64 {
+/// A resource whose hand-offs go to tokio's threads.
+fn on_tokio() -> Resource<Topic> {
+    let by_tokio = |job: Job| drop(runtime().spawn(async { job.run() }));
+    let scheduler = Scheduler::builder().executor(by_tokio).build();
+    scheduler
+        .expect("nothing is wrong")
+        .resource(Topic::default())
+}
+
+/// A wait for tokio to come round.
+async fn round() {
+    tokio::task::yield_now().await;
+}
+
+async fn round_by_captor(r: Resource<Topic>) -> u64 {
     let wait = async |t: &mut Topic| {
-        tokio::task::yield_now().await;
+        round().await;
         Op::TINY.run(t)
     };
     r.submit_async(wait).await.expect("open")
 }
 
-async fn by_tokio(m: Arc<Mutex<Topic>>) -> u64 {
+async fn round_by_tokio(m: Arc<Mutex<Topic>>) -> u64 {
     let mut topic = m.lock().await;
-    tokio::task::yield_now().await;
+    round().await;
+    Op::TINY.run(&mut topic)
+}
+
+/// A wait for the answer of another thread.
+async fn answer() {
+    static SERVER: OnceLock<mpsc::Sender<oneshot::Sender<()>>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let (requests, received) = mpsc::channel::<oneshot::Sender<()>>();
+        std::thread::spawn(move || received.into_iter().for_each(|to| drop(to.send(()))));
+        requests
+    });
+    let (to, answer) = oneshot::channel();
+    server.send(to).expect("it serves for ever");
+    answer.await.expect("it answers");
+}
+
+async fn answer_by_captor(r: Resource<Topic>) -> u64 {
+    let wait = async |t: &mut Topic| {
+        answer().await;
+        Op::TINY.run(t)
+    };
+    r.submit_async(wait).await.expect("open")
+}
+
+async fn answer_by_tokio(m: Arc<Mutex<Topic>>) -> u64 {
+    let mut topic = m.lock().await;
+    answer().await;
     Op::TINY.run(&mut topic)
 }
 
@@ -133,15 +195,32 @@ pub fn rows() -> Vec<Contest> {
             name: "waits/ready".into(),
             question: "What does an asynchronous task cost that never comes to wait?",
             ours: vec![ready("captor submit_async", submit_async)],
-            rivals: vec![ready("captor submit", submit)],
+            rivals: vec![
+                ready("captor submit", submit),
+                ready_by_tokio("tokio mutex"),
+            ],
             bars: Vec::new(),
             width: 1,
         },
         Contest {
-            name: "waits/woken".into(),
-            question: "Sixteen tokio tasks; each call waits once, with the value in hand.",
-            ours: vec![woken("captor submit_async", Resource::default, by_captor)],
-            rivals: vec![woken("tokio mutex", Arc::default, by_tokio)],
+            name: "waits/round".into(),
+            question: "Sixteen tokio tasks; each call waits for tokio to come round, with the value in hand.",
+            ours: vec![
+                waiting("captor submit_async", Resource::default, round_by_captor),
+                waiting("captor on tokio's threads", on_tokio, round_by_captor),
+            ],
+            rivals: vec![waiting("tokio mutex", Arc::default, round_by_tokio)],
+            bars: Vec::new(),
+            width: 2,
+        },
+        Contest {
+            name: "waits/answer".into(),
+            question: "The same, but each call waits for another thread's answer.",
+            ours: vec![
+                waiting("captor submit_async", Resource::default, answer_by_captor),
+                waiting("captor on tokio's threads", on_tokio, answer_by_captor),
+            ],
+            rivals: vec![waiting("tokio mutex", Arc::default, answer_by_tokio)],
             bars: Vec::new(),
             width: 2,
         },

@@ -20,7 +20,7 @@ use crate::raw::levels::Order;
 use crate::raw::linger::TaskTime;
 use crate::raw::queue::{Link, reverse};
 use crate::raw::state::{Mode, State};
-use crate::sync::{AtomicPtr, Ordering};
+use crate::sync::{AtomicPtr, Ordering, yield_now};
 use core::ptr::{self, NonNull};
 
 /// What a drain asks of the thread that carries it out.
@@ -313,6 +313,22 @@ impl Strand {
                         .is_ok()
             }
         }
+    }
+
+    /// The holder is to keep the role for longer than the lane is for: from now on it has
+    /// it by the word. (B0 in `docs/design.md`, The lane.)
+    #[cold]
+    pub(crate) fn by_word(&self, way: Way) {
+        if way == Way::Word {
+            return;
+        }
+        // Whoever else takes the idle word finds the lane taken, and gives it back at
+        // once; what they queued comes with it.
+        let take = |s: State| (s.mode() == Mode::Idle).then(|| s.with_mode(Mode::Held));
+        while self.update(take).is_err() {
+            yield_now();
+        }
+        self.lane.leave();
     }
 
     /// The word was idle, and says now that the role is the caller's. Is it so,

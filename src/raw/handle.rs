@@ -41,6 +41,11 @@ impl<R> Handle<R> {
         (Queued::from_header(task), Handle(task, PhantomData))
     }
 
+    /// The handle's reference to a task that was made elsewhere, and returns an `R`.
+    pub(super) fn from_header(task: NonNull<Header>) -> Self {
+        Handle(task, PhantomData)
+    }
+
     pub(crate) fn header(&self) -> &Header {
         // SAFETY: live as long as the handle refers to it.
         unsafe { self.0.as_ref() }
@@ -90,24 +95,6 @@ impl<R> Handle<R> {
         // SAFETY: the handle's reference, and it is consumed; taken.
         unsafe { let_go(this.0, HANDLE, TAKEN) };
         outcome
-    }
-
-    /// The outcome of a task that ran and never was in a queue, and the end of it.
-    ///
-    /// # Safety
-    /// The task is this handle's, ran to its end, and nobody else refers to it.
-    pub(crate) unsafe fn take_unqueued(self, task: Queued) -> Result<R, TaskError> {
-        let this = ManuallyDrop::new(self).0;
-        debug_assert_eq!(task.into_link(), this.cast());
-        let mut outcome = MaybeUninit::<Result<R, TaskError>>::uninit();
-        // SAFETY: the outcome is in place, of the type that the handle says, and taken
-        // just before the memory goes, which nobody uses any more.
-        unsafe {
-            let vtable = this.as_ref().vtable;
-            (vtable.take)(this, outcome.as_mut_ptr().cast());
-            (vtable.free)(this);
-            outcome.assume_init()
-        }
     }
 
     /// Registers `waker` for the outcome. `false`: it is complete.

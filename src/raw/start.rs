@@ -1,7 +1,7 @@
 //! The first run of an asynchronous task on its submitter: one that never waits costs
 //! little more than any other.
 
-use crate::error::TaskError;
+use crate::error::{Panic, TaskError};
 use crate::raw::attributes::{Described, Given, Tag};
 use crate::raw::context::{self, Kind, MAX_DEPTH, Subject};
 use crate::raw::drain::{Claim, Flow, Way};
@@ -9,9 +9,12 @@ use crate::raw::handle::Handle;
 use crate::raw::inner::Core;
 use crate::raw::role::{captured, drain, pass_on};
 use crate::raw::shift::Shift;
-use crate::raw::suspend::Signal;
-use crate::raw::task::{Body, Queued, Ran};
+use crate::raw::suspend::{Signal, Step};
+use crate::raw::task::{Body, Header, Queued, Task, boxed};
 use crate::sync::Arc;
+use core::any::Any;
+use core::ptr::NonNull;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a first run came to.
 pub(crate) enum Started<R> {
@@ -42,8 +45,7 @@ impl<T: Send + 'static> Core<T> {
         }
         // User code, a subscriber: before the role is ours.
         let tag = self.tag(given);
-        // By the word: the lane is for those who leave it when they return.
-        match self.strand().claim_by_word() {
+        match self.strand().try_claim() {
             Claim::Made(way) => Ok(self.start_claimed(body, tag, way)),
             Claim::Failed => Err(body),
             Claim::Burdened => {
@@ -59,30 +61,34 @@ impl<T: Send + 'static> Core<T> {
         F: Body<T, R> + Send,
         R: Send,
     {
-        let (task, handle) = Handle::with_task::<T, F>(body, tag);
-        task.claim_unqueued();
-        if let Some(meta) = task.meta() {
+        let task = Unqueued::new::<T>(body, tag);
+        let header = task.header();
+        if let Some(meta) = header.meta() {
             meta.starts(self.host());
         }
         self.inline.turn();
-        let subject = Some(task.header() as Subject<'_>);
-        let ran = context::enter_task(self.id(), Kind::Own, subject, || {
+        let ran = context::enter_task(self.id(), Kind::Own, Some(header as Subject<'_>), || {
             // SAFETY: claimed by the caller, and a task of this resource.
-            unsafe { task.run(self.value(), self.name()) }
+            unsafe { task.run(self.value().cast::<T>()) }
         });
-        match ran {
-            Ran::Suspended(signal) => {
+        let outcome = match ran {
+            Ok(Step::Wait(signal)) => {
+                let (task, handle) = task.into_waiting();
+                self.strand().by_word(way);
                 self.wait_on(task, &signal);
                 return Started::Waits(handle);
             }
-            Ran::Returned => {}
-            Ran::Panicked => self.note_panic(task.header().name()),
-        }
+            Ok(Step::Done(result)) => Ok(result),
+            Err(payload) => {
+                self.note_panic(header.name());
+                let panic = Panic::new(payload).of(self.name(), header.name());
+                Err(TaskError::Panicked(panic))
+            }
+        };
         self.inline.turn();
-        // SAFETY: it ran to its end and was in no queue; a signal does not refer to it.
-        let take = || unsafe { handle.take_unqueued(task) };
         // Its span is closed, by user code.
-        let outcome = context::enter(self.id(), Kind::Aside, take);
+        // SAFETY: it ran to its end; a signal does not refer to it.
+        context::enter(self.id(), Kind::Aside, || unsafe { task.free() });
         if !self.strand().try_release(way) {
             captured(self);
         }
@@ -105,5 +111,54 @@ impl<T: Send + 'static> Core<T> {
             // Its spans are entered again, by user code.
             Flow::Suspended => context::enter(self.id(), Kind::Aside, || drop(shift)),
         }
+    }
+}
+
+/// A task on the heap that nobody knows of but its maker.
+struct Unqueued<F, R>(NonNull<Task<F, R>>);
+
+impl<F, R> Unqueued<F, R> {
+    fn new<T>(body: F, tag: Tag) -> Self
+    where
+        F: Body<T, R>,
+    {
+        let task = boxed::<T, R, F>(body, true, tag);
+        // SAFETY: made just above.
+        unsafe { task.as_ref() }.claim_unseen();
+        Unqueued(task.cast())
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: live, and begins with its header; only that is referred to.
+        unsafe { self.0.cast::<Header>().as_ref() }
+    }
+
+    /// Runs it. If it waits it stays as it is; else its closure is gone.
+    ///
+    /// # Safety
+    /// It is run once. `value` is what it was made for, and the caller's alone.
+    unsafe fn run<T>(&self, value: *mut T) -> Result<Step<R>, Box<dyn Any + Send>>
+    where
+        F: Body<T, R>,
+    {
+        // SAFETY: live.
+        let stage = unsafe { self.0.as_ref() }.stage.with_mut(|stage| stage);
+        // SAFETY: the stage holds the closure, which is ours; the rest by the contract.
+        catch_unwind(AssertUnwindSafe(|| unsafe {
+            F::call(&raw mut (*stage).closure, value)
+        }))
+    }
+
+    /// From now on it is like any other that was claimed and queued.
+    fn into_waiting(self) -> (Queued, Handle<R>) {
+        let header = self.0.cast();
+        (Queued::from_header(header), Handle::from_header(header))
+    }
+
+    /// # Safety
+    /// Its closure is gone.
+    unsafe fn free(self) {
+        // SAFETY: made by `Box`, and nobody else refers to it. Its stage is not dropped.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

@@ -327,6 +327,10 @@ where
 }
 
 impl Header {
+    pub(crate) fn meta(&self) -> Option<&Meta> {
+        self.meta.as_deref()
+    }
+
     pub(super) fn life(&self) -> u32 {
         // Acquire: partners with the AcqRel of every change; who sees
         // `COMPLETE` sees the outcome.
@@ -377,6 +381,13 @@ impl Header {
     /// Claims one that was never run. `false`: somebody did before.
     pub(super) fn claims(&self) -> bool {
         self.set(CLAIMED) & CLAIMED == 0
+    }
+
+    /// Claims one that nobody knows of but its maker.
+    pub(super) fn claim_unseen(&self) {
+        // Relaxed: who comes to know of it is told by the queue.
+        let life = self.life.load(Ordering::Relaxed);
+        self.life.store(life | CLAIMED, Ordering::Relaxed);
     }
 
     /// Has it been asked, since it was claimed, to be given up where it waits?
@@ -505,7 +516,7 @@ impl Queued {
     }
 
     pub(crate) fn meta(&self) -> Option<&Meta> {
-        self.header().meta.as_deref()
+        self.header().meta()
     }
 
     /// Takes the closure, to run it or to drop it. `false`: it was cancelled.
@@ -516,13 +527,6 @@ impl Queued {
             return true;
         }
         self.header().claims()
-    }
-
-    /// Takes the closure of a task that was never queued, to run it.
-    pub(crate) fn claim_unqueued(&self) {
-        // Relaxed: nobody else knows of it yet; who does later is told by the queue.
-        let life = &self.header().life;
-        life.store(life.load(Ordering::Relaxed) | CLAIMED, Ordering::Relaxed);
     }
 
     /// Has its deadline passed before it started, or, where it may wait, at all?

@@ -735,25 +735,6 @@ fn who_asks_for_it_last_is_who_waits() {
     });
 }
 
-// Other runtimes.
-
-#[tokio::test]
-async fn with_tokios_timers_and_channels() {
-    let r = Resource::new(Vec::new());
-    let (send, mut receive) = tokio::sync::mpsc::channel(1);
-    let task = r.submit_async(async move |log: &mut Vec<u32>| {
-        while let Some(n) = receive.recv().await {
-            log.push(n);
-        }
-        log.len()
-    });
-    for n in 0..100 {
-        send.send(n).await.unwrap();
-    }
-    drop(send);
-    assert_eq!(task.await, Ok(100));
-}
-
 #[test]
 fn two_talk_through_channels_on_one_worker() {
     within_deadline(|| {

@@ -308,6 +308,27 @@ fn a_panic_in_the_drop_of_its_future_is_its_outcome() {
     assert!(task.cancel());
     assert_eq!(panic_message(outcome(task)), "drop");
     assert_eq!(outcome(r.submit(|n| *n)), Ok(1));
+    let stats = r.stats();
+    assert_eq!((stats.panicked, stats.cancelled), (2, 0));
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_cancelled_future_poisons() {
+    let r = Resource::builder()
+        .panic_policy(PanicPolicy::Poison)
+        .build(1)
+        .unwrap();
+    let (_send, receive) = oneshot::channel::<()>();
+    let kept = common::on_drop(|| resume_unwind(Box::new("drop")));
+    let task = r.submit_async(async move |_: &mut u32| {
+        let _kept = &kept;
+        let _ = receive.await;
+    });
+    let behind = r.submit(|n| *n);
+    assert!(task.cancel());
+    assert_eq!(panic_message(outcome(task)), "drop");
+    assert!(matches!(outcome(behind), Err(TaskError::Poisoned)));
+    assert_eq!(r.stats().panicked, 1);
 }
 
 #[test]

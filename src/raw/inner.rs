@@ -596,13 +596,12 @@ impl Shell {
     }
 
     /// A task ran, but not to its end, and is not run any more. Holder only.
-    pub(crate) fn note_given_up(&self, error: &TaskError) {
+    pub(crate) fn note_given_up(&self, late: bool) {
         let extra = self.extra();
-        match error {
-            TaskError::Expired => extra.expired.add(1),
-            _ => extra.cancelled.add(1),
+        match late {
+            true => extra.expired.add(1),
+            false => extra.cancelled.add(1),
         };
-        self.counters.dequeued.turn();
     }
 
     /// The remains of a cancelled or expired task came out of the queue. Holder only.

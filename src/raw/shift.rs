@@ -11,7 +11,7 @@ use crate::raw::queue::Link;
 use crate::raw::room::Room;
 use crate::raw::spans;
 use crate::raw::suspend::Signal;
-use crate::raw::task::{self, Header, Queued, Ran, Taken};
+use crate::raw::task::{self, Header, Queued, Ran, Refused, Taken};
 use crate::raw::watch::Watch;
 use crate::sync::is_panicking;
 use core::ptr::{self, NonNull};
@@ -426,10 +426,16 @@ impl Shift<'_> {
     }
 
     /// A task that ran, and waits, is not to go on. Its future has the value until it is
-    /// dropped, so that is for the holder.
+    /// dropped, so that is for the holder. That drop is a part of the task: if it panics,
+    /// the task did.
     #[cold]
-    fn gives_up(&self, task: Queued, error: TaskError) {
-        self.core.note_given_up(&error);
-        context::enter(self.core.id(), Kind::Aside, || task.refuse(error));
+    fn gives_up(&mut self, task: Queued, error: TaskError) {
+        let late = matches!(error, TaskError::Expired);
+        let drops = || task.drop_closure(error);
+        match context::enter(self.core.id(), Kind::Aside, drops) {
+            Refused::Dropped => self.core.note_given_up(late),
+            Refused::Panicked => self.core.note_panic(task.header().name()),
+        }
+        self.completes(task);
     }
 }

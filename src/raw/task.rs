@@ -121,14 +121,22 @@ pub(super) struct VTable {
     /// Runs the closure on the value and puts the outcome in its place. (The name is
     /// its resource's.)
     pub(super) run: unsafe fn(NonNull<Header>, value: *mut (), Option<&str>) -> Ran,
-    /// Drops the closure and puts the error in its place.
-    pub(super) refuse: unsafe fn(NonNull<Header>, TaskError),
+    /// Drops the closure and puts the error in its place; a panic of the drop, if it
+    /// panics, and then says so.
+    pub(super) refuse: unsafe fn(NonNull<Header>, TaskError) -> Refused,
     /// Moves the outcome to `to`, a `Result<R, TaskError>`.
     pub(super) take: unsafe fn(NonNull<Header>, to: *mut ()),
     /// Drops the outcome where it is.
     pub(super) forget: unsafe fn(NonNull<Header>),
     /// Gives the memory back.
     pub(super) free: unsafe fn(NonNull<Header>),
+}
+
+/// How the drop of a closure went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    Dropped,
+    Panicked,
 }
 
 /// The closure, then its outcome. The life word says which.
@@ -275,19 +283,20 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
     }
 
     /// Holds the closure; the caller claimed it.
-    unsafe fn refuse(this: NonNull<Header>, error: TaskError) {
+    unsafe fn refuse(this: NonNull<Header>, error: TaskError) -> Refused {
         // SAFETY: by the contract.
         let stage = unsafe { Self::stage(this) };
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: the stage holds the closure, ours, and it is not used again.
             unsafe { ManuallyDrop::drop(&mut (*stage).closure) }
         }));
-        let error = match dropped {
-            Ok(()) => error,
-            Err(payload) => TaskError::Panicked(Panic::new(payload)),
+        let (error, refused) = match dropped {
+            Ok(()) => (error, Refused::Dropped),
+            Err(payload) => (TaskError::Panicked(Panic::new(payload)), Refused::Panicked),
         };
         // SAFETY: the closure is gone from the stage, which is still ours.
         unsafe { (*stage).outcome = ManuallyDrop::new(Err(error)) };
+        refused
     }
 
     /// Holds the outcome. `to` is a `Result<R, TaskError>` to be written.
@@ -557,9 +566,14 @@ impl Queued {
     /// The same, but for who waits: that one is for the caller to wake.
     #[must_use = "somebody waits for it"]
     pub(crate) fn fail(self, error: TaskError) -> Option<Waker> {
-        // SAFETY: the closure is in place: it was claimed and not run.
-        unsafe { (self.header().vtable.refuse)(self.0, error) };
+        self.drop_closure(error);
         self.complete()
+    }
+
+    /// Drops the claimed closure; its outcome is in place then, and not shown yet.
+    pub(crate) fn drop_closure(&self, error: TaskError) -> Refused {
+        // SAFETY: the closure is in place: it was claimed and not run to its end.
+        unsafe { (self.header().vtable.refuse)(self.0, error) }
     }
 
     /// Takes the closure back out of a task that was never queued.

@@ -2,13 +2,12 @@
 
 use crate::completion::Completion;
 use crate::error::{ReserveError, SubmitError};
-use crate::raw::awaiting::{Awaiter, awaiter};
+use crate::raw::awaiting::{Awaiter, Record, awaiter};
 use crate::raw::context::{self, Kind};
-use crate::raw::deadlock::{Await, Event, Wait, WouldDeadlock};
+use crate::raw::deadlock::{Event, Wait, WouldDeadlock};
 use crate::raw::inner::Core;
 use crate::raw::room::{Ticket, TurnedAway};
 use crate::raw::submit::Entry;
-use crate::raw::suspend::Signal;
 use crate::raw::wait::{Patrol, thread_waker};
 use crate::resource::Resource;
 use crate::sync::Arc;
@@ -52,7 +51,7 @@ impl<T: Send + 'static> Resource<T> {
         Reserve {
             resource: Some(self.clone()),
             ticket: None,
-            awaited: None,
+            awaited: Record::default(),
         }
     }
 
@@ -267,8 +266,7 @@ pub struct Reserve<T> {
     resource: Option<Resource<T>>,
     /// Its place in the line, if it is in there.
     ticket: Option<Ticket>,
-    /// The asynchronous task that awaits it, if one does, and the record of that.
-    awaited: Option<(Arc<Signal>, Await)>,
+    awaited: Record,
 }
 
 /// Room for who waits in the line, as what an asynchronous task awaits.
@@ -285,22 +283,15 @@ impl<T: Send> Event for Coming<T> {
 }
 
 impl<T: Send + 'static> Reserve<T> {
-    /// Notes who awaits it: the asynchronous task that polls it, if one does.
+    /// Notes who awaits it.
     fn await_by(&mut self, by: Option<Awaiter>) -> Result<(), WouldDeadlock> {
-        let (Some(by), Some(ticket)) = (by, self.ticket) else {
-            self.awaited = None;
+        let Some(ticket) = self.ticket else {
+            self.awaited.clear();
             return Ok(());
         };
-        let signal = Arc::clone(by.signal());
-        if (self.awaited.as_ref()).is_some_and(|(before, _)| Arc::ptr_eq(before, &signal)) {
-            return Ok(());
-        }
-        self.awaited = None;
         let core = Arc::clone(self.core());
-        let (resource, target) = (by.resource(), core.id());
-        let event = Box::new(Coming { core, ticket, by });
-        self.awaited = Some((signal, Await::begin(resource, target, event)?));
-        Ok(())
+        self.awaited
+            .note(by, core.id(), |by| Box::new(Coming { core, ticket, by }))
     }
 }
 
@@ -381,7 +372,7 @@ impl<T: Send + 'static> Future for Reserve<T> {
         };
         // Its ticket is worth nothing any more.
         self.ticket = None;
-        self.awaited = None;
+        self.awaited.clear();
         let why = got.map_err(|TurnedAway| why_turned_away(self.core()));
         let resource = self.resource.take().expect(POLLED_AGAIN);
         Poll::Ready(why.map(|()| Permit { resource }))

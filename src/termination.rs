@@ -1,8 +1,8 @@
 //! Awaiting the end of a closed resource, and taking its value back.
 
 use crate::error::TaskError;
-use crate::raw::awaiting::awaiter;
-use crate::raw::deadlock::{Event, Wait};
+use crate::raw::awaiting::{Awaiter, Record, awaiter};
+use crate::raw::deadlock::{Event, Wait, WouldDeadlock};
 use crate::raw::extra::Key;
 use crate::raw::inner::{Core, Value};
 use crate::raw::rest::NotTaken;
@@ -19,6 +19,10 @@ use std::time::Duration;
 ///
 /// It keeps the resource's value alive. Dropping it is free of consequences.
 ///
+/// Awaited inside an asynchronous task that the end has to wait for (one of the same
+/// resource, or of one that waits for it), it never resolves: if the task waits for nothing
+/// else, it is cancelled, with a warning in the log.
+///
 /// ```
 /// # futures::executor::block_on(async {
 /// let r = captor::Resource::new(());
@@ -32,11 +36,54 @@ pub struct Closed {
     core: Arc<Core<dyn Value>>,
     /// Under which its waker is registered, if it is.
     key: Option<Key>,
+    awaited: Record,
 }
 
 impl Closed {
     pub(crate) fn new(core: Arc<Core<dyn Value>>) -> Self {
-        Closed { core, key: None }
+        Closed {
+            core,
+            key: None,
+            awaited: Record::default(),
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.core.has_ended() {
+            return Poll::Ready(());
+        }
+        self.core.extra().ended.listen(&mut self.key, cx.waker());
+        // The end may have come before we were on the list.
+        match self.core.has_ended() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// The same, and notes who awaits it. Where the end would have to wait for that task,
+    /// nobody is woken.
+    fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WouldDeadlock>> {
+        if self.poll_end(cx).is_ready() {
+            self.awaited.clear();
+            return Poll::Ready(Ok(()));
+        }
+        let core = Arc::clone(&self.core);
+        let ends = |by| Box::new(Ending { core, by }) as Box<_>;
+        match self.awaited.note(awaiter(), self.core.id(), ends) {
+            Ok(()) => Poll::Pending,
+            // It came just now.
+            Err(WouldDeadlock) if self.core.has_ended() => Poll::Ready(Ok(())),
+            Err(error) => {
+                self.forget();
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.core.extra().ended.forget(key);
+        }
     }
 }
 
@@ -44,24 +91,29 @@ impl Future for Closed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if this.core.has_ended() {
-            return Poll::Ready(());
+        match self.poll_awaited(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            // It would never come, and the task is given up if it waits for nothing else.
+            Poll::Ready(Err(WouldDeadlock)) | Poll::Pending => Poll::Pending,
         }
-        this.core.extra().ended.listen(&mut this.key, cx.waker());
-        // The end may have come before we were on the list.
-        if this.core.has_ended() {
-            return Poll::Ready(());
-        }
-        Poll::Pending
     }
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.core.extra().ended.forget(key);
-        }
+        self.forget();
+    }
+}
+
+/// The end of a resource, as what an asynchronous task awaits.
+struct Ending {
+    core: Arc<Core<dyn Value>>,
+    by: Awaiter,
+}
+
+impl Event for Ending {
+    fn has_come(&self) -> bool {
+        self.by.is_through() || End(&self.core).has_come()
     }
 }
 
@@ -186,12 +238,8 @@ impl<T: Send + 'static> Future for IntoInner<T> {
             match self.core.take_value() {
                 Ok(value) => return Poll::Ready(Ok(value)),
                 Err(NotTaken::Gone) => return Poll::Ready(Err(TaskError::Closed)),
-                // The end comes once the task is through that awaits it.
-                Err(NotTaken::Busy) if awaiter().is_some_and(|by| by.keeps(self.core.id())) => {
-                    return Poll::Ready(Err(TaskError::WouldDeadlock));
-                }
                 // If it is ready, another is taking the value just now.
-                Err(NotTaken::Busy) => std::task::ready!(Pin::new(&mut self.closed).poll(cx)),
+                Err(NotTaken::Busy) => std::task::ready!(self.closed.poll_awaited(cx))?,
             }
         }
     }
@@ -223,12 +271,12 @@ pub(crate) fn wait(core: &Arc<Core<dyn Value>>, timeout: Duration) -> bool {
     };
     // A deadline past the end of time is none.
     let deadline = core.host().after(timeout);
-    let mut closed = pin!(Closed::new(Arc::clone(core)));
+    let mut closed = Closed::new(Arc::clone(core));
     let waker = thread_waker();
     let mut cx = Context::from_waker(&waker);
     let mut patrol = Patrol::new(core, false);
     loop {
-        if closed.as_mut().poll(&mut cx).is_ready() {
+        if closed.poll_end(&mut cx).is_ready() {
             return true;
         }
         if !patrol.park(deadline) {

@@ -8,7 +8,7 @@ use common::{outcome, within_deadline};
 use futures::channel::oneshot;
 use futures::executor::block_on;
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use futures::{SinkExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use std::future::Future;
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;

@@ -17,6 +17,8 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+const SOON: Duration = Duration::from_millis(2);
+
 /// Waits until it is woken by the waker that it leaves in `to`.
 async fn wait(to: &Mutex<Vec<Waker>>) {
     let mut waited = false;
@@ -698,6 +700,46 @@ fn awaiting_the_value_of_ones_own_resource_would_deadlock() {
     let task = r.submit_async(async move |_: &mut u32| inside.into_inner().await);
     assert_eq!(outcome(task), Ok(Err(TaskError::WouldDeadlock)));
     assert_eq!(r.into_inner().wait(), Ok(5));
+}
+
+#[test]
+fn awaiting_the_end_of_ones_own_resource_is_given_up() {
+    let r = Resource::new(5);
+    let inside = r.clone();
+    let task = r.submit_async(async move |_: &mut u32| inside.closed().await);
+    assert_eq!(outcome(task), Err(TaskError::Cancelled));
+    // Beside something else it is only what does not come first.
+    let inside = r.clone();
+    let task = r.submit_async(async move |n: &mut u32| {
+        let (_, n) = futures::join!(wake_self(), async { *n });
+        let (closed, sleep) = (inside.closed(), Scheduler::global().sleep(SOON));
+        futures::future::select(closed, sleep).await;
+        n
+    });
+    assert_eq!(outcome(task), Ok(5));
+}
+
+#[test]
+fn a_cycle_by_the_end_of_another_resource_would_deadlock() {
+    within_deadline(|| {
+        let (a, b) = (pooled(1), pooled(2));
+        let (asks, asked) = oneshot::channel::<()>();
+        let to_a = a.clone();
+        let in_b = b.submit_async(async move |_: &mut u32| {
+            asked.await.unwrap();
+            to_a.submit(|n| *n).await
+        });
+        let to_b = b.clone();
+        let in_a = a.submit_async(async move |_: &mut u32| {
+            let mut end = to_b.into_inner();
+            assert!(futures::poll!(&mut end).is_pending());
+            asks.send(()).unwrap();
+            end.await
+        });
+        // The one that closed the circle.
+        assert_eq!(outcome(in_b), Ok(Err(TaskError::WouldDeadlock)));
+        assert_eq!(outcome(in_a), Ok(Ok(2)));
+    });
 }
 
 /// Its completion is polled in the task, and given to another, who waits for it.

@@ -1,5 +1,5 @@
-//! Completions that asynchronous tasks await: a handle, and the record of who waits
-//! for it, which goes first.
+//! What asynchronous tasks await, and the record of who does: of completions, which are
+//! a handle and that record, and of anything else.
 
 use crate::raw::chain::{Origin, each_stage};
 use crate::raw::context::{self, Id};
@@ -20,22 +20,9 @@ unsafe impl Send for Awaiter {}
 unsafe impl Sync for Awaiter {}
 
 impl Awaiter {
-    pub(crate) fn resource(&self) -> Id {
-        self.resource
-    }
-
-    pub(crate) fn signal(&self) -> &Arc<Signal> {
-        &self.signal
-    }
-
     /// It waits for nothing any more.
     pub(crate) fn is_through(&self) -> bool {
         self.signal.is_through()
-    }
-
-    /// Is it a task of this resource?
-    pub(crate) fn keeps(&self, resource: Id) -> bool {
-        self.resource == resource
     }
 }
 
@@ -47,7 +34,42 @@ pub(crate) fn awaiter() -> Option<Awaiter> {
     Some(Awaiter { resource, signal })
 }
 
-/// What is awaited by an asynchronous task.
+/// The record of who awaits something: the asynchronous task that polled it last, if one
+/// did.
+#[derive(Default)]
+pub(crate) struct Record(Option<(Arc<Signal>, Await)>);
+
+impl Record {
+    /// Notes that `by` awaits `event`, for which tasks of `target` have to run; or that
+    /// nobody does.
+    ///
+    /// # Errors
+    /// It would never come.
+    pub(crate) fn note(
+        &mut self,
+        by: Option<Awaiter>,
+        target: Id,
+        event: impl FnOnce(Awaiter) -> Box<dyn Event + Send + Sync>,
+    ) -> Result<(), WouldDeadlock> {
+        let Some(by) = by else {
+            self.clear();
+            return Ok(());
+        };
+        if (self.0.as_ref()).is_some_and(|(before, _)| Arc::ptr_eq(before, &by.signal)) {
+            return Ok(());
+        }
+        self.clear();
+        let (resource, signal) = (by.resource, Arc::clone(&by.signal));
+        self.0 = Some((signal, Await::begin(resource, target, event(by))?));
+        Ok(())
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// A completion that is awaited by an asynchronous task.
 pub(crate) struct Awaited<R> {
     // Dropped first: it looks at the task.
     record: Await,

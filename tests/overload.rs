@@ -13,6 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// Counts the bytes that are allocated, by all threads.
 struct Counting;
@@ -149,4 +150,27 @@ fn nor_behind_a_task_that_blocks_where_there_is_a_capacity() {
     held.release();
     assert_eq!(r.with(|n| *n), Ok(CAPACITY));
     assert_eq!(r.stats().rejected, 99 * CAPACITY as u64);
+}
+
+/// Timers that are taken back before they ring, as timeouts are, faster than their thread
+/// can clear them away.
+#[test]
+fn nor_with_timers_that_are_taken_back() {
+    const LATER: Duration = Duration::from_secs(3600);
+    let _alone = alone();
+    let scheduler = Scheduler::builder().workers(1).build().unwrap();
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    thread::scope(|threads| {
+        for _ in 0..PRODUCERS {
+            threads.spawn(|| {
+                let r = scheduler.resource(0_u64);
+                for _ in 0..TASKS / 10 / PRODUCERS {
+                    assert!(r.submit_after(LATER, |n| *n += 1).cancel());
+                }
+            });
+        }
+    });
+    let growth = PEAK.load(Relaxed).saturating_sub(before);
+    assert!(growth < LIMIT / 2, "{growth} bytes");
 }

@@ -12,7 +12,8 @@
 //! Most alarms never ring, since what they are for comes in time. Where there are
 //! more than [`MANY`], those are thrown away: whenever the heap has twice as many as
 //! were left the last time, which takes O(1) for each, and at least every
-//! [`PURGE`]. For the same reason who adds the [`MANY`]th wakes the thread.
+//! [`PURGE`]. For the same reason who adds the [`MANY`]th wakes the thread, and all who add
+//! give up a turn each while it has not come to [`FAR_TOO_MANY`].
 //!
 //! The thread is started at the first alarm, and ends with the scheduler.
 
@@ -20,7 +21,7 @@ use crate::pool::Spawn;
 use crate::raw::expiry::{Alarm, Alarms};
 use crate::raw::inbox::Inbox;
 use crate::raw::panics;
-use crate::sync::{Arc, AtomicU64, AtomicUsize, MODEL, OnceLock, Ordering, thread};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, MODEL, OnceLock, Ordering, thread, yield_now};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
@@ -31,6 +32,9 @@ const MANY: usize = 1024;
 
 /// How long many alarms are kept that are over, in nanoseconds.
 const PURGE: u64 = 1_000_000_000;
+
+/// How many alarms may come in before those who add them pace themselves.
+const FAR_TOO_MANY: usize = 16 * MANY;
 
 /// No alarm is set.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -44,6 +48,8 @@ struct Shared {
     /// Until when the thread is parked, in nanoseconds since `epoch`.
     wakes_at: AtomicU64,
     added: AtomicUsize,
+    /// How many of those the thread has taken.
+    taken: AtomicUsize,
     /// 1: there is a thread, or it is being started.
     started: AtomicUsize,
     thread: OnceLock<thread::Thread>,
@@ -85,6 +91,7 @@ impl Timer {
             inbox: Inbox::new(),
             wakes_at: AtomicU64::new(NEVER),
             added: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
             started: AtomicUsize::new(0),
             thread: OnceLock::new(),
             epoch: Instant::now(),
@@ -100,13 +107,17 @@ impl Alarms for Timer {
         let at = shared.time_of(at);
         let is_parked = shared.inbox.push(Some(Entry { at, alarm }));
         // Relaxed: it only counts.
-        let added = shared.added.fetch_add(1, Ordering::Relaxed);
+        let added = shared.added.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         // Relaxed: the push has seen what the thread wrote before it parked.
         let is_due = is_parked && at < shared.wakes_at.load(Ordering::Relaxed);
-        if is_due || added % MANY == MANY - 1 {
+        if is_due || added % MANY == 0 {
             shared.wake();
         }
         shared.start();
+        // What the thread did not take, nobody throws away. Relaxed: it only counts.
+        if added.wrapping_sub(shared.taken.load(Ordering::Relaxed)) > FAR_TOO_MANY {
+            yield_now();
+        }
     }
 }
 
@@ -164,7 +175,13 @@ impl Shared {
         // It is started once, and nothing else sets it.
         let _ = self.thread.set(thread::current());
         let mut heap = Heap::new();
-        while heap.add(self.inbox.take()) {
+        loop {
+            let entries = self.inbox.take();
+            // Relaxed: it only counts.
+            self.taken.fetch_add(entries.len(), Ordering::Relaxed);
+            if !heap.add(entries) {
+                return;
+            }
             let now = self.now();
             heap.ring(now);
             heap.purge_at_times(now);

@@ -7,6 +7,7 @@ use crate::rivals::runtime;
 use crate::work::{Op, Topic};
 use captor::{Job, Resource, Scheduler};
 use std::hint::black_box;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, oneshot};
@@ -184,6 +185,26 @@ fn timers_by_tokio() -> u64 {
     *rung.lock()
 }
 
+const LATER: Duration = Duration::from_secs(3600);
+
+/// One task that sets timers and takes them back before they ring, as timeouts are.
+fn timeouts<S: Future<Output = ()> + 'static>(name: &'static str, sleep: fn() -> S) -> Contestant {
+    contestant(name, true, move |time| {
+        Lap::measure(|_| {
+            let (end, mut ops) = (Instant::now() + time, 0);
+            runtime().block_on(async {
+                while Instant::now() < end {
+                    for _ in 0..BATCH / 10 {
+                        assert!(futures::poll!(pin!(sleep())).is_pending());
+                    }
+                    ops += BATCH / 10;
+                }
+            });
+            Tally::of(ops)
+        })
+    })
+}
+
 pub fn rows() -> Vec<Contest> {
     let submit = |r: &Resource<Topic>| r.submit(|t| Op::TINY.run(t)).wait().expect("open");
     let submit_async = |r: &Resource<Topic>| {
@@ -231,6 +252,16 @@ pub fn rows() -> Vec<Contest> {
             rivals: vec![timers("tokio sleep", timers_by_tokio)],
             bars: Vec::new(),
             width: 2,
+        },
+        Contest {
+            name: "timers/taken back".into(),
+            question: "A timer of an hour, set and taken back, one after the other.",
+            ours: vec![timeouts("captor sleep", || {
+                Scheduler::global().sleep(LATER)
+            })],
+            rivals: vec![timeouts("tokio sleep", || tokio::time::sleep(LATER))],
+            bars: Vec::new(),
+            width: 1,
         },
     ]
 }

@@ -36,11 +36,7 @@ impl<T: Send + 'static> Core<T> {
         R: Send + 'static,
     {
         let is_timed = given.is_some_and(|attributes| attributes.deadline.is_some());
-        if is_timed
-            || self.settings().pooled
-            || self.strand().is_attended()
-            || context::depth() >= MAX_DEPTH
-        {
+        if is_timed || self.settings().pooled || context::depth() >= MAX_DEPTH {
             return Err(body);
         }
         // User code, a subscriber: before the role is ours.

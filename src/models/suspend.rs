@@ -100,6 +100,38 @@ fn another_thread_submits_meanwhile() {
     });
 }
 
+/// Another takes the idle word while the task runs in the lane, and gives it back while
+/// the task comes to keep the role for longer than the lane is for. It does not give away
+/// what is the task's by then.
+#[test]
+fn another_thread_queues_while_it_leaves_the_lane() {
+    model(3, || {
+        let w = World::restless();
+        let to: Wakers = Mailbox::new();
+        let woken = Arc::new(AtomicUsize::new(0));
+        let (is_woken, inside) = (Arc::clone(&woken), Arc::clone(&to));
+        let submits = w.spawn(|w| {
+            w.r.submit_async(async move |log: &mut Log| {
+                log.push(1);
+                wait(&inside).await;
+                assert_eq!(is_woken.load(Ordering::Relaxed), 1);
+                log.push(2);
+            })
+        });
+        w.queue(5);
+        let task = submits.join();
+        w.work_until(|| !to.is_empty());
+        w.run_jobs();
+        woken.store(1, Ordering::Relaxed);
+        to.wait().wake();
+        w.work_until(|| task.is_finished());
+        drop(task);
+        let ran = w.finish();
+        ran_all(&ran, &[1, 2, 5]);
+        undivided(&ran, 1);
+    });
+}
+
 /// What was done before it was woken is seen by the task when it goes on, also where
 /// it goes on by itself.
 #[test]

@@ -75,11 +75,16 @@ pub struct Sleep {
     bell: Option<Arc<Bell>>,
 }
 
+/// Between who sleeps and the timer: each of ring, another waker, and letting go is one
+/// step under its lock, so a waker is woken, or replaced, or dropped, and only one of
+/// those. What rang before somebody listens is found by them.
 struct Bell(Mutex<Rings>);
 
 enum Rings {
+    /// Nobody has listened yet.
     Never,
     For(Waker),
+    /// It rang, or nobody listens any more.
     Over,
 }
 
@@ -95,8 +100,15 @@ impl Sleep {
     /// Waits again, until another time.
     pub(crate) fn reset(&mut self, at: Option<Instant>) {
         self.at = at;
-        // The alarm that was set is over, and that of the next poll is another.
-        self.bell = None;
+        // The alarm of the next poll is another.
+        self.let_go();
+    }
+
+    /// Nobody waits for the alarm that was set, if one was.
+    fn let_go(&mut self) {
+        if let Some(bell) = self.bell.take() {
+            bell.forget();
+        }
     }
 
     /// The time now, by the clock that it goes by.
@@ -134,6 +146,12 @@ impl Future for Sleep {
     }
 }
 
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
 impl Bell {
     fn new() -> Arc<Self> {
         Arc::new(Bell(Mutex::new(Rings::Never)))
@@ -153,9 +171,16 @@ impl Bell {
         panics::contain("drop of a waker", || drop(old));
         Poll::Pending
     }
+
+    /// Nobody listens any more. The alarm may stay with the timer for long, but not the
+    /// waker: as long as there is one, a task counts as one that may still be woken.
+    fn forget(&self) {
+        let old = replace(&mut *lock(&self.0), Rings::Over);
+        panics::contain("drop of a waker", || drop(old));
+    }
 }
 
-/// What the timer has of it.
+/// What the timer has of it, until then or until it throws away what is over.
 struct Ringing(Arc<Bell>);
 
 impl Alarm for Ringing {

@@ -5,7 +5,11 @@ mod common;
 
 use captor::{MissedTicks, Resource, Scheduler, TaskError};
 use common::{DEADLINE, Drops, Gate, hold, outcome, panic_message, wait_until, within_deadline};
+use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -188,4 +192,39 @@ fn a_sleep_is_cancelled_and_polled_again() {
     assert!(!gate.is_open());
     let sleep = s.sleep(SOON);
     futures::executor::block_on(sleep);
+}
+
+/// By the timer, which may keep its alarm for an hour, nobody is kept.
+#[test]
+fn who_lets_go_of_a_sleep_has_their_waker_back() {
+    let s = Scheduler::builder().workers(1).build().unwrap();
+    let (mut dropped, mut reset) = (s.sleep(LATER), s.sleep(Duration::MAX));
+    let held = Arc::new(());
+    let holds = Arc::clone(&held);
+    let waker = common::waker_that(move || drop(Arc::clone(&holds)));
+    common::poll_pending(&mut dropped, &waker);
+    common::poll_pending(&mut reset, &waker);
+    drop(waker);
+    drop(dropped);
+    assert_eq!(Arc::strong_count(&held), 2, "the other has one");
+    drop(reset);
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn a_task_that_lets_go_of_its_sleep_is_not_kept_by_it() {
+    within_deadline(|| {
+        let s = Scheduler::builder().workers(1).build().unwrap();
+        let r = s.resource(0);
+        let (mut long, short) = (s.sleep(LATER), s.sleep(SOON));
+        let task = r.submit_async(async move |_: &mut u32| {
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut long).poll(cx).is_pending())).await;
+            // The timer, which lets this one ring, has the other's alarm by then.
+            short.await;
+            drop(long);
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(outcome(task), Err(TaskError::Cancelled));
+        assert_eq!(outcome(r.submit(|n| *n)), Ok(0));
+    });
 }

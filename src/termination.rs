@@ -53,7 +53,8 @@ impl Closed {
             return Poll::Ready(());
         }
         self.core.extra().ended.listen(&mut self.key, cx.waker());
-        // The end may have come before we were on the list.
+        // The end may have come before we were on the list. If who tells of it took the
+        // list before, its lock brings what they did before that; if not, we are told.
         match self.core.has_ended() {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -152,7 +153,7 @@ impl Future for Closing {
         if !core.is_closed() {
             core.extra().closing.listen(&mut this.key, cx.waker());
         }
-        // It may have come before we were on the list.
+        // It may have come before we were on the list: as for the end.
         if core.is_closed() {
             return Poll::Ready(());
         }

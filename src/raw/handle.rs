@@ -232,7 +232,9 @@ impl Header {
                 continue;
             }
             if life & WAITING != 0 {
-                // A completer only reads the waker, so comparing is no race.
+                // A completer only reads the waker, so comparing is no race. (It may
+                // have dropped it since `life` was read; and another at its address
+                // was made after that, so with that one `life` would show `COMPLETE`.)
                 // SAFETY: in place while `WAITING` is set, and only the handle
                 // replaces it.
                 let same = unsafe { self.has_waker(waker) };

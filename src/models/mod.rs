@@ -8,9 +8,11 @@
 //! - loom goes through all interleavings of two or three threads (up to a
 //!   bound on preemptions) and all the values that the orderings allow, so it
 //!   finds weak orderings. One file per event.
-//! - shuttle draws interleavings of larger programs at random and takes every
-//!   ordering for sequentially consistent, so it finds lost wake-ups and
-//!   hangs: [`programs`].
+//! - shuttle draws interleavings at random and takes every ordering for
+//!   sequentially consistent, so it finds lost wake-ups and hangs: in larger
+//!   programs ([`programs`]), and in some of loom's models that turn on who
+//!   lets go of an `Arc` last. loom reorders only what it sees to conflict,
+//!   and those counts are `std`'s.
 //!
 //! Every model asserts the same things about its resource:
 //!
@@ -50,6 +52,7 @@ mod hook;
 mod lane;
 #[cfg(captor_loom)]
 mod last_handle;
+mod listeners;
 #[cfg(captor_loom)]
 mod poison;
 #[cfg(captor_loom)]
@@ -63,25 +66,28 @@ mod queue;
 #[cfg(captor_loom)]
 mod room;
 mod stand_ins;
-#[cfg(captor_loom)]
 mod suspend;
 #[cfg(captor_loom)]
 mod then;
-#[cfg(captor_loom)]
 mod timer;
 #[cfg(captor_loom)]
 mod trigger;
 
 use crate::TaskError;
 use crate::raw::attributes::Tag;
+use crate::raw::expiry::Alarms;
 use crate::raw::extra::Settings;
 use crate::raw::inner::{Core, Host, Limits};
 use crate::raw::registry::Registry;
 use crate::raw::submit::Entry;
 use crate::resource::Resource;
 use crate::sync::{Arc, Counter, StaticMutex, UnsafeCell, thread, yield_now};
+#[cfg(captor_shuttle)]
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler as Draws};
 use stand_ins::Jobs;
-pub(crate) use stand_ins::{Bell, Call, Mailbox};
+pub(crate) use stand_ins::{
+    Bell, Call, Crossing, HOUR, Mailbox, Noted, Waits, block_on, poll, poll_with,
+};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -137,6 +143,28 @@ impl Drop for Log {
     }
 }
 
+/// The inside of a scheduler: what its jobs and alarms go to, and when a drainer leaves.
+pub(crate) fn host(
+    calls: Arc<Mailbox<Call>>,
+    alarms: Box<dyn Alarms>,
+    (capture_limit, quantum): (usize, Duration),
+) -> Arc<Host> {
+    Arc::new(Host {
+        limits: Limits {
+            capture_limit,
+            capture_time: FOREVER,
+            quantum,
+            lane: true,
+            pooled: false,
+        },
+        dispatch: Box::new(Jobs(calls)),
+        alarms,
+        registry: Registry::new(false),
+        dispatched: Counter::default(),
+        finished: Counter::default(),
+    })
+}
+
 /// A resource, and the tally of what became of it.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -167,7 +195,6 @@ impl World {
     }
 
     /// [`World::restless`], for [`World::serve`].
-    #[cfg(captor_loom)]
     pub(crate) fn served(settings: Settings) -> Self {
         Self::with_mailbox(Mailbox::blocking(), 1, Duration::ZERO, settings)
     }
@@ -179,20 +206,11 @@ impl World {
         settings: Settings,
     ) -> Self {
         let bell = Arc::<Bell>::default();
-        let host = Arc::new(Host {
-            limits: Limits {
-                capture_limit,
-                capture_time: FOREVER,
-                quantum,
-                lane: true,
-                pooled: false,
-            },
-            dispatch: Box::new(Jobs(Arc::clone(&calls))),
-            alarms: Box::new(Arc::clone(&bell)),
-            registry: Registry::new(false),
-            dispatched: Counter::default(),
-            finished: Counter::default(),
-        });
+        let host = host(
+            Arc::clone(&calls),
+            Box::new(Arc::clone(&bell)),
+            (capture_limit, quantum),
+        );
         let counts = Arc::<Counts>::default();
         let last = Arc::default();
         counts.values.add(1);
@@ -283,7 +301,6 @@ impl World {
     }
 
     /// Works as a pool would, until `threads` have ended.
-    #[cfg(captor_loom)]
     pub(crate) fn serve(&self, threads: usize) {
         let mut ended = 0;
         while ended < threads {
@@ -422,7 +439,6 @@ pub(crate) fn ran_all(ran: &[u8], expected: &[u8]) {
 
 /// Settings that differ from the default so that the resource's second
 /// allocation is there from the start, which spares the checker a race for it.
-#[cfg(captor_loom)]
 pub(crate) fn named() -> Settings {
     Settings {
         name: Some("model".into()),
@@ -431,7 +447,6 @@ pub(crate) fn named() -> Settings {
 }
 
 /// Of a resource whose tasks never run on who submits them.
-#[cfg(captor_loom)]
 pub(crate) fn pooled() -> Settings {
     Settings {
         pooled: true,
@@ -448,6 +463,32 @@ pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     builder.max_branches = 20_000;
     builder.check(f);
     assert_eq!(CONTAINED.get(), 0, "a waker or a drop panicked");
+}
+
+/// Draws interleavings of `f`: what loom does not see (who counts the references of an
+/// `Arc`, say), and so does not reorder, may come in any order here.
+#[cfg(captor_shuttle)]
+pub(crate) fn model(_preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
+    draw(f);
+    assert_eq!(CONTAINED.get(), 0, "a waker or a drop panicked");
+}
+
+/// At random, and with few but well-placed switches (the probabilistic concurrency
+/// testing of Burckhardt et al., 2010). `SCHEDULES` sets how many.
+#[cfg(captor_shuttle)]
+pub(crate) fn draw(f: impl Fn() + Send + Sync + 'static) {
+    let schedules = std::env::var("SCHEDULES").map_or(1500, |n| n.parse().expect("a number"));
+    let f = Arc::new(f);
+    let run = |scheduler: Box<dyn Draws + Send>| {
+        let mut config = shuttle::Config::new();
+        config.stack_size = 1 << 18;
+        let f = Arc::clone(&f);
+        shuttle::Runner::new(scheduler, config).run(move || f());
+    };
+    run(Box::new(RandomScheduler::new(schedules)));
+    for depth in [2, 4] {
+        run(Box::new(PctScheduler::new(depth, schedules)));
+    }
 }
 
 /// Raises a panic that the model wants, past the hook that would print it.

@@ -2,32 +2,13 @@
 //! the pool with its real workers. Shuttle finds lost wake-ups and hangs (it
 //! reports a deadlock) and wrong counts; orderings are loom's business.
 
-use super::{FOREVER, World};
+use super::{FOREVER, World, draw};
 use crate::raw::extra::Settings;
 use crate::sync::{Arc, thread, yield_now};
 use crate::{Dispatch, Resource, Scheduler, TaskError};
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler as Draws};
-use shuttle::{Config, Runner};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
-
-/// Draws interleavings: at random, and with few but well-placed switches (the
-/// probabilistic concurrency testing of Burckhardt et al., 2010). `SCHEDULES`
-/// sets how many.
-fn draw(program: impl Fn() + Copy + Send + Sync + 'static) {
-    let schedules = std::env::var("SCHEDULES").map_or(1500, |n| n.parse().expect("a number"));
-    run(RandomScheduler::new(schedules), program);
-    for depth in [2, 4] {
-        run(PctScheduler::new(depth, schedules), program);
-    }
-}
-
-fn run(scheduler: impl Draws + 'static, program: impl Fn() + Send + Sync + 'static) {
-    let mut config = Config::new();
-    config.stack_size = 1 << 18;
-    Runner::new(scheduler, config).run(program);
-}
 
 fn scheduler(workers: usize, capture_limit: usize) -> Scheduler {
     Scheduler::builder()

@@ -21,10 +21,10 @@ impl Alarm for Bell {
     }
 }
 
-type Handle = Arc<StaticMutex<Option<thread::JoinHandle<()>>>>;
+pub(super) type Handle = Arc<StaticMutex<Option<thread::JoinHandle<()>>>>;
 
 /// A timer, and its thread once it has one.
-fn timer() -> (Timer, Handle) {
+pub(super) fn timer() -> (Timer, Handle) {
     let handle = Handle::default();
     let kept = Arc::clone(&handle);
     let spawn: Box<Spawn> = Box::new(move |_, main| {
@@ -53,6 +53,11 @@ fn never() -> Instant {
 /// Every thread ends: nobody is parked for ever.
 fn end(timer: Timer, handle: &Handle) {
     drop(timer);
+    join(handle);
+}
+
+/// The thread of a timer that is gone ends.
+pub(super) fn join(handle: &Handle) {
     let handle = handle.lock().unwrap().take();
     handle.expect("it was started").join().unwrap();
 }

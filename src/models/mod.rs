@@ -65,6 +65,7 @@ mod programs;
 mod queue;
 #[cfg(captor_loom)]
 mod room;
+mod sleep;
 mod stand_ins;
 mod suspend;
 #[cfg(captor_loom)]

@@ -3,14 +3,15 @@
 use crate::completion::Completion;
 use crate::error::TaskError;
 use crate::permit::Permit;
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Arc, MODEL, Mutex, lock};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// How many items are on their way, unless it is said.
-pub(crate) const LIMIT: usize = 64;
+/// How many items are on their way, unless it is said. (In a model, no more than it
+/// takes to be too many.)
+pub(crate) const LIMIT: usize = if MODEL { 2 } else { 64 };
 
 pub(crate) struct OnTheirWay<F> {
     /// Locked by tasks of one resource, and so never contended. `None` once it panicked.

@@ -34,6 +34,7 @@
 // Each checker uses its own part of what is here.
 #![allow(dead_code)]
 
+mod attach;
 #[cfg(captor_loom)]
 mod cancel;
 #[cfg(captor_loom)]

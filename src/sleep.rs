@@ -1,5 +1,6 @@
 //! [`Scheduler::sleep`]: waiting for a time, without a runtime.
 
+use crate::raw::context;
 use crate::raw::expiry::Alarm;
 use crate::raw::inner::Host;
 use crate::raw::panics;
@@ -9,6 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::mem::replace;
 use std::pin::Pin;
+use std::ptr;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -139,9 +141,11 @@ impl Future for Sleep {
         }
         let bell = this.bell.insert(Bell::new());
         let polled = bell.listen(cx.waker());
-        this.host
-            .alarms
-            .add(at, Box::new(Ringing(Arc::clone(bell))));
+        let ringing = Ringing {
+            bell: Arc::clone(bell),
+            host: this.host.id().addr(),
+        };
+        this.host.alarms.add(at, Box::new(ringing));
         polled
     }
 }
@@ -181,19 +185,25 @@ impl Bell {
 }
 
 /// What the timer has of it, until then or until it throws away what is over.
-struct Ringing(Arc<Bell>);
+struct Ringing {
+    bell: Arc<Bell>,
+    /// Whose timer it is: an address, which nobody follows.
+    host: usize,
+}
 
 impl Alarm for Ringing {
     fn is_over(&self) -> bool {
         // Nobody waits any more.
-        Arc::strong_count(&self.0) == 1
+        Arc::strong_count(&self.bell) == 1
     }
 
     fn ring(self: Box<Self>) {
         // Not under the lock: it is user code.
-        let rings = replace(&mut *lock(&self.0.0), Rings::Over);
+        let rings = replace(&mut *lock(&self.bell.0), Rings::Over);
         if let Rings::For(waker) = rings {
-            panics::wake(waker);
+            // This thread is to be back for the next alarm, and runs no tasks.
+            let timer = ptr::without_provenance(self.host);
+            context::enter_apart(timer, || panics::wake(waker));
         }
     }
 }

@@ -228,3 +228,26 @@ fn a_task_that_lets_go_of_its_sleep_is_not_kept_by_it() {
         assert_eq!(outcome(r.submit(|n| *n)), Ok(0));
     });
 }
+
+/// Whoever is woken by the timer's thread, what they submit is not run by it, and neither
+/// is what was to be submitted then.
+#[test]
+fn the_timers_thread_runs_no_task() {
+    let name = || thread::current().name().map(String::from);
+    let s = Scheduler::builder().thread_name("t").build().unwrap();
+    let r = s.resource(());
+    let later = r.submit_after(SOON, move |()| name());
+    let (to_r, (tell, told)) = (r.clone(), std::sync::mpsc::channel());
+    let waker = common::waker_that(move || {
+        let submitted = to_r.submit(move |()| name());
+        tell.send((name(), submitted)).unwrap();
+    });
+    let mut sleep = s.sleep(SOON);
+    common::poll_pending(&mut sleep, &waker);
+    let (wakes, submitted) = told.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(wakes.as_deref(), Some("t-timer"));
+    for ran_by in [outcome(later), outcome(submitted)] {
+        let ran_by = ran_by.unwrap().unwrap();
+        assert!(ran_by.starts_with("t-") && ran_by != "t-timer", "{ran_by}");
+    }
+}

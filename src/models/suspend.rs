@@ -269,6 +269,27 @@ fn a_sweep_races_with_its_first_run() {
     });
 }
 
+/// And while its submitter, who ran it, leaves it to wait: it has begun, so it is met.
+#[test]
+fn a_sweep_meets_one_that_was_begun_by_its_submitter() {
+    model(3, || {
+        let w = World::restless();
+        let to: Wakers = Mailbox::new();
+        let inside = Arc::clone(&to);
+        let sweeps = w.spawn(move |w| {
+            let waker = inside.wait();
+            w.r.cancel_pending();
+            waker
+        });
+        let task = submit_waiting(&w, 1, 1, &to);
+        let waker = sweeps.join();
+        w.work_until(|| task.is_finished());
+        assert!(matches!(task.wait(), Err(TaskError::Cancelled)));
+        drop(waker);
+        assert_eq!(w.finish(), [1]);
+    });
+}
+
 #[test]
 fn cancelling_races_with_waking() {
     model(2, || {

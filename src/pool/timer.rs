@@ -34,7 +34,7 @@ const MANY: usize = 1024;
 const PURGE: u64 = 1_000_000_000;
 
 /// How many alarms may come in before those who add them pace themselves.
-const FAR_TOO_MANY: usize = 16 * MANY;
+const FAR_TOO_MANY: isize = 16 * MANY as isize;
 
 /// No alarm is set.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -114,8 +114,10 @@ impl Alarms for Timer {
             shared.wake();
         }
         shared.start();
-        // What the thread did not take, nobody throws away. Relaxed: it only counts.
-        if added.wrapping_sub(shared.taken.load(Ordering::Relaxed)) > FAR_TOO_MANY {
+        // What the thread did not take, nobody throws away. Relaxed: it only counts. (It may
+        // have taken what was not counted yet.)
+        let left = added.wrapping_sub(shared.taken.load(Ordering::Relaxed));
+        if left as isize > FAR_TOO_MANY {
             yield_now();
         }
     }

@@ -1,5 +1,6 @@
 //! Items that become tasks: their driver, and who works them off, cancels or refuses them.
 
+use super::suspend::submit_waiting;
 use super::{Call, FOREVER, Log, Mailbox, Noted, Token, Waits, World, model, named, poll, pooled};
 use crate::TaskError;
 use crate::attach::Attachment;
@@ -276,7 +277,7 @@ fn it_is_closed_while_it_is_held_back() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let to = Mailbox::new();
-        let held = super::suspend::submit_waiting(&w, 8, 1, &to);
+        let held = submit_waiting(&w, 8, 1, &to);
         let closes = w.spawn(|w| w.r.close());
         let (attached, _) = attach(&w, 1, 2);
         assert_eq!(end(&w, attached), Err(TaskError::Closed));
@@ -372,17 +373,39 @@ fn send<S: Sink<Item, Error = TaskError> + Unpin>(
     Pin::new(sink).start_send(Item(n, w.token()))
 }
 
+/// What was sent waits behind a task that is woken just then.
 #[test]
 fn a_sink_is_not_ready_while_too_many_are_on_their_way() {
-    model(3, || {
+    model(2, || {
         let w = World::new(10, FOREVER, named());
-        let other = captured_by(&w);
-        let through = Through::new();
-        let waits = Waits::new();
+        let (to, through, waits) = (Mailbox::new(), Through::new(), Waits::new());
+        drop(submit_waiting(&w, 8, 1, &to));
         let mut sink = w.r.sink(through.works(&w));
+        let waker = to.wait();
+        let wakes = w.spawn(move |_| waker.wake());
         for n in 1..=LIMIT as u8 + 1 {
             send(&w, &waits, &mut sink, n).unwrap();
             assert!(usize::from(n) - through.get() <= LIMIT, "too many");
+        }
+        let closed = poll_fn(|cx| Pin::new(&mut sink).poll_close(cx));
+        waits.block_on(closed, || w.run_jobs()).unwrap();
+        assert_eq!(through.get(), LIMIT + 1, "it is told too early");
+        drop(sink);
+        wakes.join();
+        assert_eq!(w.finish(), [8, 9, 1, 2, 3]);
+    });
+}
+
+/// It may be ready while a captured thread works off what was sent.
+#[test]
+fn a_sink_is_filled_while_it_is_emptied() {
+    model(3, || {
+        let w = World::new(10, FOREVER, named());
+        let other = captured_by(&w);
+        let (through, waits) = (Through::new(), Waits::new());
+        let mut sink = w.r.sink(through.works(&w));
+        for n in 1..=LIMIT as u8 + 1 {
+            send(&w, &waits, &mut sink, n).unwrap();
         }
         let closed = poll_fn(|cx| Pin::new(&mut sink).poll_close(cx));
         waits.block_on(closed, || w.run_jobs()).unwrap();

@@ -258,6 +258,22 @@ fn it_is_closed_while_the_time_of_a_later_task_comes() {
     });
 }
 
+/// While its errand goes to sleep, on another thread. Its time does not come.
+#[test]
+fn closing_reaches_a_later_task() {
+    model(2, || {
+        let w = World::new(1, Duration::ZERO, pooled());
+        let task = w.r.submit_after(HOUR, w.entry(1));
+        let works = w.spawn(|w| w.run_jobs());
+        w.r.close();
+        works.join();
+        let outcome = finished(&w, task);
+        assert!(outcome.is_err());
+        // The errand lets go of its alarm.
+        account(w, outcome, &TaskError::Closed);
+    });
+}
+
 /// It does not keep its resource, and is told when that goes.
 #[test]
 fn the_last_handle_goes_while_the_time_of_a_later_task_comes() {
@@ -310,16 +326,17 @@ fn is_given_up(rings: bool) {
         let (w, to) = (world(), Mailbox::new());
         let task = lets_go(&w, &to);
         let waker = to.wait();
-        let alarm = w.bell.take();
+        let (ringing, kept) = match (w.bell.take(), rings) {
+            (alarm, true) => (alarm, None),
+            (alarm, false) => (None, alarm),
+        };
         let other = thread::spawn(move || {
             waker.wake();
-            alarm
-                .filter(|_| rings)
-                .into_iter()
-                .for_each(|alarm| alarm.ring());
+            ringing.into_iter().for_each(|alarm| alarm.ring());
         });
         w.work_until(|| task.is_finished());
         other.join().unwrap();
+        drop(kept);
         assert!(matches!(task.wait(), Err(TaskError::Cancelled)));
         assert_eq!(w.finish(), [1]);
     });

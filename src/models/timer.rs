@@ -2,7 +2,7 @@
 
 use super::model;
 use crate::pool::Spawn;
-use crate::pool::timer::Timer;
+use crate::pool::timer::{NEVER, Timer};
 use crate::raw::expiry::{Alarm, Alarms};
 use crate::sync::{Arc, StaticMutex, UnsafeCell, thread};
 use std::time::{Duration, Instant};
@@ -100,6 +100,44 @@ fn two_add_at_once() {
         timer.add(now(), bell());
         thread::park();
         other.join().unwrap();
+        end(Arc::into_inner(timer).expect("the last"), &handle);
+    });
+}
+
+/// Of no interest.
+struct Silent;
+
+impl Alarm for Silent {
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn ring(self: Box<Self>) {}
+}
+
+/// Farther than what a model's timer takes for now, so many hours.
+fn future(hours: u64) -> Instant {
+    now() + Duration::from_nanos(NEVER / 2) + Duration::from_secs(3600 * hours)
+}
+
+/// One is added while the thread wakes up for another and goes to sleep again, for longer
+/// than before.
+#[test]
+fn one_is_added_while_another_rings() {
+    model(3, || {
+        let (timer, handle) = timer();
+        let (soon, later, last) = (future(1), future(2), future(3));
+        timer.add(soon, Box::new(Silent));
+        timer.add(last, Box::new(Silent));
+        let timer = Arc::new(timer);
+        let clock = {
+            let timer = Arc::clone(&timer);
+            thread::spawn(move || timer.pass_to(soon))
+        };
+        timer.add(later, bell());
+        clock.join().unwrap();
+        timer.pass_to(later);
+        thread::park();
         end(Arc::into_inner(timer).expect("the last"), &handle);
     });
 }

@@ -21,7 +21,7 @@ use crate::pool::Spawn;
 use crate::raw::expiry::{Alarm, Alarms};
 use crate::raw::inbox::Inbox;
 use crate::raw::panics;
-use crate::sync::{Arc, AtomicU64, AtomicUsize, MODEL, OnceLock, Ordering, thread, yield_now};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceLock, Ordering, thread, yield_now};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
@@ -54,6 +54,9 @@ struct Shared {
     started: AtomicUsize,
     thread: OnceLock<thread::Thread>,
     epoch: Instant,
+    /// What a model takes for the time: it has no clock.
+    #[cfg(any(captor_loom, captor_shuttle))]
+    model_time: AtomicU64,
     name: String,
     spawn: Box<Spawn>,
 }
@@ -95,9 +98,25 @@ impl Timer {
             started: AtomicUsize::new(0),
             thread: OnceLock::new(),
             epoch: Instant::now(),
+            // What is not in the far future is due.
+            #[cfg(any(captor_loom, captor_shuttle))]
+            model_time: AtomicU64::new(NEVER / 2),
             name,
             spawn,
         }))
+    }
+
+    /// It becomes that time, in a model; and a thread that sleeps until then wakes up.
+    #[cfg(any(captor_loom, captor_shuttle))]
+    pub(crate) fn pass_to(&self, at: Instant) {
+        let shared = &self.0;
+        let at = shared.time_of(at);
+        // AcqRel: of this and of the look in `sleep_until`, the second sees what came
+        // before the first.
+        shared.model_time.swap(at, Ordering::AcqRel);
+        if shared.wakes_at.load(Ordering::Relaxed) <= at {
+            shared.wake();
+        }
     }
 }
 
@@ -138,13 +157,15 @@ impl Shared {
         u64::try_from(since).unwrap_or(NEVER)
     }
 
+    #[cfg(not(any(captor_loom, captor_shuttle)))]
     fn now(&self) -> u64 {
-        // A model has no clock: what is not in the far future is due.
-        if MODEL {
-            NEVER / 2
-        } else {
-            self.time_of(Instant::now())
-        }
+        self.time_of(Instant::now())
+    }
+
+    #[cfg(any(captor_loom, captor_shuttle))]
+    fn now(&self) -> u64 {
+        // AcqRel: see `pass_to`.
+        self.model_time.fetch_or(0, Ordering::AcqRel)
     }
 
     /// Wakes the thread. (One that is parked has made itself known before.)
@@ -202,8 +223,10 @@ impl Shared {
             let left = at.saturating_sub(self.now());
             return thread::park_timeout(std::time::Duration::from_nanos(left));
         }
-        // A model has no clock.
-        let _ = at;
+        #[cfg(any(captor_loom, captor_shuttle))]
+        if self.now() >= at {
+            return;
+        }
         thread::park();
     }
 }

@@ -110,12 +110,16 @@ fn another_waker<L: Listens>() {
         let mut listener = L::to(&w);
         let first = Noted::new(w.token());
         assert!(poll(&mut listener, &first).is_pending());
+        let second = Noted::new(w.token());
+        assert!(poll(&mut listener, &second).is_pending());
+        drop(first);
+        // Not only once it is closed, or gone.
+        assert_eq!(w.gone(), 1, "a waker is kept");
         let closes = w.spawn(|w| w.r.close());
         block_on(&mut listener);
         closes.join();
-        drop((first, listener));
-        // Not only once the resource is gone.
-        assert_eq!(w.gone(), 1, "a waker is kept");
+        drop((second, listener));
+        assert_eq!(w.gone(), 2, "a waker is kept");
         w.finish();
     });
 }

@@ -483,7 +483,7 @@ fn block_linked<R>(
     link: &Arc<dyn Link>,
     timeout: Option<Duration>,
 ) -> Result<bool, TaskError> {
-    if link.origin().is_none() {
+    if !link.waits() {
         return block(task, &link.resource(), timeout);
     }
     let after = |time| match chain::stage(link) {

@@ -346,6 +346,10 @@ impl<A: Antecedent, U: Send + 'static> Link for Follow<A, U> {
         Weak::clone(&self.other) as Weak<Core<dyn Value>>
     }
 
+    fn waits(&self) -> bool {
+        matches!(*lock(&self.stage), Stage::Waiting(_))
+    }
+
     fn origin(&self) -> Option<Origin> {
         match &*lock(&self.stage) {
             Stage::Waiting(waiting) => waiting.first.origin(),

@@ -93,6 +93,36 @@ fn it_ends_with_its_resource() {
     assert_eq!(drops.count(), 1);
 }
 
+/// Who blocks for it does not keep the resource either.
+#[test]
+fn it_ends_with_its_resource_while_a_thread_waits() {
+    within_deadline(|| {
+        let r = Resource::new(0);
+        let (first, second) = (r.submit_after(LATER, |n| *n), r.submit_after(LATER, |n| *n));
+        let (begins, began) = std::sync::mpsc::channel();
+        let waits = [
+            thread::spawn({
+                let begins = begins.clone();
+                move || {
+                    begins.send(()).unwrap();
+                    first.wait()
+                }
+            }),
+            thread::spawn(move || {
+                begins.send(()).unwrap();
+                second.wait_timeout(LATER).unwrap()
+            }),
+        ];
+        (0..2).for_each(|_| began.recv().unwrap());
+        // Most likely they are parked by then.
+        thread::sleep(5 * SOON);
+        drop(r);
+        for waits in waits {
+            assert_eq!(waits.join().unwrap(), Err(TaskError::Closed));
+        }
+    });
+}
+
 #[test]
 fn many_and_one_thread() {
     let s = Scheduler::builder().workers(1).build().unwrap();

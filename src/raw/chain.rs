@@ -21,7 +21,9 @@ pub(crate) trait Link: Send + Sync {
     fn cancel(&self) -> Option<Box<dyn Upstream>>;
     /// The resource it is for.
     fn resource(&self) -> Weak<Core<dyn Value>>;
-    /// What it waits for, unless it is queued or through.
+    /// Does it wait still, for a task or anything else?
+    fn waits(&self) -> bool;
+    /// What it waits for, unless it is queued or through, or that is no task.
     fn origin(&self) -> Option<Origin>;
 }
 

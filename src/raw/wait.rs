@@ -102,24 +102,32 @@ impl<'a> Patrol<'a> {
     }
 
     fn park_thread(&mut self, deadline: Option<Instant>) -> bool {
-        let Some(period) = self.period else {
+        let Some(period) = &mut self.period else {
             return park_until(deadline);
         };
-        let look = Instant::now().checked_add(period);
-        let until = match (look, deadline) {
-            (Some(look), Some(deadline)) => Some(look.min(deadline)),
-            (look, deadline) => look.or(deadline),
-        };
-        park_until(until);
-        let now = Instant::now();
-        if look.is_some_and(|look| now >= look) {
-            self.period = Some((period * 2).min(LAST_PATROL));
+        park_for(period, deadline, || {
             if self.rescues && self.owner.core().strand().is_offered() {
                 rescue_job(self.owner);
             }
-        }
-        deadline.is_none_or(|deadline| now < deadline)
+        })
     }
+}
+
+/// Parks for a period, after which it looks, and the next one is longer; until
+/// `deadline` at the latest. `false`: that has passed.
+fn park_for(period: &mut Duration, deadline: Option<Instant>, look: impl FnOnce()) -> bool {
+    let looks_at = Instant::now().checked_add(*period);
+    let until = match (looks_at, deadline) {
+        (Some(looks_at), Some(deadline)) => Some(looks_at.min(deadline)),
+        (looks_at, deadline) => looks_at.or(deadline),
+    };
+    park_until(until);
+    let now = Instant::now();
+    if looks_at.is_some_and(|looks_at| now >= looks_at) {
+        *period = (*period * 2).min(LAST_PATROL);
+        look();
+    }
+    deadline.is_none_or(|deadline| now < deadline)
 }
 
 /// Does a thread that waits take the role of this resource, where it is on
@@ -165,10 +173,19 @@ pub(crate) fn wait_for_chain(
         }
         // Not one to be lent a role: its task may be in no queue yet.
         if task.register_thread(&thread_waker(), false) {
-            let mut patrol = Patrol::new(&core, helps);
-            patrol.period = Some(period);
-            let in_time = patrol.park(deadline);
-            period = patrol.period.unwrap_or(period);
+            let (rescues, id) = (Patrol::new(&core, helps).rescues, core.id());
+            let host = Arc::clone(core.host());
+            // Where nobody else keeps it, it is told so, and the chain ends.
+            drop(core);
+            let in_time = match host.dispatch.instead_of_parking(id, deadline) {
+                Instead::Park => park_for(&mut period, deadline, || {
+                    chain::stage(link)
+                        .filter(|core| rescues && core.strand().is_offered())
+                        .iter()
+                        .for_each(|core| rescue_job(core));
+                }),
+                instead => instead == Instead::Worked,
+            };
             if !in_time {
                 break task.is_complete();
             }

@@ -139,12 +139,14 @@ impl Future for Sleep {
         if let Some(bell) = &this.bell {
             return bell.listen(cx.waker());
         }
-        let bell = this.bell.insert(Bell::new());
+        let bell = Bell::new();
+        // First of all: cloning a waker may panic, and a bell is kept with its alarm.
         let polled = bell.listen(cx.waker());
         let ringing = Ringing {
-            bell: Arc::clone(bell),
+            bell: Arc::clone(&bell),
             host: this.host.id().addr(),
         };
+        this.bell = Some(bell);
         this.host.alarms.add(at, Box::new(ringing));
         polled
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 /// Panics in its drop.
 struct Bomb;
@@ -390,33 +391,52 @@ fn waker_of_one_who_awaits_the_end() {
     futures::executor::block_on(closed);
 }
 
-#[test]
-fn waker_whose_clone_panics_leaves_the_task_as_it_was() {
+/// A waker whose clone panics.
+fn unclonable() -> Waker {
     use std::task::{RawWaker, RawWakerVTable};
     fn clone(_: *const ()) -> RawWaker {
         resume_unwind(Box::new("clone"));
     }
     fn nothing(_: *const ()) {}
     static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
-
-    let r = Resource::new(1);
-    let held = hold(&r);
-    let mut task = r.submit(|n| *n);
     #[allow(unsafe_code)]
     // SAFETY: the functions hold to a waker's contract: none touches the data,
     // and they may be called on any thread.
-    let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
+    unsafe {
+        Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE))
+    }
+}
+
+/// Polls with such a waker.
+fn poll_in_vain<F: Future + Unpin>(future: &mut F) {
+    let waker = unclonable();
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        Pin::new(&mut task)
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
+        let polled = Pin::new(future).poll(&mut Context::from_waker(&waker));
+        polled.is_pending()
     }));
     assert!(polled.is_err(), "the poller's own panic is the poller's");
+}
+
+#[test]
+fn waker_whose_clone_panics_leaves_the_task_as_it_was() {
+    let r = Resource::new(1);
+    let held = hold(&r);
+    let mut task = r.submit(|n| *n);
+    poll_in_vain(&mut task);
     let good = CountingWaker::new();
     poll_with(&mut task, &good.waker());
     held.release();
     wait_until("it is woken", || good.wakes() == 1);
     assert_eq!(outcome(task), Ok(1));
+}
+
+#[test]
+fn waker_whose_clone_panics_leaves_a_sleep_as_it_was() {
+    let mut sleep = Scheduler::global().sleep(Duration::from_millis(100));
+    poll_in_vain(&mut sleep);
+    let good = CountingWaker::new();
+    common::poll_pending(&mut sleep, &good.waker());
+    wait_until("it is woken", || good.wakes() == 1);
 }
 
 #[test]

@@ -301,6 +301,16 @@ impl<T> Reserve<T> {
         self.resource.as_ref().expect(POLLED_AGAIN).core()
     }
 
+    /// Gives up its place in the line, if it has one.
+    fn leave(&mut self) {
+        let place = self.resource.as_ref().zip(self.ticket.take());
+        if let Some((resource, ticket)) = place {
+            if let Some(room) = resource.core().room() {
+                room.leave(ticket);
+            }
+        }
+    }
+
     /// Is it in the line still?
     fn waits(&self) -> bool {
         !Turn(self.core(), self.ticket).has_come()
@@ -367,7 +377,10 @@ impl<T: Send + 'static> Future for Reserve<T> {
                 Ok(()) => Poll::Pending,
                 // It came just now.
                 Err(WouldDeadlock) if !self.waits() => self.poll(cx),
-                Err(WouldDeadlock) => Poll::Ready(Err(ReserveError::WouldDeadlock)),
+                Err(WouldDeadlock) => {
+                    self.leave();
+                    Poll::Ready(Err(ReserveError::WouldDeadlock))
+                }
             };
         };
         // Its ticket is worth nothing any more.
@@ -381,12 +394,7 @@ impl<T: Send + 'static> Future for Reserve<T> {
 
 impl<T> Drop for Reserve<T> {
     fn drop(&mut self) {
-        let place = self.resource.as_ref().zip(self.ticket);
-        if let Some((resource, ticket)) = place {
-            if let Some(room) = resource.core().room() {
-                room.leave(ticket);
-            }
-        }
+        self.leave();
     }
 }
 

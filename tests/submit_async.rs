@@ -693,6 +693,26 @@ fn awaiting_room_in_ones_own_full_resource_would_deadlock() {
     assert!(r.try_reserve().is_ok());
 }
 
+/// Who was refused takes no place in the line, and is not woken for one.
+#[test]
+fn who_may_not_await_room_leaves_it_to_others() {
+    let r = Resource::builder().capacity(1).build(0).unwrap();
+    let inside = r.clone();
+    let (goes_on, go_on) = oneshot::channel::<()>();
+    let task = r.submit_async(async move |_: &mut u32| {
+        let permit = inside.try_reserve().unwrap();
+        let mut reserve = inside.reserve();
+        let refused = (&mut reserve).await.map(drop);
+        drop(permit);
+        let _ = go_on.await;
+        drop(reserve);
+        refused
+    });
+    assert!(r.try_reserve().is_ok());
+    drop(goes_on);
+    assert_eq!(outcome(task), Ok(Err(captor::ReserveError::WouldDeadlock)));
+}
+
 #[test]
 fn awaiting_the_value_of_ones_own_resource_would_deadlock() {
     let r = Resource::new(5);

@@ -317,18 +317,25 @@ fn a_panic_in_the_drop_of_its_future_is_its_outcome() {
 #[test]
 fn a_panic_in_the_drop_of_a_cancelled_future_poisons() {
     let r = Resource::builder()
+        .name("r")
         .panic_policy(PanicPolicy::Poison)
         .build(1)
         .unwrap();
     let (_send, receive) = oneshot::channel::<()>();
     let kept = common::on_drop(|| resume_unwind(Box::new("drop")));
-    let task = r.submit_async(async move |_: &mut u32| {
+    let task = r.task().name("t").submit_async(async move |_: &mut u32| {
         let _kept = &kept;
         let _ = receive.await;
     });
     let behind = r.submit(|n| *n);
     assert!(task.cancel());
-    assert_eq!(panic_message(outcome(task)), "drop");
+    let Err(TaskError::Panicked(panic)) = outcome(task) else {
+        panic!("the drop does")
+    };
+    assert_eq!(
+        (panic.message(), panic.resource(), panic.task()),
+        ("drop", Some("r"), Some("t"))
+    );
     assert!(matches!(outcome(behind), Err(TaskError::Poisoned)));
     assert_eq!(r.stats().panicked, 1);
 }

@@ -431,7 +431,7 @@ impl Shift<'_> {
     #[cold]
     fn gives_up(&mut self, task: Queued, error: TaskError) {
         let late = matches!(error, TaskError::Expired);
-        let drops = || task.drop_closure(error);
+        let drops = || task.drop_closure(error, self.name);
         match context::enter(self.core.id(), Kind::Aside, drops) {
             Refused::Dropped => self.core.note_given_up(late),
             Refused::Panicked => self.core.note_panic(task.header().name()),

@@ -122,8 +122,8 @@ pub(super) struct VTable {
     /// its resource's.)
     pub(super) run: unsafe fn(NonNull<Header>, value: *mut (), Option<&str>) -> Ran,
     /// Drops the closure and puts the error in its place; a panic of the drop, if it
-    /// panics, and then says so.
-    pub(super) refuse: unsafe fn(NonNull<Header>, TaskError) -> Refused,
+    /// panics, and then says so. (The name is its resource's.)
+    pub(super) refuse: unsafe fn(NonNull<Header>, TaskError, Option<&str>) -> Refused,
     /// Moves the outcome to `to`, a `Result<R, TaskError>`.
     pub(super) take: unsafe fn(NonNull<Header>, to: *mut ()),
     /// Drops the outcome where it is.
@@ -283,7 +283,7 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
     }
 
     /// Holds the closure; the caller claimed it.
-    unsafe fn refuse(this: NonNull<Header>, error: TaskError) -> Refused {
+    unsafe fn refuse(this: NonNull<Header>, error: TaskError, resource: Option<&str>) -> Refused {
         // SAFETY: by the contract.
         let stage = unsafe { Self::stage(this) };
         let dropped = catch_unwind(AssertUnwindSafe(|| {
@@ -292,7 +292,12 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
         }));
         let (error, refused) = match dropped {
             Ok(()) => (error, Refused::Dropped),
-            Err(payload) => (TaskError::Panicked(Panic::new(payload)), Refused::Panicked),
+            Err(payload) => {
+                // SAFETY: live by the contract.
+                let task = unsafe { this.as_ref() }.name();
+                let panic = Panic::new(payload).of(resource, task);
+                (TaskError::Panicked(panic), Refused::Panicked)
+            }
         };
         // SAFETY: the closure is gone from the stage, which is still ours.
         unsafe { (*stage).outcome = ManuallyDrop::new(Err(error)) };
@@ -482,7 +487,7 @@ pub(super) unsafe fn refuse_claimed(task: NonNull<Header>, error: TaskError) -> 
     // SAFETY: live by the contract.
     let header = unsafe { task.as_ref() };
     // SAFETY: claimed just now, so the closure is in place and the caller's.
-    unsafe { (header.vtable.refuse)(task, error) };
+    unsafe { (header.vtable.refuse)(task, error, None) };
     publish(header)
 }
 
@@ -566,14 +571,15 @@ impl Queued {
     /// The same, but for who waits: that one is for the caller to wake.
     #[must_use = "somebody waits for it"]
     pub(crate) fn fail(self, error: TaskError) -> Option<Waker> {
-        self.drop_closure(error);
+        self.drop_closure(error, None);
         self.complete()
     }
 
-    /// Drops the claimed closure; its outcome is in place then, and not shown yet.
-    pub(crate) fn drop_closure(&self, error: TaskError) -> Refused {
+    /// Drops the claimed closure; its outcome is in place then, and not shown yet. (The
+    /// name is its resource's.)
+    pub(crate) fn drop_closure(&self, error: TaskError, resource: Option<&str>) -> Refused {
         // SAFETY: the closure is in place: it was claimed and not run to its end.
-        unsafe { (self.header().vtable.refuse)(self.0, error) }
+        unsafe { (self.header().vtable.refuse)(self.0, error, resource) }
     }
 
     /// Takes the closure back out of a task that was never queued.

@@ -59,7 +59,13 @@ impl Ledger {
 
     /// The most tasks that may have been cancelled.
     fn cancels(&self) -> u64 {
-        self.taken_out.load(SeqCst) + self.unwanted.load(SeqCst)
+        // Whatever comes to wait when all are asked to stop.
+        let waits = |slot: &&Slot| slot.waits.load(SeqCst);
+        let stopped = match self.stopped.load(SeqCst) {
+            true => self.slots.iter().filter(waits).count() as u64,
+            false => 0,
+        };
+        self.taken_out.load(SeqCst) + self.unwanted.load(SeqCst) + stopped
     }
 
     /// Statistics agree with what happened.
@@ -77,7 +83,7 @@ impl Ledger {
         let unasked = totals.would_deadlock + count(&self.fell);
         let asked = totals.tasks + count(&aside.hooks) + count(&aside.fires_refused) - unasked;
         // How many tasks a trigger came to queue is its own affair, within bounds.
-        let asked = asked + runs - count(&self.loose)..=asked + fires;
+        let asked = asked + runs - count(&self.loose)..=asked + fires + count(&self.unbegun);
         let ran = totals.ran + count(&aside.hooks_set);
         must(s.outstanding == 0, "outstanding");
         must(s.submitted == through, "submitted is the sum of all ends");
@@ -101,21 +107,27 @@ impl Ledger {
         let ran = slot.ran.load(SeqCst);
         let panicked = slot.panicked.load(SeqCst);
         let brittle = slot.brittle.load(SeqCst) != 0;
+        // An asynchronous task ends by itself, or is given up where it waits.
+        let waits = slot.waits.load(SeqCst);
+        let through = slot.through.load(SeqCst);
         let verdict = VERDICTS[slot.verdict.load(SeqCst) as usize];
         let (begin, end) = (slot.begin.load(SeqCst), slot.end.load(SeqCst));
         let leads = slot.follows.load(SeqCst) == 0;
         totals.logged += u64::from(ran);
         if leads {
             totals.tasks += 1;
-            totals.ran += u64::from(ran);
+            totals.ran += u64::from(if waits { through.into() } else { ran });
         }
         totals.panicked += u64::from(panicked);
         let in_vain =
             verdict == Verdict::Full && (self.is_unbounded() || slot.has_room.load(SeqCst));
         let expected = match verdict {
             Verdict::Unknown => ran <= 1,
-            Verdict::Returned => ran == 1 && panicked == 0,
-            Verdict::Panicked => ran == 1 && panicked == 1 || ran == 0 && brittle,
+            Verdict::Returned => ran == 1 && panicked == 0 && waits == through,
+            Verdict::Panicked => {
+                ran == 1 && panicked == 1 || brittle && (ran == 0 || waits && !through)
+            }
+            Verdict::Cancelled | Verdict::Expired if waits => ran <= 1 && !through,
             _ => ran == 0,
         };
         match verdict {
@@ -187,7 +199,9 @@ impl Ledger {
                 continue;
             }
             let slot = self.slot(id);
-            state = step(state, id);
+            for _ in 0..=slot.went_on.load(SeqCst) {
+                state = step(state, id);
+            }
             if poisoned {
                 faults.push(format!("task {id} ran on a poisoned resource"));
             }

@@ -10,15 +10,18 @@
 mod aside;
 mod audit;
 mod value;
+mod visit;
 
 use aside::Aside;
 pub(crate) use audit::Totals;
 use captor::{SubmitError, TaskError};
 use std::any::Any;
+use std::collections::HashSet;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, Once};
 pub(crate) use value::{Receipt, Ticket, Value};
+pub(crate) use visit::{Holding, Spill, Visit};
 
 /// The payload of every intended panic.
 pub(crate) struct Intended;
@@ -112,6 +115,10 @@ struct Slot {
     has_room: AtomicBool,
     /// It is part of a batch, and comes after this one, less one.
     follows: AtomicU32,
+    /// It is asynchronous; it came to its end, or panicked; how often it went on.
+    waits: AtomicBool,
+    through: AtomicBool,
+    went_on: AtomicU32,
     verdict: AtomicU32,
     /// What the task returned, as its submitter got it; 0: nothing.
     result: AtomicU64,
@@ -142,6 +149,11 @@ pub(crate) struct Ledger {
     /// or it did not, and they were cancelled before or after they were queued.
     fell: AtomicU64,
     loose: AtomicU64,
+    /// Jobs of several steps that may have been refused, or have not begun.
+    unbegun: AtomicU64,
+    /// There are asynchronous tasks; all of them are asked to stop.
+    has_waits: AtomicBool,
+    stopped: AtomicBool,
     aside: Aside,
 }
 
@@ -165,6 +177,9 @@ impl Ledger {
             swept: AtomicBool::new(false),
             fell: AtomicU64::new(0),
             loose: AtomicU64::new(0),
+            unbegun: AtomicU64::new(0),
+            has_waits: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             aside: Aside::default(),
         })
     }
@@ -281,6 +296,10 @@ impl Ledger {
     pub(crate) fn swept(&self, count: usize) {
         self.swept.store(true, SeqCst);
         self.took_out(count);
+        if self.has_waits.load(SeqCst) {
+            // What ran just then may come to wait, and is given up there.
+            self.unwanted();
+        }
     }
 
     /// A task is to be cancelled if that is still possible.
@@ -336,13 +355,14 @@ impl Ledger {
 
     /// Exactly these verdicts, where one was given, and this order.
     pub(crate) fn compare(&self, verdicts: &[Verdict], order: &[u32]) -> Result<(), String> {
+        let begun: HashSet<_> = order.iter().copied().collect();
         let used = self.next.load(SeqCst);
         if used != verdicts.len() {
             return Err(format!("{used} tasks, not {}", verdicts.len()));
         }
         for (id, (slot, expected)) in self.slots.iter().zip(verdicts).enumerate() {
             let verdict = VERDICTS[slot.verdict.load(SeqCst) as usize];
-            let runs = matches!(expected, Verdict::Returned | Verdict::Panicked);
+            let runs = begun.contains(&(id as u32));
             let ran = slot.ran.load(SeqCst) == 1;
             if verdict != *expected && verdict != Verdict::Unknown || ran != runs {
                 return Err(format!(

@@ -10,10 +10,10 @@ use std::thread;
 
 /// Travels in a task's closure; counts as the closure.
 pub(crate) struct Ticket {
-    ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<Ledger>,
     pub(crate) id: u32,
     brittle: bool,
-    ran: bool,
+    pub(super) ran: bool,
 }
 
 impl Ticket {
@@ -43,6 +43,10 @@ impl Ticket {
             self.ledger.slot(self.id).panicked.fetch_add(1, SeqCst);
             intended_panic();
         }
+        self.receipt(result)
+    }
+
+    pub(super) fn receipt(&self, result: u64) -> Receipt {
         self.ledger.results.fetch_add(1, SeqCst);
         Receipt {
             ledger: Arc::clone(&self.ledger),
@@ -116,7 +120,7 @@ impl Value {
         }
     }
 
-    fn enter(&mut self, id: u32) -> u64 {
+    pub(super) fn enter(&mut self, id: u32) -> u64 {
         self.must_be(0, id);
         self.current.store(id + 1, Relaxed);
         self.log.push(id);
@@ -126,7 +130,15 @@ impl Value {
         self.state
     }
 
-    fn leave(&mut self, id: u32) {
+    /// The task that is at work went on after it had waited.
+    pub(super) fn goes_on(&mut self, id: u32) -> u64 {
+        self.must_be(id + 1, id);
+        self.state = step(self.state, id);
+        self.ledger.slot(id).went_on.fetch_add(1, SeqCst);
+        self.state
+    }
+
+    pub(super) fn leave(&mut self, id: u32) {
         self.must_be(id + 1, id);
         self.current.store(0, Relaxed);
     }

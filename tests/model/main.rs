@@ -7,13 +7,18 @@
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 
+mod asynchronous;
+mod bells;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../ledger/mod.rs"]
 mod ledger;
 mod outcome;
 mod program;
+mod reference;
 mod sequential;
+mod steps;
+mod tame;
 mod threads;
 mod world;
 

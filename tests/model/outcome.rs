@@ -7,6 +7,7 @@ use crate::world::World;
 use captor::{Completion, TaskError};
 use futures::executor::block_on;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 /// Tasks that have one outcome.
@@ -17,6 +18,12 @@ pub(crate) trait Tasks<R>: Send + 'static {
     /// They are to be cancelled, if that is still possible.
     fn unwanted(&self);
     fn fault(&self, what: &str);
+    /// Cancelled, its outcome comes once its future is gone.
+    fn lingers(&self) -> bool {
+        false
+    }
+    /// They were asked to stop, and not cancelled there and then.
+    fn asked(&self) {}
 }
 
 /// A task.
@@ -50,6 +57,143 @@ impl Tasks<Receipt> for One {
 
     fn fault(&self, what: &str) {
         self.0.fault(format!("task {} {what}", self.1));
+    }
+}
+
+/// An asynchronous task.
+#[derive(Clone)]
+pub(crate) struct Async(pub(crate) One);
+
+impl Tasks<Receipt> for Async {
+    fn told(&self, outcome: Result<Receipt, TaskError>) {
+        self.0.told(outcome);
+    }
+
+    fn took_out(&self) {
+        self.0.took_out();
+    }
+
+    fn unwanted(&self) {
+        self.0.unwanted();
+    }
+
+    fn fault(&self, what: &str) {
+        self.0.fault(what);
+    }
+
+    fn lingers(&self) -> bool {
+        true
+    }
+
+    /// It is given up if it comes to wait.
+    fn asked(&self) {
+        self.0.unwanted();
+    }
+}
+
+/// A task that is queued when a future resolves.
+#[derive(Clone)]
+pub(crate) struct When(pub(crate) One);
+
+impl When {
+    /// All is through.
+    pub(crate) fn settle(&self) {
+        self.0.0.awaited_a_future(self.0.1);
+    }
+}
+
+impl Tasks<Receipt> for When {
+    fn told(&self, outcome: Result<Receipt, TaskError>) {
+        self.0.told(outcome);
+    }
+
+    /// Or it was not queued yet.
+    fn took_out(&self) {
+        self.unwanted();
+    }
+
+    fn unwanted(&self) {
+        self.0.unwanted();
+    }
+
+    fn fault(&self, what: &str) {
+        self.0.fault(what);
+    }
+}
+
+/// A job that submits tasks.
+#[derive(Clone)]
+pub(crate) struct Job(Arc<JobState>);
+
+struct JobState {
+    ledger: Arc<Ledger>,
+    begun: AtomicBool,
+    ended: AtomicBool,
+    unwanted: AtomicBool,
+}
+
+impl Job {
+    pub(crate) fn new(ledger: &Arc<Ledger>) -> Job {
+        Job(Arc::new(JobState {
+            ledger: Arc::clone(ledger),
+            begun: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            unwanted: AtomicBool::new(false),
+        }))
+    }
+
+    pub(crate) fn begins(&self) {
+        if self.0.begun.swap(true, SeqCst) {
+            self.fault("began twice");
+        }
+    }
+
+    pub(crate) fn ends(&self) {
+        self.0.ended.store(true, SeqCst);
+    }
+
+    /// All is through.
+    pub(crate) fn settle(&self) {
+        if !self.0.begun.load(SeqCst) {
+            self.0.ledger.did_not_begin();
+        }
+    }
+}
+
+impl Tasks<()> for Job {
+    fn told(&self, outcome: Result<(), TaskError>) {
+        let [begun, ended, unwanted] =
+            [&self.0.begun, &self.0.ended, &self.0.unwanted].map(|is| is.load(SeqCst));
+        let expected = match &outcome {
+            Ok(()) => ended,
+            Err(TaskError::Closed | TaskError::Poisoned) => !begun,
+            Err(TaskError::Cancelled) => unwanted && !ended,
+            Err(_) => false,
+        };
+        if !expected {
+            self.fault(&format!("is told {outcome:?}: {begun} {ended} {unwanted}"));
+        }
+    }
+
+    /// Its steps are not.
+    fn took_out(&self) {
+        self.unwanted();
+    }
+
+    fn unwanted(&self) {
+        self.0.unwanted.store(true, SeqCst);
+    }
+
+    fn fault(&self, what: &str) {
+        self.0.ledger.fault(format!("a job {what}"));
+    }
+
+    fn lingers(&self) -> bool {
+        true
+    }
+
+    fn asked(&self) {
+        self.unwanted();
     }
 }
 
@@ -137,7 +281,9 @@ impl World {
     ) {
         match fate {
             // Nothing may be waited for where all happens on one thread.
-            Fate::Wait | Fate::WaitTimeout | Fate::Await if nested && self.sequential => {
+            Fate::Wait | Fate::WaitTimeout | Fate::Await
+                if self.sequential && !completion.is_finished() =>
+            {
                 self.keep(tasks, completion);
             }
             Fate::Await if !nested => tasks.told(block_on(completion)),
@@ -172,13 +318,14 @@ impl World {
 fn cancel<R>(tasks: &impl Tasks<R>, completion: &Completion<R>) {
     let finished = completion.is_finished();
     if !completion.cancel() {
+        tasks.asked();
         return;
     }
     tasks.took_out();
     if finished {
         tasks.fault("was finished, and then cancelled");
     }
-    if !completion.is_finished() {
+    if !completion.is_finished() && !tasks.lingers() {
         tasks.fault("was cancelled, and is not finished");
     }
 }

@@ -1,5 +1,6 @@
 //! What programs there are, and how they come about at random.
 
+use crate::steps::{AsyncTask, BELLS, Ringing, Source, async_task, ringing, source};
 use proptest::prelude::*;
 
 /// Kinds of schedulers a resource may have; see `threads`.
@@ -34,7 +35,7 @@ pub(crate) enum Fate {
     Keep,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Task {
     pub(crate) panics: bool,
     /// Its closure panics when it is dropped unrun.
@@ -76,6 +77,15 @@ pub(crate) enum Kind {
     /// A task, and one on another resource that goes on with its result.
     Then(Fate, Task, usize, Task),
     Batch(Fate, Vec<Task>),
+    Async(Fate, AsyncTask),
+    /// A task that is queued when a future resolves.
+    When(Fate, Source, Task),
+    /// A job that submits these, one after the other.
+    Steps(Fate, Vec<Task>),
+    /// What asynchronous tasks wait for.
+    Ring(usize, Ringing),
+    /// All wakers that are kept are used.
+    WakeKept,
     Fire,
     OnIdle,
     CancelPending,
@@ -202,6 +212,11 @@ pub(crate) fn op(depth: u32) -> BoxedStrategy<Op> {
             .prop_map(|(f, first, other, next)| Kind::Then(f, first, other, next)),
         3 => (fate(), prop::collection::vec(task(depth), 1..5))
             .prop_map(|(f, tasks)| Kind::Batch(f, tasks)),
+        8 => (fate(), async_task(depth)).prop_map(|(f, t)| Kind::Async(f, t)),
+        3 => (fate(), source(), task(depth)).prop_map(|(f, s, t)| Kind::When(f, s, t)),
+        2 => (fate(), prop::collection::vec(task(0), 0..4)).prop_map(|(f, t)| Kind::Steps(f, t)),
+        5 => (0..BELLS, ringing()).prop_map(|(bell, how)| Kind::Ring(bell, how)),
+        1 => Just(Kind::WakeKept),
         3 => Just(Kind::Fire),
         1 => Just(Kind::OnIdle),
         2 => Just(Kind::Heal),

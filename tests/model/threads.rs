@@ -1,14 +1,14 @@
 //! Programs on several threads, and what has to hold at their end.
 
-use crate::common::{DEADLINE, wait_until};
+use crate::common::{DEADLINE, Gate, on_drop, wait_until};
 use crate::ledger::{Ledger, Value};
-use crate::program::{Program, Setup};
+use crate::program::{Op, Program, Setup};
 use crate::world::{Handles, World};
 use captor::{
     Dispatch, Job, PanicPolicy, Resource, ResourceBuilder, ResourceStats, Scheduler, TaskError,
     TrySubmitError,
 };
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -25,7 +25,12 @@ fn scheduler(kind: usize) -> Scheduler {
     .build()
     .unwrap()
 }
-pub(crate) fn builder(setup: &Setup) -> ResourceBuilder {
+
+fn builder(setup: &Setup) -> ResourceBuilder {
+    settings(setup, &scheduler(setup.scheduler))
+}
+
+pub(crate) fn settings(setup: &Setup, scheduler: &Scheduler) -> ResourceBuilder {
     let dispatch = match setup.pooled {
         true => Dispatch::Pool,
         false => Dispatch::Inline,
@@ -35,7 +40,7 @@ pub(crate) fn builder(setup: &Setup) -> ResourceBuilder {
         false => PanicPolicy::Continue,
     };
     let builder = Resource::builder()
-        .scheduler(&scheduler(setup.scheduler))
+        .scheduler(scheduler)
         .capture_limit(setup.capture_limit)
         .dispatch(dispatch)
         .panic_policy(policy)
@@ -46,12 +51,35 @@ pub(crate) fn builder(setup: &Setup) -> ResourceBuilder {
 
 pub(crate) fn run(program: Program) -> Result<(), String> {
     let (world, mut handles) = World::new(program.setups, builder, false);
-    let threads = program.phases[0].len();
+    let done = Gate::new();
+    thread::scope(|scope| {
+        scope.spawn(|| ring_until(&done, &world));
+        let _done = on_drop(|| done.open());
+        perform(&program.phases, &world, &mut handles, program.let_go);
+        match program.take {
+            true => take_out(&world, handles),
+            false => finish(&world, handles),
+        }
+    })
+}
+
+/// A thread may wait for a task that waits for a bell, and be the one to ring it: so
+/// all of them are rung now and then. Each time by another thread, which may have to
+/// run what it wakes, and wait for the next in there.
+fn ring_until(done: &Gate, world: &World) {
+    thread::scope(|scope| {
+        while !done.wait_timeout(Duration::from_micros(200)) {
+            scope.spawn(|| world.bells.ring_all());
+        }
+    });
+}
+
+fn perform(phases: &[Vec<Vec<Op>>], world: &Arc<World>, handles: &mut Handles, let_go: bool) {
+    let threads = phases[0].len();
     let barrier = Barrier::new(threads);
-    let phases = &program.phases;
     thread::scope(|scope| {
         for index in 0..threads {
-            let (world, barrier, mut handles) = (&world, &barrier, handles.clone());
+            let (barrier, mut handles) = (&barrier, handles.clone());
             scope.spawn(move || {
                 for phase in phases {
                     barrier.wait();
@@ -61,14 +89,10 @@ pub(crate) fn run(program: Program) -> Result<(), String> {
                 }
             });
         }
-        if program.let_go {
+        if let_go {
             handles.iter_mut().for_each(|handle| *handle = None);
         }
     });
-    match program.take {
-        true => take_out(&world, handles),
-        false => finish(&world, handles),
-    }
 }
 
 /// Waits until nothing is queued or running anywhere, or waits for a task to go
@@ -86,6 +110,8 @@ fn quiesce(world: &World, handles: &Handles) {
     // A task of one resource may submit to another that was looked at before:
     // so nothing may have been submitted between two looks.
     wait_until("nothing is queued or running", || {
+        // Nothing waits for a bell any more; what waits for nothing is given up.
+        world.bells.open();
         let before = sums();
         let closures = world.ledgers.iter().any(|ledger| ledger.has_closures());
         before.0 == 0 && !closures && sums() == before
@@ -136,9 +162,16 @@ fn audit_room(r: &Resource<Value>, ledger: &Ledger, capacity: Option<usize>) {
 
 /// Ends a program: takes the values out, whatever is queued by then.
 fn take_out(world: &World, handles: Handles) -> Result<(), String> {
-    for (r, ledger) in handles.iter().zip(&world.ledgers) {
-        let Some(r) = r.clone() else { continue };
-        match ledger.closing(|| r.clone().into_inner()).wait() {
+    let close = |(r, ledger): (&Option<Resource<Value>>, &Arc<Ledger>)| {
+        let r = r.clone()?;
+        Some((ledger.closing(|| r.clone().into_inner()), r))
+    };
+    // While tasks wait, which it waits for.
+    let closed: Vec<_> = handles.iter().zip(&world.ledgers).map(close).collect();
+    world.bells.open();
+    for (closed, ledger) in closed.into_iter().zip(&world.ledgers) {
+        let Some((value, r)) = closed else { continue };
+        match value.wait() {
             Ok(value) => drop(value),
             Err(error) => ledger.fault(format!("no value came back: {error}")),
         }

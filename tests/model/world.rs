@@ -1,5 +1,6 @@
 //! What a program's operations do, and what is noted of them.
 
+use crate::bells::Bells;
 use crate::common::outcome;
 use crate::ledger::{Ledger, Receipt, Ticket, Value};
 use crate::outcome::{Batch, Chain, One, Tasks};
@@ -10,6 +11,7 @@ use captor::{
 };
 use futures::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -25,6 +27,10 @@ pub(crate) struct World {
     /// What is left for the end.
     later: Mutex<Vec<Later>>,
     chains: Mutex<Vec<Chain>>,
+    /// What asynchronous tasks wait for.
+    pub(crate) bells: Bells,
+    /// How many tasks they were refused to await.
+    pub(crate) deadlocks: AtomicU64,
     /// One thread and nothing to wait for.
     pub(crate) sequential: bool,
 }
@@ -60,6 +66,8 @@ impl World {
             ledgers,
             later: Mutex::default(),
             chains: Mutex::default(),
+            bells: Bells::default(),
+            deadlocks: AtomicU64::new(0),
             sequential,
         };
         (Arc::new(world), resources.into_iter().map(Some).collect())
@@ -74,14 +82,18 @@ impl World {
         }
     }
 
-    fn perform_as(self: &Arc<Self>, op: &Op, caller: Caller<'_>) {
+    pub(crate) fn perform_as(self: &Arc<Self>, op: &Op, caller: Caller<'_>) {
         if let Some(call) = self.call(op.resource, caller) {
             call.perform(&op.kind);
         }
     }
 
     /// A call of this resource, if the caller has a handle.
-    fn call<'a>(self: &'a Arc<Self>, index: usize, caller: Caller<'a>) -> Option<Call<'a>> {
+    pub(crate) fn call<'a>(
+        self: &'a Arc<Self>,
+        index: usize,
+        caller: Caller<'a>,
+    ) -> Option<Call<'a>> {
         let index = index % self.weak.len();
         let resource = match caller {
             Caller::Thread(handles) => handles[index].clone(),
@@ -113,11 +125,11 @@ impl World {
 }
 
 /// An operation on a resource.
-struct Call<'a> {
-    world: &'a Arc<World>,
-    index: usize,
-    resource: Resource<Value>,
-    caller: Caller<'a>,
+pub(crate) struct Call<'a> {
+    pub(crate) world: &'a Arc<World>,
+    pub(crate) index: usize,
+    pub(crate) resource: Resource<Value>,
+    pub(crate) caller: Caller<'a>,
 }
 
 impl Call<'_> {
@@ -134,21 +146,29 @@ impl Call<'_> {
                 None => self.submit(*fate, first),
             },
             Kind::Batch(fate, tasks) => self.batch(*fate, tasks),
+            Kind::Async(fate, task) => self.submit_async(*fate, task),
+            Kind::When(fate, source, task) => self.when(*fate, *source, task),
+            Kind::Steps(fate, tasks) => self.steps(*fate, tasks),
+            Kind::Ring(bell, how) => self.world.bells.ring(*bell, *how),
+            Kind::WakeKept => self.world.bells.wake_kept(),
             Kind::Fire => ledger.firing(|| self.world.triggers[self.index].fire()),
             Kind::OnIdle => self.on_idle(),
             Kind::CancelPending => ledger.swept(r.cancel_pending()),
             Kind::Heal => drop(r.clear_poison(Value::healed)),
             Kind::Close => ledger.closing(|| r.close()),
-            Kind::CloseNow => ledger.swept(ledger.closing(|| r.close_now())),
+            Kind::CloseNow => {
+                ledger.stopping();
+                ledger.swept(ledger.closing(|| r.close_now()));
+            }
             Kind::DropHandle => {}
         }
     }
 
-    fn ledger(&self) -> &Arc<Ledger> {
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.world.ledgers[self.index]
     }
 
-    fn nested(&self) -> bool {
+    pub(crate) fn nested(&self) -> bool {
         matches!(self.caller, Caller::Task)
     }
 
@@ -164,12 +184,12 @@ impl Call<'_> {
     }
 
     /// The same, for a task that is given no attributes.
-    fn plain_ticket(&self, task: &Task) -> (One, Ticket) {
+    pub(crate) fn plain_ticket(&self, task: &Task) -> (One, Ticket) {
         self.ticket(task, self.world.setups[self.index].middle())
     }
 
     /// The same, for one that is.
-    fn begin(&self, task: &Task) -> (One, Ticket, TaskBuilder<'_, Value>) {
+    pub(crate) fn begin(&self, task: &Task) -> (One, Ticket, TaskBuilder<'_, Value>) {
         let level = task.level % self.world.setups[self.index].levels;
         let (one, ticket) = self.ticket(task, level);
         let builder = self.resource.task().priority(level);
@@ -178,7 +198,7 @@ impl Call<'_> {
         (one, ticket, builder)
     }
 
-    fn closure(
+    pub(crate) fn closure(
         &self,
         task: &Task,
         ticket: Ticket,
@@ -221,6 +241,9 @@ impl Call<'_> {
     }
 
     fn with(&self, task: &Task) {
+        if self.would_wait() {
+            return;
+        }
         let task = &Task {
             brittle: false,
             ..task.clone()
@@ -230,6 +253,12 @@ impl Call<'_> {
         let outcome = builder.with(self.closure(task, ticket));
         one.submitted();
         one.told(outcome);
+    }
+
+    /// All happens on one thread, and this one would have to wait for another task of it.
+    fn would_wait(&self) -> bool {
+        let r = &self.resource;
+        self.world.sequential && !r.is_current() && r.stats().outstanding > 0
     }
 
     fn reserve(&self, how: Reserving, what: &Use) {
@@ -276,6 +305,8 @@ impl Call<'_> {
         let expected = match &got {
             Ok(_) => true,
             Err(ReserveError::Full | ReserveError::Timeout) => !ledger.is_unbounded(),
+            // It was polled in a task, which would have to end first.
+            Err(ReserveError::WouldDeadlock) => self.nested() && !ledger.is_unbounded(),
             Err(ReserveError::Closed) => ledger.is_closing(),
             Err(ReserveError::Poisoned) => self.world.setups[self.index].poison,
             Err(_) => false,
@@ -326,8 +357,9 @@ impl Call<'_> {
         let ledger = Arc::clone(self.ledger());
         ledger.hooking();
         let set = self.resource.on_idle(Value::idle);
+        let later = self.nested() || self.world.sequential && !set.is_finished();
         let told = move || ledger.hooked(outcome(set));
-        match self.nested() {
+        match later {
             true => self.world.later(told),
             false => told(),
         }

@@ -1,0 +1,196 @@
+//! Operations whose tasks wait: asynchronous ones, those of a future, jobs of steps.
+
+use crate::bells::forsake;
+use crate::ledger::{Holding, Receipt, Spill, Value, Visit, stamp};
+use crate::outcome::{Async, Job, One, When};
+use crate::program::{Fate, Task};
+use crate::steps::{AsyncTask, Source, Step};
+use crate::world::{Call, Caller, World};
+use captor::{CancelToken, Completion, TaskError, cancel_token};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll};
+use std::thread;
+
+impl Call<'_> {
+    pub(crate) fn submit_async(&self, fate: Fate, what: &AsyncTask) {
+        let (one, ticket, builder) = self.begin(&what.task);
+        one.0.waits(one.1);
+        let (world, what, task) = (Arc::clone(self.world), what.clone(), one.clone());
+        let completion = builder.submit_async(of_the_value(move |value| {
+            let visit = ticket.enter(value);
+            let watched = Watched {
+                token: what.asks.then(cancel_token),
+                _spill: what.spills.then(|| task.0.spill(task.1)),
+                told: false,
+                through: false,
+                task: task.clone(),
+                inner: perform(world, what, task, visit).boxed(),
+            };
+            watched.boxed()
+        }));
+        one.submitted();
+        let nested = self.nested();
+        self.world.meet(fate, Async(one), completion, nested);
+    }
+
+    pub(crate) fn when(&self, fate: Fate, source: Source, task: &Task) {
+        let (one, ticket) = self.plain_ticket(task);
+        let when = When(one.clone());
+        let settled = when.clone();
+        self.world.later(move || settled.settle());
+        if matches!(source, Source::Panics) {
+            one.0.meets_a_panic(one.1);
+        }
+        let (work, second) = (self.closure(task, ticket), one.clone());
+        let future = resolves(Arc::clone(self.world), source, one.0.holding());
+        let completion = self.resource.submit_when(future, move |value, stamp| {
+            second.0.began_after(second.1, stamp);
+            work(value)
+        });
+        // Otherwise it is submitted who knows when.
+        if completion.is_finished() {
+            one.submitted();
+        }
+        self.world.meet(fate, when, completion, self.nested());
+    }
+
+    pub(crate) fn steps(&self, fate: Fate, tasks: &[Task]) {
+        let job = Job::new(self.ledger());
+        let settled = job.clone();
+        self.world.later(move || settled.settle());
+        let (world, index) = (Arc::clone(self.world), self.index);
+        let (tasks, running, held) = (tasks.to_vec(), job.clone(), self.ledger().holding());
+        let completion = self.resource.submit_steps(async move |resource| {
+            let _held = held;
+            running.begins();
+            for task in &tasks {
+                let awaited = {
+                    let (world, resource) = (&world, resource.clone());
+                    let caller = Caller::Task;
+                    let call = Call {
+                        world,
+                        index,
+                        resource,
+                        caller,
+                    };
+                    call.submit_awaited(task)
+                };
+                world.told(awaited).await;
+            }
+            running.ends();
+        });
+        self.world.meet(fate, job, completion, self.nested());
+    }
+
+    fn submit_awaited(&self, task: &Task) -> Awaited {
+        let (one, ticket, builder) = self.begin(task);
+        let completion = builder.submit(self.closure(task, ticket));
+        one.submitted();
+        (one, completion)
+    }
+}
+
+type Awaited = (One, Completion<Receipt>);
+
+impl World {
+    async fn told(&self, (one, completion): Awaited) {
+        match completion.await {
+            // It stays queued, and nobody will hear of it.
+            Err(TaskError::WouldDeadlock) => drop(self.deadlocks.fetch_add(1, SeqCst)),
+            outcome => one.0.outcome(one.1, outcome),
+        }
+    }
+}
+
+/// What a closure needs to be told, so that its future may have the value.
+fn of_the_value<F>(f: F) -> F
+where
+    F: for<'a> FnOnce(&'a mut Value) -> BoxFuture<'a, Receipt>,
+{
+    f
+}
+
+/// An asynchronous task at work.
+async fn perform(world: Arc<World>, what: AsyncTask, one: One, mut visit: Visit<'_>) -> Receipt {
+    for op in &what.task.nested {
+        world.perform_as(op, Caller::Task);
+    }
+    let mut is_forsaken = false;
+    let mut forsaken = || {
+        if !std::mem::replace(&mut is_forsaken, true) {
+            one.0.unwanted();
+        }
+    };
+    for step in &what.steps {
+        match step {
+            Step::Do(op) => {
+                world.perform_as(op, Caller::Task);
+                continue;
+            }
+            Step::Yield(how) => world.bells.yields(*how).await,
+            Step::Hear { bell, once } => {
+                let ledger = &one.0;
+                let bells = &world.bells;
+                bells.hear_or_not(*bell, *once, ledger, &mut forsaken).await;
+            }
+            Step::Await(index, task) => {
+                let call = world.call(*index, Caller::Task);
+                let awaited = call.map(|call| call.submit_awaited(task));
+                if let Some(awaited) = awaited {
+                    world.told(awaited).await;
+                }
+            }
+            Step::Forsake => forsake(&mut forsaken).await,
+            Step::Panic => visit.panics(),
+        }
+        visit.goes_on();
+    }
+    (0..what.task.turns).for_each(|_| thread::yield_now());
+    if what.task.panics {
+        visit.panics();
+    }
+    visit.ends()
+}
+
+/// The future of a task that is queued when it resolves, to a stamp from just before.
+async fn resolves(world: Arc<World>, source: Source, held: Holding) -> u64 {
+    let _held = held;
+    match source {
+        Source::Ready => {}
+        Source::Hears(bell) => world.bells.hear(bell).await,
+        Source::Panics => crate::ledger::intended_panic(),
+    }
+    stamp()
+}
+
+/// The future of an asynchronous task. Who has told it to stop does not poll it again
+/// where it came to wait; nobody does when it is through.
+struct Watched<'a> {
+    task: One,
+    token: Option<CancelToken>,
+    told: bool,
+    through: bool,
+    inner: BoxFuture<'a, Receipt>,
+    /// Dropped last, since that panics.
+    _spill: Option<Spill>,
+}
+
+impl Future for Watched<'_> {
+    type Output = Receipt;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Receipt> {
+        let One(ledger, id) = &self.task;
+        if self.told || self.through {
+            ledger.fault(format!("task {id} was polled, and is over"));
+        }
+        let polled = self.inner.as_mut().poll(cx);
+        self.through = polled.is_ready();
+        self.told = self.token.as_ref().is_some_and(CancelToken::is_cancelled);
+        polled
+    }
+}

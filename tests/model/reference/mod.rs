@@ -1,0 +1,408 @@
+//! The model: what becomes of every task, and when.
+//!
+//! It knows of each resource what is queued, runs or waits, and of all of them in which
+//! order jobs were sent to the executor. Errands are resources like others, behind
+//! those of the program.
+
+mod strand;
+mod waits;
+
+use crate::ledger::Verdict;
+use crate::program::{Fate, Kind, Op, Setup, Task, Use};
+use crate::steps::{AsyncTask, BELLS, Ringing};
+use std::collections::{HashMap, VecDeque};
+use std::slice::from_ref;
+use strand::{Strand, Work};
+
+pub(crate) struct Reference {
+    strands: Vec<Strand>,
+    /// Those of the program.
+    resources: usize,
+    bells: [waits::Bell; BELLS],
+    /// Whose wakers are kept.
+    kept: VecDeque<Who>,
+    /// Whose jobs the executor has.
+    jobs: VecDeque<usize>,
+    /// So many tasks run, each inside of the one before.
+    depth: usize,
+    /// Who goes on when a task is through.
+    followers: HashMap<Who, Follower>,
+    pub(crate) deadlocks: u64,
+}
+
+/// A strand, and a task of it.
+type Who = (usize, usize);
+
+enum Follower {
+    /// It awaits it.
+    Awaits(Who),
+    /// It runs on this strand, if the first returned.
+    Chain(usize, Work),
+}
+
+/// Who is woken, and whether the task that he waited for returned.
+type Waiter = Option<(Follower, bool)>;
+
+/// What became of work that was submitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Placed {
+    Refused,
+    Through,
+    Queued,
+    Waits,
+}
+
+impl Reference {
+    pub(crate) fn new(setups: &[Setup]) -> Reference {
+        Reference {
+            strands: setups.iter().map(Strand::new).collect(),
+            resources: setups.len(),
+            bells: Default::default(),
+            kept: VecDeque::new(),
+            jobs: VecDeque::new(),
+            depth: 0,
+            followers: HashMap::new(),
+            deadlocks: 0,
+        }
+    }
+
+    pub(crate) fn perform(&mut self, op: &Op) {
+        let r = op.resource % self.resources;
+        match &op.kind {
+            Kind::Submit(fate, task) | Kind::TrySubmit(fate, task) => {
+                self.submit(r, from_ref(task), Some(*fate));
+            }
+            Kind::Execute(task) => self.submit(r, from_ref(task), None),
+            Kind::With(task) => self.with(r, task),
+            Kind::Batch(fate, tasks) => self.submit(r, tasks, Some(*fate)),
+            Kind::Reserve(_, what) => self.reserve(r, what),
+            Kind::Then(fate, first, other, next) => {
+                self.then(r, first, other % self.resources, next, *fate);
+            }
+            Kind::Async(fate, what) => self.submit_async(r, what, *fate),
+            Kind::When(fate, source, task) => self.when(r, *fate, *source, task),
+            Kind::Steps(fate, tasks) => self.steps(r, *fate, tasks),
+            Kind::Ring(bell, how) => self.ring(*bell, *how),
+            Kind::WakeKept => {
+                let kept: Vec<_> = self.kept.iter().copied().collect();
+                kept.into_iter().for_each(|who| self.wake(who));
+            }
+            Kind::Fire if !self.strands[r].fired => {
+                self.strands[r].fired = true;
+                self.take(r, Work::Trigger);
+            }
+            Kind::OnIdle if self.strands[r].refusal().is_none() => drop(self.accept(r, Work::Hook)),
+            Kind::CancelPending => self.cancel_pending(r),
+            Kind::Heal if !self.strands[r].is_busy() => self.strands[r].poisoned = false,
+            Kind::Close => self.close(r),
+            Kind::CloseNow => {
+                self.close(r);
+                self.strands[r].stopped = true;
+                self.cancel_pending(r);
+            }
+            Kind::Fire | Kind::OnIdle | Kind::Heal | Kind::DropHandle => {}
+        }
+    }
+
+    fn with(&mut self, r: usize, task: &Task) {
+        match &mut self.strands[r] {
+            s if s.held => {
+                let id = s.number(1);
+                s.verdicts[id] = Verdict::WouldDeadlock;
+            }
+            // It is not called.
+            s if s.is_busy() => {}
+            _ => self.submit(r, from_ref(task), Some(Fate::Wait)),
+        }
+    }
+
+    fn reserve(&mut self, r: usize, what: &Use) {
+        match what {
+            _ if !self.strands[r].has_room() => {}
+            Use::Submit(fate, task) => self.submit(r, from_ref(task), Some(*fate)),
+            Use::Execute(task) => self.submit(r, from_ref(task), None),
+            Use::Drop => {}
+        }
+    }
+
+    /// `fate`: none for `execute`.
+    fn submit(&mut self, r: usize, tasks: &[Task], fate: Option<Fate>) {
+        let first = self.strands[r].number(tasks.len());
+        let work = Work::Tasks((first..).zip(tasks.iter().cloned()).collect());
+        self.submit_work(r, work, fate);
+    }
+
+    fn submit_work(&mut self, r: usize, work: Work, fate: Option<Fate>) -> Placed {
+        let placed = self.take(r, work.clone());
+        if cancels(fate) && placed == Placed::Queued {
+            let strand = &mut self.strands[r];
+            let ours = strand.queue.iter_mut().rfind(|w| w.id() == work.id());
+            *ours.expect("it is queued") = Work::Remains;
+            let waiter = self.falls(r, &work, Verdict::Cancelled);
+            self.go_on(waiter);
+        }
+        placed
+    }
+
+    fn submit_async(&mut self, r: usize, what: &AsyncTask, fate: Fate) {
+        let id = self.strands[r].number(1);
+        let work = Work::Async(id, Box::new(what.clone()));
+        let placed = self.submit_work(r, work, Some(fate));
+        if cancels(Some(fate)) && placed == Placed::Waits {
+            self.give_up(r);
+        }
+    }
+
+    /// If the first is queued, the second goes on as its follower.
+    fn then(&mut self, r: usize, first: &Task, other: usize, next: &Task, fate: Fate) {
+        let id = self.strands[r].number(1);
+        let work = Work::Tasks(vec![(id, first.clone())]);
+        let placed = self.take(r, work.clone());
+        let second = self.strands[other].number(1);
+        let next = Work::Tasks(vec![(second, next.clone())]);
+        if placed != Placed::Queued {
+            if self.strands[r].verdicts[id] == Verdict::Returned {
+                self.submit_work(other, next, Some(fate));
+            }
+            return;
+        }
+        if !cancels(Some(fate)) {
+            self.followers.insert((r, id), Follower::Chain(other, next));
+            return;
+        }
+        self.strands[other].verdicts[second] = Verdict::Cancelled;
+        let ours = self.strands[r]
+            .queue
+            .iter_mut()
+            .rfind(|w| w.id() == Some(id));
+        *ours.expect("it is queued") = Work::Remains;
+        self.falls(r, &work, Verdict::Cancelled);
+    }
+
+    /// Refuses it, or runs it, or queues it.
+    fn take(&mut self, r: usize, work: Work) -> Placed {
+        if let Some(verdict) = self.strands[r].refuses(&work) {
+            self.falls(r, &work, verdict);
+            return Placed::Refused;
+        }
+        self.accept(r, work)
+    }
+
+    fn accept(&mut self, r: usize, work: Work) -> Placed {
+        let (busy, id) = (self.strands[r].is_busy(), work.id());
+        self.strands[r].queue.push_back(work);
+        // Outside of tasks, a submitter takes the role that is on offer.
+        let takes = self.depth == 0 && std::mem::take(&mut self.strands[r].offered);
+        if busy && !takes {
+            return Placed::Queued;
+        }
+        self.strands[r].held = true;
+        self.drain(r);
+        let strand = &self.strands[r];
+        match &strand.waiting {
+            Some(run) if Some(run.id) == id => Placed::Waits,
+            // The one that was before it.
+            Some(_) if strand.queue.iter().any(|work| work.id() == id) => Placed::Queued,
+            _ => Placed::Through,
+        }
+    }
+
+    /// Queues it, and has a job run it.
+    fn leave_to_others(&mut self, r: usize, work: Work) {
+        if let Some(verdict) = self.strands[r].refuses(&work) {
+            self.falls(r, &work, verdict);
+            return;
+        }
+        let busy = self.strands[r].is_busy();
+        self.strands[r].queue.push_back(work);
+        if !busy {
+            self.offer(r);
+        }
+    }
+
+    fn offer(&mut self, r: usize) {
+        self.strands[r].offered = true;
+        // One that is no longer needed serves as well.
+        if !self.jobs.contains(&r) {
+            self.jobs.push_back(r);
+        }
+    }
+
+    /// Runs what the executor has.
+    pub(crate) fn run_jobs(&mut self) {
+        while let Some(r) = self.jobs.pop_front() {
+            if std::mem::take(&mut self.strands[r].offered) {
+                self.strands[r].held = true;
+                self.drain(r);
+            }
+        }
+    }
+
+    /// Whoever waits for a task is woken before the next one runs, or, at the end, when
+    /// the role is given away; or before the hook is called.
+    fn drain(&mut self, r: usize) {
+        let mut waiter = None;
+        loop {
+            if let Some(run) = self.strands[r].waiting.take() {
+                match self.resume(r, run) {
+                    Some(through) => waiter = through,
+                    None => return,
+                }
+                continue;
+            }
+            let Some(work) = self.strands[r].queue.pop_front() else {
+                if self.strands[r].hooked {
+                    self.go_on(waiter.take());
+                }
+                self.call_hook(r);
+                if self.strands[r].queue.is_empty() {
+                    break;
+                }
+                continue;
+            };
+            let before = waiter.take();
+            if before.is_some() {
+                self.strands[r].queue.push_front(work);
+                self.go_on(before);
+                continue;
+            }
+            match self.run(r, work) {
+                Some(through) => waiter = through,
+                None => return,
+            }
+        }
+        self.strands[r].held = false;
+        self.go_on(waiter);
+    }
+
+    fn call_hook(&mut self, r: usize) {
+        let strand = &mut self.strands[r];
+        if std::mem::take(&mut strand.ran_since) && strand.hooked && !strand.poisoned {
+            strand.calls += 1;
+        }
+    }
+
+    /// `None`: it waits.
+    fn run(&mut self, r: usize, work: Work) -> Option<Waiter> {
+        let strand = &mut self.strands[r];
+        let ran_since = std::mem::replace(&mut strand.ran_since, true);
+        match work {
+            Work::Tasks(tasks) => return Some(self.run_tasks(r, &tasks)),
+            Work::Async(id, what) => return self.start(r, id, *what),
+            Work::Trigger => {
+                strand.runs += 1;
+                strand.fired = false;
+            }
+            Work::Hook => {
+                // What ran is owed a call, if there was a hook to be called.
+                strand.ran_since = ran_since && strand.hooked;
+                strand.hooked = true;
+            }
+            Work::Remains => strand.ran_since = ran_since,
+        }
+        Some(None)
+    }
+
+    /// Up to one that panics.
+    fn run_tasks(&mut self, r: usize, tasks: &[(usize, Task)]) -> Waiter {
+        let mut panicked = false;
+        for (id, task) in tasks {
+            self.strands[r].order.push(*id as u32);
+            self.perform_inside(&task.nested);
+            panicked = task.panics;
+            self.strands[r].verdicts[*id] = match panicked {
+                true => Verdict::Panicked,
+                false => Verdict::Returned,
+            };
+            if panicked {
+                break;
+            }
+        }
+        if panicked {
+            self.poison(r);
+        }
+        self.through((r, tasks[0].0))
+    }
+
+    fn perform_inside(&mut self, ops: &[Op]) {
+        self.depth += 1;
+        ops.iter().for_each(|op| self.perform(op));
+        self.depth -= 1;
+    }
+
+    fn poison(&mut self, r: usize) {
+        if self.strands[r].poison {
+            self.strands[r].poisoned = true;
+            self.sweep(r, Verdict::Poisoned);
+        }
+    }
+
+    fn sweep(&mut self, r: usize, verdict: Verdict) {
+        for work in std::mem::take(&mut self.strands[r].queue) {
+            let waiter = self.falls(r, &work, verdict);
+            self.go_on(waiter);
+        }
+    }
+
+    /// What becomes of work without its being run.
+    fn falls(&mut self, r: usize, work: &Work, verdict: Verdict) -> Waiter {
+        let strand = &mut self.strands[r];
+        match work {
+            Work::Tasks(tasks) => tasks
+                .iter()
+                .for_each(|(id, _)| strand.verdicts[*id] = verdict),
+            Work::Async(id, what) => strand.fall_async(*id, what, verdict),
+            Work::Trigger => strand.fired = false,
+            Work::Hook | Work::Remains => {}
+        }
+        self.through((r, work.id()?))
+    }
+
+    fn cancel_pending(&mut self, r: usize) {
+        self.strands[r].polled.asked = true;
+        self.give_up(r);
+        self.sweep(r, Verdict::Cancelled);
+    }
+
+    fn close(&mut self, r: usize) {
+        if std::mem::replace(&mut self.strands[r].closed, true) {
+            return;
+        }
+        for errand in self.resources..self.strands.len() {
+            if self.strands[errand].until == Some(r) {
+                self.wake((errand, 0));
+            }
+        }
+    }
+}
+
+fn cancels(fate: Option<Fate>) -> bool {
+    matches!(fate, Some(Fate::Cancel | Fate::CancelOnDrop))
+}
+
+/// What it says at the end.
+impl Reference {
+    /// Nobody waits for a bell, and no waker is kept.
+    pub(crate) fn open(&mut self) {
+        self.bells.iter_mut().for_each(|bell| bell.open = true);
+        (0..BELLS).for_each(|bell| self.ring(bell, Ringing::Once));
+        for _ in 0..self.kept.len() {
+            self.let_go();
+        }
+    }
+
+    /// Of this resource: is it closed, has it ended, is it poisoned, and how much is
+    /// outstanding?
+    pub(crate) fn state(&self, r: usize) -> (bool, bool, bool, u64) {
+        let s = &self.strands[r];
+        let ended = s.closed && !s.is_busy();
+        (s.closed, ended, s.poisoned, s.outstanding())
+    }
+
+    pub(crate) fn compare(&self, r: usize, ledger: &crate::ledger::Ledger) -> Result<(), String> {
+        let strand = &self.strands[r];
+        ledger.compare(&strand.verdicts, &strand.order)?;
+        ledger.compare_progress(&strand.progress)?;
+        ledger.compare_aside(strand.runs, strand.calls)
+    }
+}

@@ -1,0 +1,165 @@
+//! What the model knows of one resource, or of one errand.
+
+use crate::ledger::Verdict;
+use crate::program::{Setup, Task};
+use crate::steps::AsyncTask;
+use std::collections::VecDeque;
+
+#[derive(Default)]
+pub(super) struct Strand {
+    pub(super) poison: bool,
+    capacity: Option<usize>,
+    /// Somebody has the role, or it is on offer.
+    pub(super) held: bool,
+    pub(super) offered: bool,
+    pub(super) closed: bool,
+    pub(super) poisoned: bool,
+    pub(super) queue: VecDeque<Work>,
+    pub(super) verdicts: Vec<Verdict>,
+    /// How often each task went on after it had waited.
+    pub(super) progress: Vec<u32>,
+    pub(super) order: Vec<u32>,
+    /// The task that keeps it and waits.
+    pub(super) waiting: Option<Run>,
+    pub(super) polled: Polled,
+    /// Whatever comes to wait is given up.
+    pub(super) stopped: bool,
+    /// It is an errand that ends when this resource is closed.
+    pub(super) until: Option<usize>,
+    /// How often the trigger's closure ran, and whether it is to.
+    pub(super) runs: u64,
+    pub(super) fired: bool,
+    pub(super) hooked: bool,
+    /// How often the hook was called, and whether something ran since.
+    pub(super) calls: u64,
+    pub(super) ran_since: bool,
+}
+
+/// The asynchronous task that runs just now.
+#[derive(Default)]
+pub(super) struct Polled {
+    pub(super) id: Option<usize>,
+    /// It was woken, or asked to stop, meanwhile.
+    pub(super) woken: bool,
+    pub(super) asked: bool,
+}
+
+/// An asynchronous task that has started.
+#[derive(Clone)]
+pub(super) struct Run {
+    pub(super) id: usize,
+    pub(super) what: AsyncTask,
+    /// The step that it is at, and what it waits for there.
+    pub(super) at: usize,
+    pub(super) on: Option<On>,
+    pub(super) given_up: bool,
+}
+
+/// What a task waits for.
+#[derive(Clone, Copy)]
+pub(super) enum On {
+    Itself,
+    /// That it is rung once more.
+    Bell(u64),
+    /// A task of this resource; whether it is through.
+    Task(usize, bool),
+    Nothing,
+}
+
+/// What may be queued.
+#[derive(Clone)]
+pub(super) enum Work {
+    /// One task, or a batch.
+    Tasks(Vec<(usize, Task)>),
+    Async(usize, Box<AsyncTask>),
+    Trigger,
+    /// It sets a hook.
+    Hook,
+    /// What is left of a task that was cancelled.
+    Remains,
+}
+
+impl Work {
+    fn needs_room(&self) -> bool {
+        matches!(self, Work::Tasks(_) | Work::Async(..))
+    }
+
+    /// The first of its tasks.
+    pub(super) fn id(&self) -> Option<usize> {
+        match self {
+            Work::Tasks(tasks) => tasks.first().map(|(id, _)| *id),
+            Work::Async(id, _) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
+impl Strand {
+    pub(super) fn new(setup: &Setup) -> Strand {
+        Strand {
+            poison: setup.poison,
+            capacity: setup.capacity,
+            ..Strand::default()
+        }
+    }
+
+    /// One that ends when that resource is closed, if one is named.
+    pub(super) fn errand(until: Option<usize>) -> Strand {
+        Strand {
+            until,
+            ..Strand::default()
+        }
+    }
+
+    /// Why nothing is taken, not even with room.
+    pub(super) fn refusal(&self) -> Option<Verdict> {
+        match self {
+            s if s.closed => Some(Verdict::Closed),
+            s if s.poisoned => Some(Verdict::Poisoned),
+            _ => None,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let waiting = self.queue.iter().filter(|work| work.needs_room()).count();
+        self.capacity.is_some_and(|n| waiting >= n)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.refusal().is_none() && !self.is_full()
+    }
+
+    /// What is submitted has to wait for its turn.
+    pub(super) fn is_busy(&self) -> bool {
+        self.held || self.offered || self.waiting.is_some()
+    }
+
+    /// Why this is not taken.
+    pub(super) fn refuses(&self, work: &Work) -> Option<Verdict> {
+        let full = work.needs_room() && self.is_busy() && self.is_full();
+        self.refusal().or(full.then_some(Verdict::Full))
+    }
+
+    /// What is queued, runs or waits.
+    pub(super) fn outstanding(&self) -> u64 {
+        let queued = self.queue.iter().filter(|w| !matches!(w, Work::Remains));
+        queued.count() as u64 + u64::from(self.waiting.is_some())
+    }
+
+    /// Numbers tasks in the order of their submission.
+    pub(super) fn number(&mut self, count: usize) -> usize {
+        let first = self.verdicts.len();
+        self.verdicts.resize(first + count, Verdict::Unknown);
+        self.progress.resize(first + count, 0);
+        first
+    }
+
+    /// A task is dropped before its end.
+    pub(super) fn fall_async(&mut self, id: usize, what: &AsyncTask, verdict: Verdict) {
+        let started = self.order.contains(&(id as u32));
+        self.verdicts[id] = match what.task.brittle || started && what.spills {
+            true => Verdict::Panicked,
+            false => verdict,
+        };
+    }
+}

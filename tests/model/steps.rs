@@ -1,0 +1,121 @@
+//! What asynchronous tasks consist of, and what they wait for.
+
+use crate::program::{Op, Task, op, task};
+use proptest::prelude::*;
+
+/// So many bells are there to be waited for.
+pub(crate) const BELLS: usize = 2;
+
+#[derive(Clone, Debug)]
+pub(crate) struct AsyncTask {
+    /// Its first part, before its steps, and how it ends after them. If it is brittle,
+    /// its future panics when it is dropped before its end.
+    pub(crate) task: Task,
+    pub(crate) steps: Vec<Step>,
+    /// A part of its future panics when it is dropped, at the end too.
+    pub(crate) spills: bool,
+    /// It asks whether it is to stop.
+    pub(crate) asks: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Do(Op),
+    /// It wakes itself, and waits.
+    Yield(Waking),
+    /// It waits for a bell; if `once`, it leaves a waker there only at first.
+    Hear {
+        bell: usize,
+        once: bool,
+    },
+    /// It awaits a task of this resource, or of its own.
+    Await(usize, Task),
+    /// It waits, and leaves its waker nowhere.
+    Forsake,
+    Panic,
+}
+
+/// How a task wakes itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Waking {
+    ByRef,
+    ByValue,
+    Twice,
+    /// And a waker is kept.
+    Kept,
+}
+
+/// What is done with the wakers that were left at a bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ringing {
+    Once,
+    Twice,
+    /// They are kept, after that.
+    Kept,
+    /// They are used, and the bell is not rung.
+    Astray,
+    /// They are dropped, and it is not.
+    Hush,
+}
+
+/// The future of a task that is queued when it resolves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    Ready,
+    Hears(usize),
+    Panics,
+}
+
+pub(crate) fn ringing() -> impl Strategy<Value = Ringing> {
+    prop_oneof![
+        4 => Just(Ringing::Once),
+        1 => Just(Ringing::Twice),
+        2 => Just(Ringing::Kept),
+        1 => Just(Ringing::Astray),
+        1 => Just(Ringing::Hush),
+    ]
+}
+
+pub(crate) fn source() -> impl Strategy<Value = Source> {
+    prop_oneof![
+        2 => Just(Source::Ready),
+        6 => (0..BELLS).prop_map(Source::Hears),
+        1 => Just(Source::Panics),
+    ]
+}
+
+fn step(depth: u32) -> BoxedStrategy<Step> {
+    let waking = prop::sample::select(vec![
+        Waking::ByRef,
+        Waking::ByValue,
+        Waking::Twice,
+        Waking::Kept,
+    ]);
+    let hear =
+        (0..BELLS, prop::bool::weighted(0.2)).prop_map(|(bell, once)| Step::Hear { bell, once });
+    let waits = prop_oneof![
+        6 => waking.prop_map(Step::Yield),
+        8 => hear,
+        4 => (0..3_usize, task(0)).prop_map(|(resource, task)| Step::Await(resource, task)),
+        1 => Just(Step::Forsake),
+        1 => Just(Step::Panic),
+    ];
+    match depth {
+        0 => waits.boxed(),
+        _ => prop_oneof![3 => waits, 1 => op(depth - 1).prop_map(Step::Do)].boxed(),
+    }
+}
+
+pub(crate) fn async_task(depth: u32) -> BoxedStrategy<AsyncTask> {
+    let steps = prop::collection::vec(step(depth), 0..5);
+    let (spills, asks) = (prop::bool::weighted(0.1), prop::bool::weighted(0.3));
+    (task(depth), steps, spills, asks)
+        .prop_map(|(task, steps, spills, asks)| AsyncTask {
+            // Only one of them: the second would be a panic inside of the first.
+            spills: spills && !task.brittle,
+            task,
+            steps,
+            asks,
+        })
+        .boxed()
+}

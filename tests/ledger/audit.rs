@@ -91,6 +91,7 @@ impl Ledger {
         let completed = s.completed + s.panicked;
         must((ran + runs..=ran + fires).contains(&completed), "completed");
         must(s.panicked == totals.panicked, "panicked");
+        must(s.expired >= totals.expired, "expired");
         must(
             s.cancelled >= count(&self.taken_out),
             "more taken out than cancelled",
@@ -133,6 +134,7 @@ impl Ledger {
         match verdict {
             Verdict::Cancelled if leads => totals.cancelled += 1,
             Verdict::Closed => totals.closed += 1,
+            Verdict::Expired => totals.expired += 1,
             Verdict::Poisoned => totals.poisoned += 1,
             Verdict::WouldDeadlock => totals.would_deadlock += 1,
             _ => {}
@@ -224,6 +226,7 @@ pub(crate) struct Totals {
     pub(crate) panicked: u64,
     pub(crate) cancelled: u64,
     pub(crate) closed: u64,
+    pub(crate) expired: u64,
     pub(crate) poisoned: u64,
     pub(crate) would_deadlock: u64,
 }
@@ -236,6 +239,7 @@ impl Totals {
         self.panicked += other.panicked;
         self.cancelled += other.cancelled;
         self.closed += other.closed;
+        self.expired += other.expired;
         self.poisoned += other.poisoned;
         self.would_deadlock += other.would_deadlock;
     }

@@ -143,8 +143,9 @@ pub(crate) struct Ledger {
     taken_out: AtomicU64,
     /// Others that somebody wished to be cancelled.
     unwanted: AtomicU64,
-    /// `cancel_pending` was called, or the like.
+    /// `cancel_pending` was called, or the like; and what all of those returned.
     swept: AtomicBool,
+    swept_out: AtomicU64,
     /// Seconds of chains that did not run: the first failed, and nobody was asked;
     /// or it did not, and they were cancelled before or after they were queued.
     fell: AtomicU64,
@@ -175,6 +176,7 @@ impl Ledger {
             taken_out: AtomicU64::new(0),
             unwanted: AtomicU64::new(0),
             swept: AtomicBool::new(false),
+            swept_out: AtomicU64::new(0),
             fell: AtomicU64::new(0),
             loose: AtomicU64::new(0),
             unbegun: AtomicU64::new(0),
@@ -295,6 +297,7 @@ impl Ledger {
     /// What was queued was taken out, all of it.
     pub(crate) fn swept(&self, count: usize) {
         self.swept.store(true, SeqCst);
+        self.swept_out.fetch_add(count as u64, SeqCst);
         self.took_out(count);
         if self.has_waits.load(SeqCst) {
             // What ran just then may come to wait, and is given up there.
@@ -345,12 +348,25 @@ impl Ledger {
 
     /// Is some task's closure still there, queued or not?
     pub(crate) fn has_closures(&self) -> bool {
-        self.closures.load(SeqCst) > 0
+        self.closures() > 0
+    }
+
+    /// How many are there?
+    pub(crate) fn closures(&self) -> i64 {
+        self.closures.load(SeqCst)
     }
 
     /// Is the value gone?
     pub(crate) fn value_is_gone(&self) -> bool {
         self.values.load(SeqCst) == 0
+    }
+
+    /// So much was swept away, exactly.
+    pub(crate) fn compare_swept(&self, expected: u64) -> Result<(), String> {
+        match self.swept_out.load(SeqCst) {
+            count if count == expected => Ok(()),
+            count => Err(format!("{count} were swept away, not {expected}")),
+        }
     }
 
     /// Exactly these verdicts, where one was given, and this order.

@@ -15,19 +15,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::{Duration, Instant};
 
 impl Call<'_> {
     pub(crate) fn submit_async(&self, fate: Fate, what: &AsyncTask) {
         let (one, ticket, builder) = self.begin(&what.task);
         one.0.waits(one.1);
+        let timeout = what.task.timeout.map(Duration::from_micros);
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let (world, what, task) = (Arc::clone(self.world), what.clone(), one.clone());
         let completion = builder.submit_async(of_the_value(move |value| {
             let visit = ticket.enter(value);
             let watched = Watched {
+                _held: task.0.holding(),
+                deadline,
                 token: what.asks.then(cancel_token),
                 _spill: what.spills.then(|| task.0.spill(task.1)),
-                told: false,
-                through: false,
+                is_over: false,
                 task: task.clone(),
                 inner: perform(world, what, task, visit).boxed(),
             };
@@ -168,13 +172,15 @@ async fn resolves(world: Arc<World>, source: Source, held: Holding) -> u64 {
     stamp()
 }
 
-/// The future of an asynchronous task. Who has told it to stop does not poll it again
-/// where it came to wait; nobody does when it is through.
+/// The future of an asynchronous task. If it is told to stop, or its deadline passes, it
+/// is not polled again where it comes to wait; nor is it when it is through.
 struct Watched<'a> {
     task: One,
+    _held: Holding,
     token: Option<CancelToken>,
-    told: bool,
-    through: bool,
+    /// Or a moment later.
+    deadline: Option<Instant>,
+    is_over: bool,
     inner: BoxFuture<'a, Receipt>,
     /// Dropped last, since that panics.
     _spill: Option<Spill>,
@@ -185,12 +191,13 @@ impl Future for Watched<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Receipt> {
         let One(ledger, id) = &self.task;
-        if self.told || self.through {
+        if self.is_over {
             ledger.fault(format!("task {id} was polled, and is over"));
         }
         let polled = self.inner.as_mut().poll(cx);
-        self.through = polled.is_ready();
-        self.told = self.token.as_ref().is_some_and(CancelToken::is_cancelled);
+        self.is_over = polled.is_ready()
+            || self.token.as_ref().is_some_and(CancelToken::is_cancelled)
+            || self.deadline.is_some_and(|at| at < Instant::now());
         polled
     }
 }

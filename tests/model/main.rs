@@ -26,11 +26,11 @@ use common::within_deadline;
 use program::{op, plain_setup, program};
 use proptest::prelude::*;
 
-fn config() -> ProptestConfig {
+fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases: match std::env::var_os("PROPTEST_CASES") {
             Some(_) => ProptestConfig::default().cases,
-            None => 96,
+            None => cases,
         },
         // What fails depends on the interleaving: a seed alone says little.
         failure_persistence: None,
@@ -42,7 +42,7 @@ fn config() -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(160))]
 
     #[test]
     fn threads_agree_with_some_sequence(program in program()) {
@@ -50,6 +50,11 @@ proptest! {
         let result = within_deadline(move || threads::run(program));
         prop_assert!(result.is_ok(), "{}", result.unwrap_err());
     }
+}
+
+proptest! {
+    // Nothing of it is left to chance, or waits: so there may be more of them.
+    #![proptest_config(config(512))]
 
     #[test]
     fn one_thread_agrees_with_the_model(

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 /// Tasks that have one outcome.
-pub(crate) trait Tasks<R>: Send + 'static {
+pub(crate) trait Tasks<R>: Send + Sync + 'static {
     fn told(&self, outcome: Result<R, TaskError>);
     /// They were cancelled.
     fn took_out(&self);
@@ -272,7 +272,7 @@ impl Tasks<Vec<Receipt>> for Batch {
 
 impl World {
     /// The submitter has a completion. `nested`: inside a task.
-    pub(crate) fn meet<R: Send + 'static>(
+    pub(crate) fn meet<R: Send + Sync + 'static>(
         &self,
         fate: Fate,
         tasks: impl Tasks<R>,
@@ -304,14 +304,40 @@ impl World {
             }
             Fate::Cancel => {
                 cancel(&tasks, &completion);
-                self.keep(tasks, completion);
+                self.later(move || tasks.told(outcome(completion)));
             }
             Fate::Keep => self.keep(tasks, completion),
         }
     }
 
-    fn keep<R: Send + 'static>(&self, tasks: impl Tasks<R>, completion: Completion<R>) {
-        self.later(move || tasks.told(outcome(completion)));
+    /// For the end, or until somebody cancels it.
+    fn keep<R: Send + Sync + 'static>(&self, tasks: impl Tasks<R>, completion: Completion<R>) {
+        let is_finished = completion.is_finished();
+        let kept = Arc::new(Kept { tasks, completion });
+        if !is_finished {
+            let kept = Arc::clone(&kept);
+            self.kept.lock().unwrap().push(kept);
+        }
+        self.later(move || {
+            let Kept { tasks, completion } = Arc::into_inner(kept).expect("nobody cancels now");
+            tasks.told(outcome(completion));
+        });
+    }
+}
+
+struct Kept<R, T> {
+    tasks: T,
+    completion: Completion<R>,
+}
+
+/// A completion that is kept.
+pub(crate) trait Cancels: Send + Sync {
+    fn cancel(&self);
+}
+
+impl<R: Send + Sync + 'static, T: Tasks<R>> Cancels for Kept<R, T> {
+    fn cancel(&self) {
+        cancel(&self.tasks, &self.completion);
     }
 }
 

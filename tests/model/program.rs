@@ -88,6 +88,8 @@ pub(crate) enum Kind {
     WakeKept,
     Fire,
     OnIdle,
+    /// One of the completions that were kept.
+    CancelKept(usize),
     CancelPending,
     Heal,
     Close,
@@ -220,7 +222,8 @@ pub(crate) fn op(depth: u32) -> BoxedStrategy<Op> {
         3 => Just(Kind::Fire),
         1 => Just(Kind::OnIdle),
         2 => Just(Kind::Heal),
-        1 => prop::sample::select(vec![
+        3 => (0..3_usize).prop_map(Kind::CancelKept),
+        2 => prop::sample::select(vec![
             Kind::CancelPending,
             Kind::CancelPending,
             Kind::Close,

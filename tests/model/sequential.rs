@@ -50,7 +50,7 @@ pub(crate) fn run(setups: Vec<Setup>, ops: Vec<Op>) -> Result<(), String> {
         model.perform(op);
         jobs.run();
         model.run_jobs();
-        agree(&handles, &model).map_err(|error| format!("after {op:?}: {error}"))?;
+        agree(&world, &handles, &model).map_err(|error| format!("after {op:?}: {error}"))?;
     }
     // What goes on may keep wakers again.
     let mut turns = 0..1000;
@@ -59,7 +59,7 @@ pub(crate) fn run(setups: Vec<Setup>, ops: Vec<Op>) -> Result<(), String> {
         model.open();
         jobs.run();
         model.run_jobs();
-        agree(&handles, &model)?;
+        agree(&world, &handles, &model)?;
         if world.bells.keep_none() && !handles.iter().flatten().any(is_at_work) {
             break;
         }
@@ -79,7 +79,7 @@ fn is_at_work(r: &Resource<Value>) -> bool {
     r.stats().outstanding > 0
 }
 
-fn agree(handles: &Handles, model: &Reference) -> Result<(), String> {
+fn agree(world: &World, handles: &Handles, model: &Reference) -> Result<(), String> {
     for (index, r) in handles.iter().flatten().enumerate() {
         let ended = r.wait_closed(Duration::ZERO);
         let outstanding = r.stats().outstanding;
@@ -87,6 +87,12 @@ fn agree(handles: &Handles, model: &Reference) -> Result<(), String> {
         let expected = model.state(index);
         if state != expected {
             return Err(format!("resource {index}: {state:?}, not {expected:?}"));
+        }
+        let closures = world.ledgers[index].closures();
+        let expected = model.closures(index);
+        if closures != expected {
+            let what = format!("resource {index}: {closures} closures, not {expected}");
+            return Err(what);
         }
     }
     Ok(())

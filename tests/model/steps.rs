@@ -109,11 +109,13 @@ fn step(depth: u32) -> BoxedStrategy<Step> {
 pub(crate) fn async_task(depth: u32) -> BoxedStrategy<AsyncTask> {
     let steps = prop::collection::vec(step(depth), 0..5);
     let (spills, asks) = (prop::bool::weighted(0.1), prop::bool::weighted(0.3));
-    (task(depth), steps, spills, asks)
-        .prop_map(|(task, steps, spills, asks)| AsyncTask {
+    // Long enough to start, and to pass while it waits.
+    let timeout = prop_oneof![3 => Just(None), 1 => (0..2000_u64).prop_map(Some)];
+    (task(depth), timeout, steps, spills, asks)
+        .prop_map(|(task, timeout, steps, spills, asks)| AsyncTask {
             // Only one of them: the second would be a panic inside of the first.
             spills: spills && !task.brittle,
-            task,
+            task: Task { timeout, ..task },
             steps,
             asks,
         })

@@ -3,7 +3,7 @@
 use crate::bells::Bells;
 use crate::common::outcome;
 use crate::ledger::{Ledger, Receipt, Ticket, Value};
-use crate::outcome::{Batch, Chain, One, Tasks};
+use crate::outcome::{Batch, Cancels, Chain, One, Tasks};
 use crate::program::{Fate, Kind, Op, Reserving, Setup, Task, Use};
 use captor::{
     Permit, ReserveError, Resource, ResourceBuilder, SubmitError, TaskBuilder, Trigger,
@@ -27,6 +27,8 @@ pub(crate) struct World {
     /// What is left for the end.
     later: Mutex<Vec<Later>>,
     chains: Mutex<Vec<Chain>>,
+    /// Completions that may be cancelled later.
+    pub(crate) kept: Mutex<Vec<Arc<dyn Cancels>>>,
     /// What asynchronous tasks wait for.
     pub(crate) bells: Bells,
     /// How many tasks they were refused to await.
@@ -66,6 +68,7 @@ impl World {
             ledgers,
             later: Mutex::default(),
             chains: Mutex::default(),
+            kept: Mutex::default(),
             bells: Bells::default(),
             deadlocks: AtomicU64::new(0),
             sequential,
@@ -111,8 +114,21 @@ impl World {
         self.later.lock().unwrap().push(Box::new(what));
     }
 
+    /// Cancels one of those that were kept: the last one, or so many before it.
+    fn cancel_kept(&self, which: usize) {
+        let kept = {
+            let kept = self.kept.lock().unwrap();
+            let index = which.checked_rem(kept.len());
+            index.map(|index| Arc::clone(&kept[kept.len() - 1 - index]))
+        };
+        if let Some(kept) = kept {
+            kept.cancel();
+        }
+    }
+
     /// Does all that was left for later; nothing runs any more.
     pub(crate) fn settle(&self) {
+        self.kept.lock().unwrap().clear();
         loop {
             let last = self.later.lock().unwrap().pop();
             let Some(what) = last else { break };
@@ -153,6 +169,7 @@ impl Call<'_> {
             Kind::WakeKept => self.world.bells.wake_kept(),
             Kind::Fire => ledger.firing(|| self.world.triggers[self.index].fire()),
             Kind::OnIdle => self.on_idle(),
+            Kind::CancelKept(which) => self.world.cancel_kept(*which),
             Kind::CancelPending => ledger.swept(r.cancel_pending()),
             Kind::Heal => drop(r.clear_poison(Value::healed)),
             Kind::Close => ledger.closing(|| r.close()),

@@ -27,6 +27,8 @@ pub(crate) struct Reference {
     depth: usize,
     /// Who goes on when a task is through.
     followers: HashMap<Who, Follower>,
+    /// Of whom the completions are kept.
+    completions: Vec<Item>,
     pub(crate) deadlocks: u64,
 }
 
@@ -38,6 +40,15 @@ enum Follower {
     Awaits(Who),
     /// It runs on this strand, if the first returned.
     Chain(usize, Work),
+}
+
+/// What a completion is of.
+#[derive(Clone, Copy)]
+enum Item {
+    Task(Who),
+    /// The first, which may be an errand, and the second.
+    Chain(Who, Who),
+    Errand(usize),
 }
 
 /// Who is woken, and whether the task that he waited for returned.
@@ -62,6 +73,7 @@ impl Reference {
             jobs: VecDeque::new(),
             depth: 0,
             followers: HashMap::new(),
+            completions: Vec::new(),
             deadlocks: 0,
         }
     }
@@ -92,6 +104,7 @@ impl Reference {
                 self.take(r, Work::Trigger);
             }
             Kind::OnIdle if self.strands[r].refusal().is_none() => drop(self.accept(r, Work::Hook)),
+            Kind::CancelKept(which) => self.cancel_kept(*which),
             Kind::CancelPending => self.cancel_pending(r),
             Kind::Heal if !self.strands[r].is_busy() => self.strands[r].poisoned = false,
             Kind::Close => self.close(r),
@@ -133,31 +146,72 @@ impl Reference {
     }
 
     fn submit_work(&mut self, r: usize, work: Work, fate: Option<Fate>) -> Placed {
-        let placed = self.take(r, work.clone());
-        if cancels(fate) && placed == Placed::Queued {
-            let strand = &mut self.strands[r];
-            let ours = strand.queue.iter_mut().rfind(|w| w.id() == work.id());
-            *ours.expect("it is queued") = Work::Remains;
+        let item = work.id().map(|id| Item::Task((r, id)));
+        let placed = self.take(r, work);
+        self.meet(fate, placed, item);
+        placed
+    }
+
+    /// The submitter has the completion.
+    fn meet(&mut self, fate: Option<Fate>, placed: Placed, item: Option<Item>) {
+        let pending = matches!(placed, Placed::Queued | Placed::Waits);
+        let Some(item) = item.filter(|_| pending) else {
+            return;
+        };
+        match fate {
+            None | Some(Fate::Drop) => {}
+            Some(Fate::Cancel | Fate::CancelOnDrop) => self.cancel(item),
+            Some(_) => self.completions.push(item),
+        }
+    }
+
+    fn cancel_kept(&mut self, which: usize) {
+        let len = self.completions.len();
+        if let Some(index) = which.checked_rem(len) {
+            self.cancel(self.completions[len - 1 - index]);
+        }
+    }
+
+    fn cancel(&mut self, item: Item) {
+        match item {
+            Item::Task(who) => self.cancel_task(who),
+            Item::Errand(errand) => self.cancel_task((errand, 0)),
+            Item::Chain(first, second) => match self.followers.remove(&first) {
+                Some(_) => {
+                    self.strands[second.0].verdicts[second.1] = Verdict::Cancelled;
+                    self.cancel_task(first);
+                }
+                None => self.cancel_task(second),
+            },
+        }
+    }
+
+    /// Takes it out, or has it given up, or asks it to stop.
+    fn cancel_task(&mut self, (r, id): Who) {
+        let strand = &mut self.strands[r];
+        let queued = strand.queue.iter_mut().find(|w| w.id() == Some(id));
+        if let Some(ours) = queued {
+            let work = std::mem::replace(ours, Work::Remains);
             let waiter = self.falls(r, &work, Verdict::Cancelled);
             self.go_on(waiter);
+        } else if strand.waiting.as_ref().is_some_and(|run| run.id == id) {
+            self.give_up(r);
+        } else if strand.polled.id == Some(id) {
+            strand.polled.asked = true;
         }
-        placed
     }
 
     fn submit_async(&mut self, r: usize, what: &AsyncTask, fate: Fate) {
         let id = self.strands[r].number(1);
         let work = Work::Async(id, Box::new(what.clone()));
-        let placed = self.submit_work(r, work, Some(fate));
-        if cancels(Some(fate)) && placed == Placed::Waits {
-            self.give_up(r);
-        }
+        self.submit_work(r, work, Some(fate));
     }
 
     /// If the first is queued, the second goes on as its follower.
     fn then(&mut self, r: usize, first: &Task, other: usize, next: &Task, fate: Fate) {
         let id = self.strands[r].number(1);
         let work = Work::Tasks(vec![(id, first.clone())]);
-        let placed = self.take(r, work.clone());
+        let placed = self.take(r, work);
         let second = self.strands[other].number(1);
         let next = Work::Tasks(vec![(second, next.clone())]);
         if placed != Placed::Queued {
@@ -166,17 +220,9 @@ impl Reference {
             }
             return;
         }
-        if !cancels(Some(fate)) {
-            self.followers.insert((r, id), Follower::Chain(other, next));
-            return;
-        }
-        self.strands[other].verdicts[second] = Verdict::Cancelled;
-        let ours = self.strands[r]
-            .queue
-            .iter_mut()
-            .rfind(|w| w.id() == Some(id));
-        *ours.expect("it is queued") = Work::Remains;
-        self.falls(r, &work, Verdict::Cancelled);
+        self.followers.insert((r, id), Follower::Chain(other, next));
+        let item = Item::Chain((r, id), (other, second));
+        self.meet(Some(fate), placed, Some(item));
     }
 
     /// Refuses it, or runs it, or queues it.
@@ -360,7 +406,8 @@ impl Reference {
 
     fn cancel_pending(&mut self, r: usize) {
         self.strands[r].polled.asked = true;
-        self.give_up(r);
+        self.strands[r].swept += u64::from(self.give_up(r));
+        self.strands[r].swept += self.strands[r].queued();
         self.sweep(r, Verdict::Cancelled);
     }
 
@@ -369,15 +416,11 @@ impl Reference {
             return;
         }
         for errand in self.resources..self.strands.len() {
-            if self.strands[errand].until == Some(r) {
+            if self.strands[errand].until() == Some(r) {
                 self.wake((errand, 0));
             }
         }
     }
-}
-
-fn cancels(fate: Option<Fate>) -> bool {
-    matches!(fate, Some(Fate::Cancel | Fate::CancelOnDrop))
 }
 
 /// What it says at the end.
@@ -399,10 +442,31 @@ impl Reference {
         (s.closed, ended, s.poisoned, s.outstanding())
     }
 
+    /// How many closures of its tasks, and futures, are there?
+    pub(crate) fn closures(&self, r: usize) -> i64 {
+        let of_work = |work: &Work| match work {
+            Work::Tasks(tasks) => tasks.len(),
+            Work::Async(..) => 1,
+            _ => 0,
+        };
+        let strand = &self.strands[r];
+        let queued: usize = strand.queue.iter().map(of_work).sum();
+        let chained = self
+            .followers
+            .values()
+            .filter(|follower| matches!(follower, Follower::Chain(other, _) if *other == r));
+        let errands = self.strands[self.resources..].iter();
+        let errands = errands.filter(|errand| errand.is_of(r) && errand.waiting.is_some());
+        // The closure of one that waits has become a part of its future.
+        let waiting = 2 * usize::from(strand.waiting.is_some());
+        (queued + waiting + chained.count() + errands.count()) as i64
+    }
+
     pub(crate) fn compare(&self, r: usize, ledger: &crate::ledger::Ledger) -> Result<(), String> {
         let strand = &self.strands[r];
         ledger.compare(&strand.verdicts, &strand.order)?;
         ledger.compare_progress(&strand.progress)?;
+        ledger.compare_swept(strand.swept)?;
         ledger.compare_aside(strand.runs, strand.calls)
     }
 }

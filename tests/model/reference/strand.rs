@@ -24,8 +24,10 @@ pub(super) struct Strand {
     pub(super) polled: Polled,
     /// Whatever comes to wait is given up.
     pub(super) stopped: bool,
-    /// It is an errand that ends when this resource is closed.
-    pub(super) until: Option<usize>,
+    /// It is an errand of this resource; does it end when that is closed?
+    errand: Option<(usize, bool)>,
+    /// How much was swept away.
+    pub(super) swept: u64,
     /// How often the trigger's closure ran, and whether it is to.
     pub(super) runs: u64,
     pub(super) fired: bool,
@@ -103,12 +105,21 @@ impl Strand {
         }
     }
 
-    /// One that ends when that resource is closed, if one is named.
-    pub(super) fn errand(until: Option<usize>) -> Strand {
+    /// An errand of this resource, which ends when that is closed, or does not.
+    pub(super) fn errand(of: usize, ends: bool) -> Strand {
         Strand {
-            until,
+            errand: Some((of, ends)),
             ..Strand::default()
         }
+    }
+
+    pub(super) fn is_of(&self, r: usize) -> bool {
+        self.errand.is_some_and(|(of, _)| of == r)
+    }
+
+    /// At whose closing it ends.
+    pub(super) fn until(&self) -> Option<usize> {
+        self.errand.filter(|(_, ends)| *ends).map(|(of, _)| of)
     }
 
     /// Why nothing is taken, not even with room.
@@ -142,8 +153,13 @@ impl Strand {
 
     /// What is queued, runs or waits.
     pub(super) fn outstanding(&self) -> u64 {
+        self.queued() + u64::from(self.waiting.is_some())
+    }
+
+    /// What is queued, but for remains.
+    pub(super) fn queued(&self) -> u64 {
         let queued = self.queue.iter().filter(|w| !matches!(w, Work::Remains));
-        queued.count() as u64 + u64::from(self.waiting.is_some())
+        queued.count() as u64
     }
 
     /// Numbers tasks in the order of their submission.

@@ -1,7 +1,7 @@
 //! Asynchronous tasks of the model: how they run, what they wait for, who wakes them.
 
 use super::strand::{On, Polled, Run, Strand, Work};
-use super::{Follower, Placed, Reference, Waiter, Who, cancels};
+use super::{Follower, Item, Placed, Reference, Waiter, Who};
 use crate::ledger::Verdict;
 use crate::program::{Fate, Task};
 use crate::steps::{AsyncTask, Ringing, Source, Step, Waking};
@@ -132,7 +132,7 @@ impl Reference {
     }
 
     fn hear(&mut self, who: Who, bell: usize, once: bool, on: Option<On>) -> Came {
-        let until = self.strands[who.0].until;
+        let until = self.strands[who.0].until();
         let closed = until.is_some_and(|r| self.strands[r].closed);
         let bell = &mut self.bells[bell];
         let since = match on {
@@ -179,7 +179,7 @@ impl Reference {
         let listens = self.bells.iter().flat_map(|bell| &bell.listeners);
         let of_completion = matches!(on, On::Task(..));
         // It listens for a resource to be closed.
-        let of_errand = self.strands[who.0].until.is_some();
+        let of_errand = self.strands[who.0].until().is_some();
         listens.chain(&self.kept).filter(|w| **w == who).count()
             + usize::from(of_completion)
             + usize::from(of_errand)
@@ -226,14 +226,17 @@ impl Reference {
         }
     }
 
-    /// The task that waits there is given up, by whoever runs the next job.
-    pub(super) fn give_up(&mut self, r: usize) {
-        let Some(run) = &mut self.strands[r].waiting else {
-            return;
+    /// The task that waits there is given up, by whoever runs the next job; unless it
+    /// was before.
+    pub(super) fn give_up(&mut self, r: usize) -> bool {
+        let waiting = self.strands[r].waiting.as_mut();
+        let Some(run) = waiting.filter(|run| !run.given_up) else {
+            return false;
         };
         run.given_up = true;
         let who = (r, run.id);
         self.wake(who);
+        true
     }
 
     /// A task is through: who waits for it?
@@ -272,15 +275,12 @@ impl Reference {
             Source::Hears(bell) => vec![Step::Hear { bell, once: false }],
             Source::Panics => vec![Step::Panic],
         };
-        let (errand, placed) = self.errand(Some(r), steps);
+        let (errand, placed) = self.errand(r, true, steps);
         match self.strands[errand].verdicts[0] {
-            _ if placed == Placed::Waits && cancels(Some(fate)) => {
-                self.strands[r].verdicts[id] = Verdict::Cancelled;
-                self.give_up(errand);
-            }
             _ if placed == Placed::Waits => {
-                let chain = Follower::Chain(r, work);
-                self.followers.insert((errand, 0), chain);
+                let first = (errand, 0);
+                self.followers.insert(first, Follower::Chain(r, work));
+                self.meet(Some(fate), placed, Some(Item::Chain(first, (r, id))));
             }
             Verdict::Returned => drop(self.submit_work(r, work, Some(fate))),
             verdict => self.strands[r].verdicts[id] = verdict,
@@ -292,15 +292,13 @@ impl Reference {
             return;
         }
         let steps = tasks.iter().map(|task| Step::Await(r, task.clone()));
-        let (errand, placed) = self.errand(None, steps.collect());
-        if placed == Placed::Waits && cancels(Some(fate)) {
-            self.give_up(errand);
-        }
+        let (errand, placed) = self.errand(r, false, steps.collect());
+        self.meet(Some(fate), placed, Some(Item::Errand(errand)));
     }
 
-    fn errand(&mut self, until: Option<usize>, steps: Vec<Step>) -> (usize, Placed) {
+    fn errand(&mut self, of: usize, ends: bool, steps: Vec<Step>) -> (usize, Placed) {
         let errand = self.strands.len();
-        self.strands.push(Strand::errand(until));
+        self.strands.push(Strand::errand(of, ends));
         self.strands[errand].number(1);
         let what = AsyncTask {
             task: Task::default(),

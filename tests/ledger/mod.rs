@@ -119,6 +119,8 @@ struct Slot {
     waits: AtomicBool,
     through: AtomicBool,
     went_on: AtomicU32,
+    /// It may have waited where nobody had a waker.
+    forsaken: AtomicBool,
     verdict: AtomicU32,
     /// What the task returned, as its submitter got it; 0: nothing.
     result: AtomicU64,

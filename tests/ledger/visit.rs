@@ -92,6 +92,19 @@ impl Ledger {
         self.slot(id).waits.store(true, SeqCst);
     }
 
+    /// It waits, and there may be no waker of it: if so, it is given up.
+    pub(crate) fn forsaken(&self, id: u32) {
+        if !self.slot(id).forsaken.swap(true, SeqCst) {
+            self.unwanted();
+        }
+    }
+
+    /// Its future is dropped: was it given up because somebody asked for that?
+    pub(crate) fn is_given_up(&self, id: u32) -> bool {
+        let slot = self.slot(id);
+        !slot.through.load(SeqCst) && !slot.forsaken.load(SeqCst)
+    }
+
     /// Its outcome may be a panic that is not its own.
     pub(crate) fn meets_a_panic(&self, id: u32) {
         self.slot(id).brittle.store(1, SeqCst);

@@ -124,12 +124,6 @@ async fn perform(world: Arc<World>, what: AsyncTask, one: One, mut visit: Visit<
     for op in &what.task.nested {
         world.perform_as(op, Caller::Task);
     }
-    let mut is_forsaken = false;
-    let mut forsaken = || {
-        if !std::mem::replace(&mut is_forsaken, true) {
-            one.0.unwanted();
-        }
-    };
     for step in &what.steps {
         match step {
             Step::Do(op) => {
@@ -137,11 +131,9 @@ async fn perform(world: Arc<World>, what: AsyncTask, one: One, mut visit: Visit<
                 continue;
             }
             Step::Yield(how) => world.bells.yields(*how).await,
-            Step::Hear { bell, once } => {
-                let ledger = &one.0;
-                let bells = &world.bells;
-                bells.hear_or_not(*bell, *once, ledger, &mut forsaken).await;
-            }
+            Step::Hear { bell, once } => world.bells.hear_or_not(*bell, *once, &one).await,
+            Step::Outlast if what.task.timeout.is_none() => continue,
+            Step::Outlast => world.bells.outlast().await,
             Step::Await(index, task) => {
                 let call = world.call(*index, Caller::Task);
                 let awaited = call.map(|call| call.submit_awaited(task));
@@ -149,7 +141,7 @@ async fn perform(world: Arc<World>, what: AsyncTask, one: One, mut visit: Visit<
                     world.told(awaited).await;
                 }
             }
-            Step::Forsake => forsake(&mut forsaken).await,
+            Step::Forsake => forsake(&one).await,
             Step::Panic => visit.panics(),
         }
         visit.goes_on();
@@ -199,5 +191,16 @@ impl Future for Watched<'_> {
             || self.token.as_ref().is_some_and(CancelToken::is_cancelled)
             || self.deadline.is_some_and(|at| at < Instant::now());
         polled
+    }
+}
+
+/// Who is given up where it waits is told.
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let One(ledger, id) = &self.task;
+        let told = self.token.as_ref().is_none_or(CancelToken::is_cancelled);
+        if !told && self.deadline.is_none() && ledger.is_given_up(*id) {
+            ledger.fault(format!("task {id} was given up, and not told"));
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! What asynchronous tasks wait for, and the wakers that they leave there.
 
-use crate::ledger::Ledger;
+use crate::outcome::One;
 use crate::steps::{BELLS, Ringing, Waking};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::task::{Poll, Waker};
 
 #[derive(Default)]
 pub(crate) struct Bells {
-    bells: [Mutex<Bell>; BELLS],
+    /// The last is not rung, but opened.
+    bells: [Mutex<Bell>; BELLS + 1],
     /// Wakers that are kept for no reason.
     kept: Mutex<VecDeque<Waker>>,
 }
@@ -25,9 +26,8 @@ struct Bell {
 
 struct Listener {
     waker: Waker,
-    /// Of whom nobody is told if he is not woken: without it he would never ask again.
-    /// The others are given up, or ask.
-    ledger: Option<Arc<Ledger>>,
+    /// Who is given up without it, or asks again. The others never would.
+    task: Option<One>,
 }
 
 impl Bells {
@@ -49,8 +49,8 @@ impl Bells {
     }
 
     fn use_waker(&self, bell: &Mutex<Bell>, listener: Listener, how: Ringing) {
-        let Listener { waker, ledger } = listener;
-        match (how, ledger) {
+        let Listener { waker, task } = listener;
+        match (how, task) {
             (Ringing::Once | Ringing::Astray, _) => waker.wake(),
             (Ringing::Twice, _) => {
                 waker.wake_by_ref();
@@ -60,14 +60,14 @@ impl Bells {
                 waker.wake_by_ref();
                 self.keep(waker);
             }
-            (Ringing::Hush, Some(ledger)) => {
+            (Ringing::Hush, Some(task)) => {
                 // If it has not come to wait yet, it is given up.
-                ledger.unwanted();
+                task.forsaken();
                 drop(waker);
             }
-            (Ringing::Hush, ledger) => {
+            (Ringing::Hush, task) => {
                 let mut bell = bell.lock().unwrap();
-                bell.listeners.push_back(Listener { waker, ledger });
+                bell.listeners.push_back(Listener { waker, task });
             }
         }
     }
@@ -84,6 +84,10 @@ impl Bells {
     /// Rings them all, and keeps no waker.
     pub(crate) fn ring_all(&self) {
         (0..BELLS).for_each(|bell| self.ring(bell, Ringing::Once));
+        self.let_all_go();
+    }
+
+    fn let_all_go(&self) {
         let kept = self.kept.lock().unwrap().len();
         (0..kept).for_each(|_| self.let_go());
     }
@@ -97,10 +101,11 @@ impl Bells {
 
     /// From now on nobody waits for a bell, and no waker is kept.
     pub(crate) fn open(&self) {
-        for bell in &self.bells {
+        for (index, bell) in self.bells.iter().enumerate() {
             bell.lock().unwrap().open = true;
+            self.ring(index, Ringing::Once);
         }
-        self.ring_all();
+        self.let_all_go();
     }
 
     /// Are no wakers kept?
@@ -113,28 +118,33 @@ impl Bells {
         self.hear_as(bell, None, |_| true)
     }
 
-    /// The same, where the waker may be dropped unused. If it asks `once` only, it may
-    /// have nobody left who would wake it: then `forsaken` is called.
+    /// The same, where the waker of this task may be dropped unused. If it asks `once`
+    /// only, it may have nobody left who would wake it.
     pub(crate) fn hear_or_not(
         &self,
         bell: usize,
         once: bool,
-        ledger: &Arc<Ledger>,
-        mut forsaken: impl FnMut() + Send,
+        task: &One,
     ) -> impl Future<Output = ()> + Send {
-        self.hear_as(bell, Some(Arc::clone(ledger)), move |first| {
+        let one = task.clone();
+        self.hear_as(bell, Some(task.clone()), move |first| {
             let listens = first || !once;
             if !listens {
-                forsaken();
+                one.forsaken();
             }
             listens
         })
     }
 
+    /// Waits until all is over.
+    pub(crate) fn outlast(&self) -> impl Future<Output = ()> + Send {
+        self.hear(BELLS)
+    }
+
     fn hear_as(
         &self,
         bell: usize,
-        ledger: Option<Arc<Ledger>>,
+        task: Option<One>,
         mut listens: impl FnMut(bool) -> bool + Send,
     ) -> impl Future<Output = ()> + Send {
         let mut since = None;
@@ -145,8 +155,8 @@ impl Bells {
                 return Poll::Ready(());
             }
             if listens(first) {
-                let (waker, ledger) = (cx.waker().clone(), ledger.clone());
-                bell.listeners.push_back(Listener { waker, ledger });
+                let (waker, task) = (cx.waker().clone(), task.clone());
+                bell.listeners.push_back(Listener { waker, task });
             }
             Poll::Pending
         })
@@ -177,10 +187,10 @@ impl Bells {
     }
 }
 
-/// Waits, and leaves its waker nowhere. `forsaken` is called at each poll.
-pub(crate) async fn forsake(mut forsaken: impl FnMut() + Send) {
+/// Waits, and leaves its waker nowhere.
+pub(crate) async fn forsake(task: &One) {
     poll_fn(|_| {
-        forsaken();
+        task.forsaken();
         Poll::<()>::Pending
     })
     .await;

@@ -36,6 +36,11 @@ impl One {
         self.0.submitted(self.1);
     }
 
+    /// It waits, and there may be no waker of it.
+    pub(crate) fn forsaken(&self) {
+        self.0.forsaken(self.1);
+    }
+
     /// It ran, and had a result.
     pub(crate) fn returned(&self) -> bool {
         self.0.ran(self.1) && !self.0.panicked(self.1)

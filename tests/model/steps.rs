@@ -3,7 +3,7 @@
 use crate::program::{Op, Task, op, task};
 use proptest::prelude::*;
 
-/// So many bells are there to be waited for.
+/// So many bells are there to be rung.
 pub(crate) const BELLS: usize = 2;
 
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Await(usize, Task),
     /// It waits, and leaves its waker nowhere.
     Forsake,
+    /// It waits for its deadline to pass, if it has one.
+    Outlast,
     Panic,
 }
 
@@ -98,6 +100,7 @@ fn step(depth: u32) -> BoxedStrategy<Step> {
         8 => hear,
         4 => (0..3_usize, task(0)).prop_map(|(resource, task)| Step::Await(resource, task)),
         1 => Just(Step::Forsake),
+        2 => Just(Step::Outlast),
         1 => Just(Step::Panic),
     ];
     match depth {

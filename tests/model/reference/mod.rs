@@ -427,8 +427,10 @@ impl Reference {
 impl Reference {
     /// Nobody waits for a bell, and no waker is kept.
     pub(crate) fn open(&mut self) {
-        self.bells.iter_mut().for_each(|bell| bell.open = true);
-        (0..BELLS).for_each(|bell| self.ring(bell, Ringing::Once));
+        for bell in 0..BELLS {
+            self.bells[bell].open = true;
+            self.ring(bell, Ringing::Once);
+        }
         for _ in 0..self.kept.len() {
             self.let_go();
         }

@@ -128,6 +128,8 @@ impl Reference {
             (Step::Await(..), Some(On::Task(_, true))) => Came::WentOn,
             (Step::Await(..), Some(on)) => Came::Waits(on),
             (Step::Forsake, _) => Came::Waits(On::Nothing),
+            // None has a deadline.
+            (Step::Outlast, _) => Came::Through,
         }
     }
 

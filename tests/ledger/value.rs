@@ -32,6 +32,11 @@ impl Ticket {
         self.ledger.slot(self.id).brittle.store(1, SeqCst);
     }
 
+    /// It is dropped, and that will panic.
+    pub(super) fn is_about_to_panic(&self) -> bool {
+        self.brittle && !self.ran
+    }
+
     /// The task runs: `body` is its part, between the checks. `panics`: after
     /// that it panics.
     pub(crate) fn run(mut self, value: &mut Value, panics: bool, body: impl FnOnce()) -> Receipt {
@@ -62,7 +67,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.ledger.closures.fetch_sub(1, SeqCst);
         self.ledger.slot(self.id).dropped.fetch_add(1, SeqCst);
-        if self.brittle && !self.ran {
+        if self.is_about_to_panic() {
             intended_panic();
         }
     }

@@ -59,6 +59,9 @@ impl Visit<'_> {
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         self.value.leave(self.ticket.id);
+        if self.ticket.is_about_to_panic() {
+            self.ticket.ledger.panics_in_drop(self.ticket.id);
+        }
     }
 }
 
@@ -67,11 +70,7 @@ pub(crate) struct Spill(Arc<Ledger>, u32);
 
 impl Drop for Spill {
     fn drop(&mut self) {
-        let slot = self.0.slot(self.1);
-        // That is the task's panic, if it had none, and was not given up.
-        if slot.through.load(SeqCst) && slot.panicked.load(SeqCst) == 0 {
-            slot.panicked.fetch_add(1, SeqCst);
-        }
+        self.0.panics_in_drop(self.1);
         intended_panic();
     }
 }
@@ -103,6 +102,12 @@ impl Ledger {
     pub(crate) fn is_given_up(&self, id: u32) -> bool {
         let slot = self.slot(id);
         !slot.through.load(SeqCst) && !slot.forsaken.load(SeqCst)
+    }
+
+    /// Its future is dropped, and panics in that: it is the task's panic, if it had none.
+    fn panics_in_drop(&self, id: u32) {
+        let panicked = &self.slot(id).panicked;
+        let _ = panicked.compare_exchange(0, 1, SeqCst, SeqCst);
     }
 
     /// Its outcome may be a panic that is not its own.

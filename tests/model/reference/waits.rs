@@ -105,6 +105,9 @@ impl Reference {
     /// It is given up, and its future dropped.
     fn drops(&mut self, r: usize, run: &Run) -> Waiter {
         self.strands[r].fall_async(run.id, &run.what, Verdict::Cancelled);
+        if self.strands[r].verdicts[run.id] == Verdict::Panicked {
+            self.poison(r);
+        }
         self.through((r, run.id))
     }
 

@@ -42,7 +42,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(160))]
+    #![proptest_config(config(128))]
 
     #[test]
     fn threads_agree_with_some_sequence(program in program()) {

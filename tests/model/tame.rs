@@ -50,14 +50,13 @@ impl Tamer {
 
     fn task(self, resource: usize, task: Task) -> Task {
         let nested = match self.inside.is_none_or(|inside| inside == resource) {
-            true => tame(task.nested, self.resources, Some(resource)),
+            true => task.nested.clone(),
             false => Vec::new(),
         };
+        let nested = tame(nested, self.resources, Some(resource));
         Task {
             nested,
-            brittle: false,
-            timeout: None,
-            ..task
+            ..alone(task)
         }
     }
 
@@ -82,12 +81,13 @@ impl Tamer {
     }
 }
 
-/// With nothing nested in it.
+/// With nothing nested in it, and nobody to give turns to.
 fn alone(task: Task) -> Task {
     Task {
         nested: Vec::new(),
         brittle: false,
         timeout: None,
+        turns: 0,
         ..task
     }
 }

@@ -792,6 +792,36 @@ fn what_is_not_awaited_any_more_is_no_reason() {
     });
 }
 
+/// Its completion was polled in a task that is through, and nobody has asked for it since.
+#[test]
+fn what_a_task_awaited_that_is_through_is_no_reason() {
+    within_deadline(|| {
+        let (a, b) = (Resource::new(1), pooled(2));
+        let (gate, inside) = (Gate::new(), a.clone());
+        let opened = gate.clone();
+        let visit = b.submit(move |_| {
+            opened.wait();
+            inside.with(|n| *n)
+        });
+        let other = b.clone();
+        let task = a.submit_async(async move |_: &mut u32| {
+            let mut behind = other.submit(|n| *n);
+            assert!(futures::poll!(&mut behind).is_pending());
+            behind
+        });
+        let behind = outcome(task).unwrap();
+        let held = hold(&a);
+        gate.open();
+        // It waits for `a`, or has been refused that.
+        wait_until("it has come", || {
+            visit.is_finished() || a.stats().outstanding == 2
+        });
+        held.release();
+        assert_eq!(outcome(visit), Ok(Ok(1)));
+        assert_eq!(outcome(behind), Ok(2));
+    });
+}
+
 /// It was polled in a task, and is waited for, or awaited, by somebody else since.
 #[test]
 fn who_asks_for_it_last_is_who_waits() {

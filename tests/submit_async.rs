@@ -11,9 +11,11 @@ use common::{DEADLINE, Drops, Gate, hold, outcome, panic_message, wait_until, wi
 use futures::channel::{mpsc, oneshot};
 use futures::future::{join_all, poll_fn};
 use futures::{SinkExt, StreamExt};
+use std::future::Future;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -823,6 +825,46 @@ fn what_a_task_awaited_that_is_through_is_no_reason() {
 }
 
 /// It was polled in a task, and is waited for, or awaited, by somebody else since.
+/// What a future's drop polls, nobody awaits: neither its task, nor the one that ran that.
+#[test]
+fn what_is_polled_in_the_drop_of_a_future_is_no_reason() {
+    type Kept = Arc<Mutex<Option<captor::Completion<u32>>>>;
+    struct Polls(Resource<u32>, Kept);
+    impl Future for Polls {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+    impl Drop for Polls {
+        fn drop(&mut self) {
+            let mut task = self.0.submit(|n| *n);
+            common::poll_pending(&mut task, Waker::noop());
+            *self.1.lock().unwrap() = Some(task);
+        }
+    }
+    within_deadline(|| {
+        let (a, b, c) = (Resource::new(1), Resource::new(2), Resource::new(3));
+        let held = hold(&c);
+        let inside = b.clone();
+        let asks = c.submit(move |_| inside.with(|n| *n));
+        let kept = Kept::default();
+        let (in_a, polls) = (b.clone(), Polls(c.clone(), Arc::clone(&kept)));
+        let (_send, receive) = oneshot::channel::<()>();
+        let _waits = a.submit_async(async move |_: &mut u32| {
+            in_a.submit_async(move |_: &mut u32| polls).await.unwrap();
+            let _ = receive.await;
+        });
+        assert!(kept.lock().unwrap().is_some());
+        let held_too = hold(&b);
+        held.gate().open();
+        // Most likely it waits by then.
+        thread::sleep(10 * SOON);
+        drop(held_too);
+        assert_eq!(outcome(asks), Ok(Ok(2)));
+    });
+}
+
 #[test]
 fn who_asks_for_it_last_is_who_waits() {
     within_deadline(|| {

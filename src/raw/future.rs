@@ -9,7 +9,7 @@
 
 use crate::error::TaskError;
 use crate::raw::panics;
-use crate::raw::suspend::{LazySignal, Signal, Step};
+use crate::raw::suspend::{self, LazySignal, Signal, Step};
 use crate::raw::task::Body;
 use crate::sync::Arc;
 use core::future::Future;
@@ -97,7 +97,8 @@ impl<T, R, F: AsyncTask<'static, T, R>> Drop for Polled<T, R, F> {
             }
         }
         let _ends = Ends(&self.signal);
-        self.stage = Stage::Gone;
+        let stage = &mut self.stage;
+        suspend::apart(|| *stage = Stage::Gone);
     }
 }
 

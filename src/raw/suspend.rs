@@ -173,15 +173,7 @@ impl LazySignal {
     /// Calls `f` with a waker that is there as long as the call lasts. It does not
     /// count: its clones do.
     pub(crate) fn lend<R>(&self, f: impl FnOnce(&Waker) -> R) -> R {
-        /// Goes back to the task further out, also when `f` unwinds.
-        struct Leave(*const LazySignal);
-        impl Drop for Leave {
-            fn drop(&mut self) {
-                CURRENT.with(|current| current.set(self.0));
-            }
-        }
-
-        let _leave = Leave(CURRENT.with(|current| current.replace(self)));
+        let _leave = Leave::enter(self);
         let waker = match self.0.get() {
             // The one that was cloned before, so that `will_wake` says so.
             Some(signal) => RawWaker::new(Arc::as_ptr(signal).cast(), &VTABLE),
@@ -197,6 +189,28 @@ impl LazySignal {
 
 thread_local_const! {
     static CURRENT: Cell<*const LazySignal> = Cell::new(core::ptr::null());
+}
+
+/// Goes back to the task further out, also when this one unwinds.
+struct Leave(*const LazySignal);
+
+impl Leave {
+    fn enter(signal: *const LazySignal) -> Self {
+        Leave(CURRENT.with(|current| current.replace(signal)))
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        CURRENT.with(|current| current.set(self.0));
+    }
+}
+
+/// Calls `f`, which is a part of a task that waits for nothing any more: what it polls,
+/// nobody awaits, and not the task further out.
+pub(crate) fn apart(f: impl FnOnce()) {
+    let _leave = Leave::enter(core::ptr::null());
+    f();
 }
 
 /// Does this thread poll a task's future, or run something inside of that?

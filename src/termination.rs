@@ -20,8 +20,9 @@ use std::time::Duration;
 /// It keeps the resource's value alive. Dropping it is free of consequences.
 ///
 /// Awaited inside an asynchronous task that the end has to wait for (one of the same
-/// resource, or of one that waits for it), it never resolves: if the task waits for nothing
-/// else, it is cancelled, with a warning in the log.
+/// resource, or of one that waits for it), it does not resolve: if nobody else has a waker of
+/// the task, that is cancelled, with a warning in the log. (What keeps wakers of its own,
+/// such as `FuturesUnordered`, hides that nobody has one.)
 ///
 /// ```
 /// # futures::executor::block_on(async {
@@ -61,21 +62,26 @@ impl Closed {
         }
     }
 
-    /// The same, and notes who awaits it. Where the end would have to wait for that task,
-    /// nobody is woken.
+    /// The same, and notes who awaits it. A task that the end would have to wait for is
+    /// not kept for it.
     fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WouldDeadlock>> {
         if self.poll_end(cx).is_ready() {
             self.awaited.clear();
             return Poll::Ready(Ok(()));
         }
+        let by = awaiter();
+        let waker = by.as_ref().map(Awaiter::waker);
         let core = Arc::clone(&self.core);
         let ends = |by| Box::new(Ending { core, by }) as Box<_>;
-        match self.awaited.note(awaiter(), self.core.id(), ends) {
-            Ok(()) => Poll::Pending,
+        let noted = self.awaited.note(by, self.core.id(), ends);
+        match (noted, waker) {
+            (Ok(()), _) => Poll::Pending,
             // It came just now.
-            Err(WouldDeadlock) if self.core.has_ended() => Poll::Ready(Ok(())),
-            Err(error) => {
-                self.forget();
+            (Err(WouldDeadlock), _) if self.core.has_ended() => Poll::Ready(Ok(())),
+            (Err(error), waker) => {
+                // The circle may come to be broken elsewhere.
+                let waker = waker.unwrap_or_else(|| cx.waker().clone());
+                self.core.extra().ended.listen(&mut self.key, &waker);
                 Poll::Ready(Err(error))
             }
         }

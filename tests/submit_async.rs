@@ -748,6 +748,38 @@ fn awaiting_the_end_of_ones_own_resource_is_given_up() {
     assert_eq!(outcome(task), Ok(5));
 }
 
+/// A circle that is broken elsewhere: it is told of the end all the same.
+#[test]
+fn the_end_comes_where_a_circle_was() {
+    within_deadline(|| {
+        let (a, b) = (pooled(1), pooled(2));
+        let ((begins, begun), (breaks, broken)) = (oneshot::channel(), oneshot::channel::<()>());
+        let running = Gate::new();
+        let (to_b, runs) = (b.clone(), running.clone());
+        let in_a = a.submit_async(async move |_: &mut u32| {
+            runs.open();
+            begun.await.unwrap();
+            let mut closed = to_b.closed();
+            let sleep = Scheduler::global().sleep(2 * DEADLINE);
+            assert!(futures::poll!(&mut closed).is_pending());
+            to_b.close();
+            breaks.send(()).unwrap();
+            futures::future::select(closed, sleep).await;
+        });
+        running.wait();
+        let to_a = a.clone();
+        let in_b = b.submit_async(async move |_: &mut u32| {
+            let task = to_a.submit(|n| *n);
+            let mut either = futures::future::select(task, broken);
+            assert!(futures::poll!(&mut either).is_pending());
+            begins.send(()).unwrap();
+            either.await;
+        });
+        assert_eq!(outcome(in_a), Ok(()));
+        assert_eq!(outcome(in_b), Ok(()));
+    });
+}
+
 #[test]
 fn a_cycle_by_the_end_of_another_resource_would_deadlock() {
     within_deadline(|| {

@@ -7,6 +7,7 @@ use crate::raw::deadlock::{Await, Event, WouldDeadlock};
 use crate::raw::handle::{Handle, Outcome};
 use crate::raw::suspend::{self, Signal};
 use crate::sync::Arc;
+use core::task::Waker;
 
 /// A task that awaits, and the resource that it keeps.
 pub(crate) struct Awaiter {
@@ -20,6 +21,11 @@ unsafe impl Send for Awaiter {}
 unsafe impl Sync for Awaiter {}
 
 impl Awaiter {
+    /// Wakes it, and is no reason to keep it.
+    pub(crate) fn waker(&self) -> Waker {
+        suspend::uncounted(&self.signal)
+    }
+
     /// It waits for nothing any more.
     pub(crate) fn is_through(&self) -> bool {
         self.signal.is_through()

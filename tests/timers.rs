@@ -281,3 +281,21 @@ fn the_timers_thread_runs_no_task() {
         assert!(ran_by.starts_with("t-") && ran_by != "t-timer", "{ran_by}");
     }
 }
+
+/// Each is kept by what is to be done to the one before, later; so they all go with the
+/// first, and the stack does not grow with them.
+#[test]
+fn a_long_row_of_resources_goes_with_the_first() {
+    let (first, drops) = (Resource::new(None), Drops::new());
+    let mut last = first.clone();
+    for _ in 0..20_000 {
+        let next = Resource::new(Some(drops.counted()));
+        let kept = next.clone();
+        drop(last.submit_after(LATER, move |_| drop(kept)));
+        last = next;
+    }
+    drop(last);
+    assert_eq!(drops.count(), 0);
+    drop(first);
+    assert_eq!(drops.count(), 20_000);
+}

@@ -6,7 +6,8 @@ use crate::raw::hook::Hook;
 use crate::raw::panics;
 use crate::raw::room::Room;
 use crate::raw::watch::Watch;
-use crate::sync::{Arc, Counter, Mutex, lock};
+use crate::sync::{Arc, Counter, Mutex, lock, thread_local_const};
+use core::cell::{Cell, RefCell};
 use core::task::Waker;
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -156,8 +157,42 @@ impl Listeners {
 
     pub(crate) fn notify(&self) {
         let wakers = core::mem::take(&mut lock(&self.0).wakers);
-        for waker in wakers.into_values() {
+        if !wakers.is_empty() {
+            tell(wakers.into_values());
+        }
+    }
+}
+
+/// How many notifications may be nested: the end of a resource may let a task fall, with
+/// which the last handle of another goes, and so on.
+const MAX_NESTED: usize = 16;
+
+thread_local_const! {
+    /// How many notifications this thread is inside of.
+    static NESTED: Cell<usize> = Cell::new(0);
+    /// Who is left to the one further out: beyond that, the stack does not grow.
+    static LEFT: RefCell<Vec<Waker>> = RefCell::new(Vec::new());
+}
+
+fn tell(wakers: impl Iterator<Item = Waker>) {
+    let nested = NESTED.with(Cell::get);
+    let mut wakers = Some(wakers);
+    if nested == MAX_NESTED {
+        let leave = |left: &RefCell<Vec<Waker>>| {
+            left.borrow_mut()
+                .extend(wakers.take().into_iter().flatten())
+        };
+        // Where the thread's locals are gone, it goes deeper.
+        let _ = LEFT.try_with(leave);
+    }
+    let Some(wakers) = wakers else { return };
+    NESTED.with(|n| n.set((nested + 1).min(MAX_NESTED)));
+    wakers.for_each(panics::wake);
+    if nested + 1 == MAX_NESTED {
+        let next = || LEFT.try_with(|left| left.borrow_mut().pop()).ok().flatten();
+        while let Some(waker) = next() {
             panics::wake(waker);
         }
     }
+    NESTED.with(|n| n.set(nested));
 }

@@ -23,7 +23,7 @@ unsafe impl Sync for Awaiter {}
 impl Awaiter {
     /// Wakes it, and is no reason to keep it.
     pub(crate) fn waker(&self) -> Waker {
-        suspend::uncounted(&self.signal)
+        Waker::from(Arc::clone(&self.signal))
     }
 
     /// It waits for nothing any more.

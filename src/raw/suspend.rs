@@ -143,13 +143,12 @@ impl Signal {
     }
 }
 
-/// A waker that does not count: a task for which there are only such is given up. For
+/// As a waker, it does not count: a task for which there are only such is given up. For
 /// events that may come, and that it is not to be kept for.
-pub(crate) fn uncounted(signal: &Arc<Signal>) -> Waker {
-    let waker = RawWaker::new(Arc::into_raw(Arc::clone(signal)).cast(), &UNCOUNTED);
-    // SAFETY: the table keeps the contract of wakers (see there), for an address that
-    // `Arc` gave, with the count that the waker owns.
-    unsafe { Waker::from_raw(waker) }
+impl std::task::Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        Signal::wake(&self);
+    }
 }
 
 /// A task's signal, made when it is first asked for.
@@ -278,18 +277,6 @@ unsafe fn drop_waker(signal: *const ()) {
         signal.wake();
     }
 }
-
-/// The same, but each waker owns a count of the `Arc` only.
-static UNCOUNTED: RawWakerVTable = RawWakerVTable::new(
-    // SAFETY: for all of these, by the contract.
-    |signal| unsafe {
-        Arc::increment_strong_count(signal.cast::<Signal>());
-        RawWaker::new(signal, &UNCOUNTED)
-    },
-    |signal| unsafe { Arc::from_raw(signal.cast::<Signal>()) }.wake(),
-    |signal| unsafe { wake_by_ref(signal) },
-    |signal| drop(unsafe { Arc::from_raw(signal.cast::<Signal>()) }),
-);
 
 /// The same, for the address of a live [`LazySignal`], which owns nothing.
 static LENT: RawWakerVTable = RawWakerVTable::new(clone_lent, wake_lent, wake_lent, |_| ());

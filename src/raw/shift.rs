@@ -363,6 +363,7 @@ impl Shift<'_> {
         ran
     }
 
+    #[inline(always)]
     fn completes(&mut self, task: Queued) {
         self.core.counters.dequeued.turn();
         // Wakers and drops of outcomes are user code, and run under the role.

@@ -274,9 +274,17 @@ fn a_value_that_shuts_its_scheduler_down_does_not_wait_for_its_own_thread() {
             send.send(inside.shutdown(Duration::MAX)).unwrap();
         });
         let r = pooled(&s, Some(shuts_down));
-        let held = hold(&r);
+        // Nobody waits for it: who did might be the last who refers to the resource.
+        let (running, gate) = (Gate::new(), Gate::new());
+        let (runs, opened) = (running.clone(), gate.clone());
+        r.execute(move |_| {
+            runs.open();
+            opened.wait();
+        })
+        .unwrap();
+        running.wait();
         drop(r);
-        held.release();
+        gate.open();
         assert_eq!(answers.recv(), Ok(false), "on a worker it does not wait");
         assert!(s.shutdown(DEADLINE));
     });

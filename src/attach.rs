@@ -3,6 +3,7 @@
 use crate::completion::Completion;
 use crate::error::TaskError;
 use crate::on_their_way::{LIMIT, OnTheirWay};
+use crate::raw::panics;
 use crate::resource::{Resource, WeakResource};
 use crate::termination::Closing;
 use futures_core::Stream;
@@ -24,7 +25,8 @@ impl<T: Send + 'static> Resource<T> {
     /// back, if it can be.
     ///
     /// The attachment does not keep the resource alive, and ends when that is closed, or
-    /// its last handle goes.
+    /// its last handle goes. If nobody has a waker of the stream any more, that is not
+    /// noticed.
     ///
     /// # Errors
     /// Through the [`Attachment`], which ends with the first error: a panic of `f` or of
@@ -74,8 +76,25 @@ impl<T: Send + 'static> Resource<T> {
             items: OnTheirWay::new(limit, f),
             closing: self.closing(),
         };
-        let drive = async move |(): &mut ()| to.drive(stream).await;
+        let drive = async move |(): &mut ()| Ending(Some(to.drive(stream).await));
         Attachment(self.errand().submit_async(drive))
+    }
+}
+
+/// What an attachment came to. A panic in it is in the log if nobody takes it.
+struct Ending(Option<Result<u64, TaskError>>);
+
+impl Ending {
+    fn take(mut self) -> Result<u64, TaskError> {
+        self.0.take().unwrap_or(Err(TaskError::Cancelled))
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.0.take() {
+            panics::drop_outcome(outcome);
+        }
     }
 }
 
@@ -143,7 +162,7 @@ impl<T: Send + 'static, F> To<T, F> {
 /// A future of the number of items, once the stream has ended and all of them have been
 /// worked off.
 #[must_use = "how it ends is told here, errors too; drop it to leave the stream attached"]
-pub struct Attachment(Completion<Result<u64, TaskError>>);
+pub struct Attachment(Completion<Ending>);
 
 impl Attachment {
     /// Blocks this thread until the stream has ended, as [`Completion::wait`] does.
@@ -165,7 +184,7 @@ impl Attachment {
     /// assert_eq!(attachment.wait(), Err(TaskError::Closed));
     /// ```
     pub fn wait(self) -> Result<u64, TaskError> {
-        self.0.wait().and_then(|items| items)
+        self.0.wait().and_then(Ending::take)
     }
 
     /// [`wait`](Self::wait), but for `timeout` at most.
@@ -185,7 +204,7 @@ impl Attachment {
     /// ```
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<u64, TaskError>, Self> {
         match self.0.wait_timeout(timeout) {
-            Ok(outcome) => Ok(outcome.and_then(|items| items)),
+            Ok(outcome) => Ok(outcome.and_then(Ending::take)),
             Err(waits) => Err(Attachment(waits)),
         }
     }
@@ -201,7 +220,8 @@ impl Attachment {
         self.0.is_finished()
     }
 
-    /// Takes no more items: the stream is dropped, by a worker, when a poll of it that is
+    /// Ends it. (Not as `detach` of a runtime's task, which leaves that running: for that,
+    /// drop the attachment.) It takes no more items: the stream is dropped, by a worker, when a poll of it that is
     /// under way has returned. Those on their way are worked off. It ends with
     /// [`TaskError::Cancelled`], unless it had ended before.
     ///
@@ -227,7 +247,7 @@ impl Future for Attachment {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0)
             .poll(cx)
-            .map(|outcome| outcome.and_then(|items| items))
+            .map(|outcome| outcome.and_then(Ending::take))
     }
 }
 

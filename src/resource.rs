@@ -432,7 +432,8 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     /// Resolves once the resource is closed and nothing is queued or running.
-    /// Does not close it.
+    /// Does not close it, and neither does the last handle that goes: without a call of
+    /// [`close`](Self::close) it never resolves.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -500,6 +501,10 @@ impl<T: Send + 'static> Resource<T> {
     /// [`TaskError::Cancelled`] before this returns, threads blocked in
     /// [`with`](Self::with) among them. The task that runs is asked to stop: see
     /// [`cancel_token`](crate::cancel_token). O(tasks queued).
+    ///
+    /// An item of [`attach`](Self::attach) or a tick of [`every`](Self::every) that is
+    /// queued is cancelled too, and with it the whole attachment. What is to be queued
+    /// later (`submit_after`, `submit_when`, `submit_steps`) is not touched.
     ///
     /// ```
     /// use captor::{Dispatch, Resource, TaskError};

@@ -49,10 +49,10 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// Its place in the order is that of a task which is submitted at that time. It does
     /// not keep the resource alive. One thread, the scheduler's timer, waits for all;
-    /// about 350 bytes each.
+    /// about 350 bytes each, until it is through or soon after it was cancelled.
     ///
     /// # Errors
-    /// As for [`submit`](Self::submit), at that time. [`TaskError::Closed`], at once, when
+    /// As for [`submit`](Self::submit), at that time: a full queue refuses it. [`TaskError::Closed`], at once, when
     /// the resource is closed or its last handle goes.
     ///
     /// # Cancellation

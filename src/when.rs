@@ -18,7 +18,9 @@ impl<T: Send + 'static> Resource<T> {
     /// then. Four allocations.
     ///
     /// The future is an [asynchronous task](Self::submit_async) of a resource of its own;
-    /// what is said there of runtimes, and of waits that would never end, holds here.
+    /// what is said there of runtimes holds here. Of waits that would never end it does not
+    /// quite: closing the resource would end this one, so it is not noticed if nobody has a
+    /// waker of the future any more, and the resource is kept until then.
     ///
     /// # Errors
     /// As for [`then`](Completion::then), with the future in the place of the first task:

@@ -368,6 +368,29 @@ fn panics_that_nobody_asks_for_are_errors() {
 }
 
 #[test]
+fn panics_of_attachments_that_nobody_asks_for_are_errors() {
+    record();
+    let r = named("attached").build(()).unwrap();
+    let boom = |text: &'static str| move |_: &mut (), ()| resume_unwind(Box::new(text));
+    drop(r.attach(futures::stream::iter([()]), boom("attached-1")));
+    let every = std::time::Duration::from_millis(1);
+    drop(r.every(every, |()| resume_unwind(Box::new("attached-2"))));
+    let kept = r.attach(futures::stream::iter([()]), boom("attached-3"));
+    wait_until("it ended", || kept.is_finished());
+    drop(kept);
+    for n in 1..=3 {
+        let text = format!("attached-{n}");
+        wait_until("it is told", || {
+            !with_message(&text, "nobody took").is_empty()
+        });
+        assert_eq!(with_message(&text, "nobody took")[0].level, Level::ERROR);
+    }
+    let taken = r.attach(futures::stream::iter([()]), boom("attached-4"));
+    taken.wait().unwrap_err();
+    assert!(with_message("attached-4", "nobody took").is_empty());
+}
+
+#[test]
 fn panics_that_somebody_sees_are_not() {
     record();
     let r = named("noticed").build(()).unwrap();

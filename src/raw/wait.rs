@@ -5,9 +5,9 @@
 //! waiting core: a thread's waker unparks it.
 
 use crate::raw::chain::{self, Link};
-use crate::raw::context;
+use crate::raw::context::{self, Id};
 use crate::raw::handle::Awaited;
-use crate::raw::inner::{Core, Instead, Owner, Value, dispatch_job, rescue_job};
+use crate::raw::inner::{Core, Host, Instead, Owner, Value, dispatch_job, rescue_job};
 use crate::raw::linger::Turns;
 use crate::raw::role::drain;
 use crate::raw::shift::Shift;
@@ -80,10 +80,9 @@ impl<'a> Patrol<'a> {
     /// For a thread that `helps`, or does not.
     pub(crate) fn new(owner: &'a dyn Owner, helps: bool) -> Self {
         let by_executor = owner.core().host().dispatch.may_be_blocked();
+        let rescues = rescues(owner.core(), helps);
         // In a model nobody is to find by chance what was not announced.
         let helps = helps && (!MODEL || by_executor || context::depth() > 0);
-        // Outside of its jobs a thread is not the executor's.
-        let rescues = !helps && by_executor && context::is_working();
         Patrol {
             owner,
             period: (helps || rescues).then_some(FIRST_PATROL),
@@ -95,21 +94,37 @@ impl<'a> Patrol<'a> {
     /// `deadline`. `false`: that has passed, or nothing could ever end the wait.
     pub(crate) fn park(&mut self, deadline: Option<Instant>) -> bool {
         let core = self.owner.core();
-        match (core.host().dispatch).instead_of_parking(core.id(), deadline) {
-            Instead::Park => self.park_thread(deadline),
-            instead => instead == Instead::Worked,
-        }
-    }
-
-    fn park_thread(&mut self, deadline: Option<Instant>) -> bool {
-        let Some(period) = &mut self.period else {
-            return park_until(deadline);
-        };
-        park_for(period, deadline, || {
-            if self.rescues && self.owner.core().strand().is_offered() {
-                rescue_job(self.owner);
+        park_or_work(core.host(), core.id(), deadline, || {
+            match &mut self.period {
+                None => park_until(deadline),
+                Some(period) => park_for(period, deadline, || {
+                    if self.rescues && core.strand().is_offered() {
+                        rescue_job(self.owner);
+                    }
+                }),
             }
         })
+    }
+}
+
+/// Does a thread that waits have the built-in pool come for an offer, since it does not
+/// take the role itself?
+fn rescues(core: &Core<dyn Value>, helps: bool) -> bool {
+    // Outside of its jobs a thread is not the executor's.
+    !helps && core.host().dispatch.may_be_blocked() && context::is_working()
+}
+
+/// Parks by `park`, unless this thread is the one to do what it waits for. `false`: the
+/// deadline has passed, or nothing could ever end the wait.
+fn park_or_work(
+    host: &Host,
+    target: Id,
+    deadline: Option<Instant>,
+    park: impl FnOnce() -> bool,
+) -> bool {
+    match host.dispatch.instead_of_parking(target, deadline) {
+        Instead::Park => park(),
+        instead => instead == Instead::Worked,
     }
 }
 
@@ -173,20 +188,18 @@ pub(crate) fn wait_for_chain(
         }
         // Not one to be lent a role: its task may be in no queue yet.
         if task.register_thread(&thread_waker(), false) {
-            let (rescues, id) = (Patrol::new(&core, helps).rescues, core.id());
-            let host = Arc::clone(core.host());
+            let rescues = rescues(&core, helps);
+            let (host, id) = (Arc::clone(core.host()), core.id());
             // Where nobody else keeps it, it is told so, and the chain ends.
             drop(core);
-            let in_time = match host.dispatch.instead_of_parking(id, deadline) {
-                Instead::Park => park_for(&mut period, deadline, || {
-                    chain::stage(link)
-                        .filter(|core| rescues && core.strand().is_offered())
-                        .iter()
-                        .for_each(|core| rescue_job(core));
-                }),
-                instead => instead == Instead::Worked,
+            let look = || {
+                let core = chain::stage(link);
+                if let Some(core) = core.filter(|core| rescues && core.strand().is_offered()) {
+                    rescue_job(&core);
+                }
             };
-            if !in_time {
+            let park = || park_for(&mut period, deadline, look);
+            if !park_or_work(&host, id, deadline, park) {
                 break task.is_complete();
             }
         }

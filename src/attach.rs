@@ -9,6 +9,7 @@ use crate::termination::Closing;
 use futures_core::Stream;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::mem::replace;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -76,25 +77,23 @@ impl<T: Send + 'static> Resource<T> {
             items: OnTheirWay::new(limit, f),
             closing: self.closing(),
         };
-        let drive = async move |(): &mut ()| Ending(Some(to.drive(stream).await));
+        let drive = async move |(): &mut ()| Ending(to.drive(stream).await);
         Attachment(self.errand().submit_async(drive))
     }
 }
 
 /// What an attachment came to. A panic in it is in the log if nobody takes it.
-struct Ending(Option<Result<u64, TaskError>>);
+struct Ending(Result<u64, TaskError>);
 
 impl Ending {
     fn take(mut self) -> Result<u64, TaskError> {
-        self.0.take().unwrap_or(Err(TaskError::Cancelled))
+        replace(&mut self.0, Ok(0))
     }
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        if let Some(outcome) = self.0.take() {
-            panics::drop_outcome(outcome);
-        }
+        panics::drop_outcome(replace(&mut self.0, Ok(0)));
     }
 }
 
@@ -221,9 +220,9 @@ impl Attachment {
     }
 
     /// Ends it. (Not as `detach` of a runtime's task, which leaves that running: for that,
-    /// drop the attachment.) It takes no more items: the stream is dropped, by a worker, when a poll of it that is
-    /// under way has returned. Those on their way are worked off. It ends with
-    /// [`TaskError::Cancelled`], unless it had ended before.
+    /// drop the attachment.) It takes no more items: the stream is dropped, by a worker,
+    /// when a poll of it that is under way has returned. Those on their way are worked off.
+    /// It ends with [`TaskError::Cancelled`], unless it had ended before.
     ///
     /// ```
     /// use captor::{Resource, TaskError};

@@ -69,19 +69,17 @@ impl Closed {
             self.awaited.clear();
             return Poll::Ready(Ok(()));
         }
-        let by = awaiter();
-        let waker = by.as_ref().map(Awaiter::waker);
         let core = Arc::clone(&self.core);
         let ends = |by| Box::new(Ending { core, by }) as Box<_>;
-        let noted = self.awaited.note(by, self.core.id(), ends);
-        match (noted, waker) {
-            (Ok(()), _) => Poll::Pending,
+        match self.awaited.note(awaiter(), self.core.id(), ends) {
+            Ok(()) => Poll::Pending,
             // It came just now.
-            (Err(WouldDeadlock), _) if self.core.has_ended() => Poll::Ready(Ok(())),
-            (Err(error), waker) => {
+            Err(WouldDeadlock) if self.core.has_ended() => Poll::Ready(Ok(())),
+            Err(error) => {
                 // The circle may come to be broken elsewhere.
-                let waker = waker.unwrap_or_else(|| cx.waker().clone());
-                self.core.extra().ended.listen(&mut self.key, &waker);
+                if let Some(by) = awaiter() {
+                    self.core.extra().ended.listen(&mut self.key, &by.waker());
+                }
                 Poll::Ready(Err(error))
             }
         }

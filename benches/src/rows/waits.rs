@@ -97,20 +97,6 @@ async fn round() {
     tokio::task::yield_now().await;
 }
 
-async fn round_by_captor(r: Resource<Topic>) -> u64 {
-    let wait = async |t: &mut Topic| {
-        round().await;
-        Op::TINY.run(t)
-    };
-    r.submit_async(wait).await.expect("open")
-}
-
-async fn round_by_tokio(m: Arc<Mutex<Topic>>) -> u64 {
-    let mut topic = m.lock().await;
-    round().await;
-    Op::TINY.run(&mut topic)
-}
-
 /// A wait for the answer of another thread.
 async fn answer() {
     static SERVER: OnceLock<mpsc::Sender<oneshot::Sender<()>>> = OnceLock::new();
@@ -129,17 +115,20 @@ async fn answer() {
     answer.await.expect("it answers");
 }
 
-async fn answer_by_captor(r: Resource<Topic>) -> u64 {
-    let wait = async |t: &mut Topic| {
-        answer().await;
+async fn by_captor<F>(r: Resource<Topic>, wait: fn() -> F) -> u64
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let task = async move |t: &mut Topic| {
+        wait().await;
         Op::TINY.run(t)
     };
-    r.submit_async(wait).await.expect("open")
+    r.submit_async(task).await.expect("open")
 }
 
-async fn answer_by_tokio(m: Arc<Mutex<Topic>>) -> u64 {
+async fn by_tokio<F: Future<Output = ()>>(m: Arc<Mutex<Topic>>, wait: fn() -> F) -> u64 {
     let mut topic = m.lock().await;
-    answer().await;
+    wait().await;
     Op::TINY.run(&mut topic)
 }
 
@@ -232,10 +221,14 @@ pub fn rows() -> Vec<Contest> {
             name: "waits/round".into(),
             question: "Sixteen tokio tasks; each call waits for tokio to come round, with the value in hand.",
             ours: vec![
-                waiting("captor submit_async", Resource::default, round_by_captor),
-                waiting("captor on tokio's threads", on_tokio, round_by_captor),
+                waiting("captor submit_async", Resource::default, |r| {
+                    by_captor(r, round)
+                }),
+                waiting("captor on tokio's threads", on_tokio, |r| {
+                    by_captor(r, round)
+                }),
             ],
-            rivals: vec![waiting("tokio mutex", Arc::default, round_by_tokio)],
+            rivals: vec![waiting("tokio mutex", Arc::default, |m| by_tokio(m, round))],
             bars: Vec::new(),
             width: 2,
         },
@@ -243,10 +236,16 @@ pub fn rows() -> Vec<Contest> {
             name: "waits/answer".into(),
             question: "The same, but each call waits for another thread's answer.",
             ours: vec![
-                waiting("captor submit_async", Resource::default, answer_by_captor),
-                waiting("captor on tokio's threads", on_tokio, answer_by_captor),
+                waiting("captor submit_async", Resource::default, |r| {
+                    by_captor(r, answer)
+                }),
+                waiting("captor on tokio's threads", on_tokio, |r| {
+                    by_captor(r, answer)
+                }),
             ],
-            rivals: vec![waiting("tokio mutex", Arc::default, answer_by_tokio)],
+            rivals: vec![waiting("tokio mutex", Arc::default, |m| {
+                by_tokio(m, answer)
+            })],
             bars: Vec::new(),
             width: 2,
         },

@@ -52,7 +52,8 @@ impl<T: Send + 'static> Resource<T> {
     /// about 350 bytes each, until it is through or soon after it was cancelled.
     ///
     /// # Errors
-    /// As for [`submit`](Self::submit), at that time: a full queue refuses it. [`TaskError::Closed`], at once, when
+    /// As for [`submit`](Self::submit), at that time: a full queue refuses it.
+    /// [`TaskError::Closed`], at once, when
     /// the resource is closed or its last handle goes.
     ///
     /// # Cancellation

@@ -38,7 +38,7 @@ impl<R> Handle<R> {
         R: Send,
     {
         let task = boxed::<T, R, F>(body, true, tag);
-        (Queued::from_header(task), Handle(task, PhantomData))
+        (Queued::from_header(task), Handle::from_header(task))
     }
 
     /// The handle's reference to a task that was made elsewhere, and returns an `R`.

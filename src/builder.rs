@@ -118,6 +118,22 @@ pub struct ResourceBuilder {
     ageing: Ageing,
 }
 
+impl Resource<()> {
+    /// Settings for a resource; the value comes last, in
+    /// [`build`](ResourceBuilder::build), and its type with it: call this as
+    /// `Resource::builder()`, without one.
+    ///
+    /// ```
+    /// use captor::Resource;
+    /// let r = Resource::builder().name("sessions").capture_limit(4).build(vec![1])?;
+    /// assert_eq!(r.with(|v| v.len()), Ok(1));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn builder() -> ResourceBuilder {
+        ResourceBuilder::new()
+    }
+}
+
 impl ResourceBuilder {
     pub(crate) fn new() -> Self {
         Self::default()
@@ -427,6 +443,19 @@ impl<'a, T> TaskBuilder<'a, T> {
             resource,
             attributes: Attributes::default(),
         }
+    }
+}
+
+impl<T: Send + 'static> Resource<T> {
+    /// A task with attributes.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(0);
+    /// r.task().name("bump").execute(|n| *n += 1)?;
+    /// # Ok::<(), captor::SubmitError>(())
+    /// ```
+    pub fn task(&self) -> TaskBuilder<'_, T> {
+        TaskBuilder::new(self)
     }
 }
 

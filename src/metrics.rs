@@ -5,16 +5,17 @@
 //! was published is kept beside what is counted, and goes with it.
 
 use crate::raw::inner::{Core, Value};
+use crate::raw::published::{self, OfResource, OfScheduler};
 use crate::scheduler::Scheduler;
 use crate::stats::{ResourceReport, ResourceStats};
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::Arc;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use std::time::Duration;
 
 /// What is counted: of a name, a unit and an explanation, a figure.
 type Count = (&'static str, Unit, &'static str, fn(&ResourceStats) -> u64);
 
-const COUNTERS: [Count; 8] = [
+const COUNTERS: [Count; published::COUNTERS] = [
     (
         "captor_tasks_submitted",
         Unit::Count,
@@ -78,38 +79,6 @@ const QUANTILES: [(&str, f64); 4] = [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99),
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// How far a counter was published.
-#[derive(Debug, Default)]
-struct Mark(AtomicU64);
-
-impl Mark {
-    /// How much of `now` is new. Of those who ask at once, and with whatever count,
-    /// each is told another part.
-    fn news(&self, now: u64) -> u64 {
-        now.saturating_sub(self.0.fetch_max(now, Ordering::Relaxed))
-    }
-}
-
-/// How far a resource's counters were published, in the order of [`COUNTERS`].
-#[derive(Debug, Default)]
-pub(crate) struct OfResource([Mark; COUNTERS.len()]);
-
-/// Under which name a scheduler is published, and how far.
-#[derive(Debug)]
-pub(crate) struct OfScheduler {
-    name: Arc<str>,
-    dispatched: Mark,
-}
-
-impl OfScheduler {
-    pub(crate) fn new(name: &str) -> Self {
-        OfScheduler {
-            name: name.into(),
-            dispatched: Mark::default(),
-        }
-    }
 }
 
 impl Scheduler {

@@ -1,6 +1,5 @@
 //! [`Resource`]: a value and the tasks on it; submission.
 
-use crate::builder::{ResourceBuilder, TaskBuilder};
 use crate::completion::Completion;
 use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
 use crate::raw::attributes::Given;
@@ -26,19 +25,19 @@ use std::time::Duration;
 /// | [`submit`](Self::submit) | no | a [`Completion`] to await, wait for, or cancel |
 /// | [`try_submit`](Self::try_submit) | no | the same; a refused closure comes back |
 /// | [`execute`](Self::execute) | no | fire and forget |
-/// | [`reserve`](Self::reserve), [`reserve_blocking`](Self::reserve_blocking) | for room | a [`Permit`](crate::Permit) to submit with, where there is a [capacity](ResourceBuilder::capacity) |
+/// | [`reserve`](Self::reserve), [`reserve_blocking`](Self::reserve_blocking) | for room | a [`Permit`](crate::Permit) to submit with, where there is a [capacity](crate::ResourceBuilder::capacity) |
 ///
 /// If nothing is queued or running, each of them runs the closure at once on
 /// the calling thread. Otherwise it is queued, and a thread that is at work on
 /// the resource anyway runs it. After its own closure the caller may find
 /// itself *captured*: it then runs closures that others queued meanwhile, up to
-/// the [capture limit](ResourceBuilder::capture_limit).
+/// the [capture limit](crate::ResourceBuilder::capture_limit).
 ///
 /// # Order
 ///
 /// If one submission returned before another began, on whatever threads, its
 /// task runs first and the later one sees what it wrote. (Where there are levels
-/// of [priority](ResourceBuilder::priorities), this holds within a level.)
+/// of [priority](crate::ResourceBuilder::priorities), this holds within a level.)
 ///
 /// # Inside a task
 ///
@@ -94,7 +93,7 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// # Errors
     /// Through the completion: [`TaskError::Closed`], [`TaskError::Poisoned`] or,
-    /// where it has a [capacity](ResourceBuilder::capacity), [`TaskError::Full`]
+    /// where it has a [capacity](crate::ResourceBuilder::capacity), [`TaskError::Full`]
     /// if the resource refused, in which case `f` is dropped here, and
     /// [`TaskError::Panicked`] if `f` panicked.
     ///
@@ -126,7 +125,7 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// # Errors
     /// [`TrySubmitError`], with the closure, if the resource is closed, poisoned,
-    /// or full (where it has a [capacity](ResourceBuilder::capacity)).
+    /// or full (where it has a [capacity](crate::ResourceBuilder::capacity)).
     ///
     /// # Panics
     /// Never; a panic of `f` is its outcome.
@@ -157,7 +156,7 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// Once very many tasks are queued (16,384), each call yields a few times
     /// to let the resource catch up. That is no bound: where tasks are slow or
-    /// block, set a [capacity](ResourceBuilder::capacity).
+    /// block, set a [capacity](crate::ResourceBuilder::capacity).
     ///
     /// What is still queued when the process exits is lost: before `main`
     /// returns, wait for a later task,
@@ -167,7 +166,7 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// # Errors
     /// [`SubmitError`] if the resource is closed, poisoned, or full (where it has
-    /// a [capacity](ResourceBuilder::capacity)); `f` is dropped.
+    /// a [capacity](crate::ResourceBuilder::capacity)); `f` is dropped.
     ///
     /// # Panics
     /// Never; a panic of `f`, or of its result's drop, is reported as above.
@@ -225,17 +224,6 @@ impl<T: Send + 'static> Resource<T> {
         R: Send,
     {
         self.with_as(f, None)
-    }
-
-    /// A task with attributes.
-    ///
-    /// ```
-    /// let r = captor::Resource::new(0);
-    /// r.task().name("bump").execute(|n| *n += 1)?;
-    /// # Ok::<(), captor::SubmitError>(())
-    /// ```
-    pub fn task(&self) -> TaskBuilder<'_, T> {
-        TaskBuilder::new(self)
     }
 
     #[inline(always)]
@@ -665,7 +653,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     /// How long its tasks were queued; `None` unless it
-    /// [notes timings](ResourceBuilder::timings).
+    /// [notes timings](crate::ResourceBuilder::timings).
     ///
     /// ```
     /// let r = captor::Resource::builder().timings(true).build(0)?;
@@ -678,7 +666,7 @@ impl<T: Send + 'static> Resource<T> {
         self.core.watch()?.waits()
     }
 
-    /// The name it was [built with](ResourceBuilder::name).
+    /// The name it was [built with](crate::ResourceBuilder::name).
     ///
     /// ```
     /// let r = captor::Resource::builder().name("topics").build(())?;
@@ -736,19 +724,17 @@ impl<T> Resource<T> {
     }
 }
 
-impl Resource<()> {
-    /// Settings for a resource; the value comes last, in
-    /// [`build`](ResourceBuilder::build), and its type with it: call this as
-    /// `Resource::builder()`, without one.
+impl Scheduler {
+    /// A resource of this scheduler, with default settings.
     ///
     /// ```
-    /// use captor::Resource;
-    /// let r = Resource::builder().name("sessions").capture_limit(4).build(vec![1])?;
-    /// assert_eq!(r.with(|v| v.len()), Ok(1));
+    /// let scheduler = captor::Scheduler::builder().build()?;
+    /// assert_eq!(scheduler.resource(2).with(|n| *n * 2), Ok(4));
     /// # Ok::<(), captor::BuildError>(())
     /// ```
-    pub fn builder() -> ResourceBuilder {
-        ResourceBuilder::new()
+    pub fn resource<T: Send + 'static>(&self, value: T) -> Resource<T> {
+        let host = Arc::clone(self.host());
+        Resource::from_core(Core::new(value, host))
     }
 }
 

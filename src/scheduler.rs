@@ -10,7 +10,6 @@ use crate::raw::inner::{Core, Dispatch, Host, Instead, Job, Limits, Value};
 use crate::raw::panics;
 use crate::raw::registry::Registry;
 use crate::raw::watch::Watch;
-use crate::resource::Resource;
 use crate::stats::{ResourceReport, SchedulerStats};
 use crate::sync::{Arc, Counter, OnceLock, pause};
 use crate::termination;
@@ -76,7 +75,7 @@ pub struct Scheduler {
     pool: Option<Observer>,
     /// What was published of its counters.
     #[cfg(feature = "metrics")]
-    pub(crate) published: Arc<crate::metrics::OfScheduler>,
+    pub(crate) published: Arc<crate::raw::published::OfScheduler>,
 }
 
 /// Name of the variable that sets the size of the global pool.
@@ -146,7 +145,7 @@ impl Scheduler {
             host: Arc::new(host),
             pool,
             #[cfg(feature = "metrics")]
-            published: Arc::new(crate::metrics::OfScheduler::new(name)),
+            published: Arc::new(crate::raw::published::OfScheduler::new(name)),
         }
     }
 
@@ -166,18 +165,6 @@ impl Scheduler {
 
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.host
-    }
-
-    /// A resource of this scheduler, with default settings.
-    ///
-    /// ```
-    /// let scheduler = captor::Scheduler::builder().build()?;
-    /// assert_eq!(scheduler.resource(2).with(|n| *n * 2), Ok(4));
-    /// # Ok::<(), captor::BuildError>(())
-    /// ```
-    pub fn resource<T: Send + 'static>(&self, value: T) -> Resource<T> {
-        let host = Arc::clone(&self.host);
-        Resource::from_core(Core::new(value, host))
     }
 
     /// A snapshot of its counters.
@@ -669,6 +656,8 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(not(any(captor_loom, captor_shuttle)))]
+    use crate::resource::Resource;
 
     #[test]
     fn workers_variable_is_a_number_in_range_or_nothing() {

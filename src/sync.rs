@@ -44,6 +44,10 @@ pub(crate) use imp::*;
 /// the schedules?
 pub(crate) const MODEL: bool = cfg!(any(captor_loom, captor_shuttle));
 
+/// A thread-local that all threads of one model share: a checker runs them on one thread.
+#[cfg(all(test, any(captor_loom, captor_shuttle)))]
+pub(crate) use std::thread_local as os_thread_local;
+
 /// `thread_local!` with initialisers that are constants, which makes access to
 /// those without a destructor a plain load. (The checkers' macros do not know
 /// the `const { .. }` form.)

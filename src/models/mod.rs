@@ -90,7 +90,6 @@ use stand_ins::Jobs;
 pub(crate) use stand_ins::{
     Bell, Call, Crossing, HOUR, Mailbox, Noted, Waits, block_on, poll, poll_with,
 };
-use std::cell::Cell;
 use std::time::Duration;
 
 /// Longer than any model runs: the clock must not decide anything.
@@ -464,7 +463,11 @@ pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 20_000;
     builder.check(f);
-    assert_eq!(CONTAINED.get(), 0, "a waker or a drop panicked");
+    assert_eq!(
+        crate::raw::panics::record::count(),
+        0,
+        "a waker or a drop panicked"
+    );
 }
 
 /// Draws interleavings of `f`: what loom does not see (who counts the references of an
@@ -472,7 +475,11 @@ pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
 #[cfg(captor_shuttle)]
 pub(crate) fn model(_preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     draw(f);
-    assert_eq!(CONTAINED.get(), 0, "a waker or a drop panicked");
+    assert_eq!(
+        crate::raw::panics::record::count(),
+        0,
+        "a waker or a drop panicked"
+    );
 }
 
 /// At random, and with few but well-placed switches (the probabilistic concurrency
@@ -496,14 +503,4 @@ pub(crate) fn draw(f: impl Fn() + Send + Sync + 'static) {
 /// Raises a panic that the model wants, past the hook that would print it.
 pub(crate) fn panic_quietly() -> ! {
     std::panic::resume_unwind(Box::new("a panic that the model wants"))
-}
-
-std::thread_local! {
-    static CONTAINED: Cell<usize> = const { Cell::new(0) };
-}
-
-/// A panic in a waker or a drop was contained. All threads of a model are
-/// coroutines of one thread, so each model counts its own.
-pub(crate) fn note_contained_panic() {
-    CONTAINED.set(CONTAINED.get() + 1);
 }

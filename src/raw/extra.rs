@@ -100,7 +100,7 @@ pub(crate) struct Extra {
     pub(crate) room: Option<Box<Room>>,
     /// What was published of its counters.
     #[cfg(feature = "metrics")]
-    pub(crate) published: crate::metrics::OfResource,
+    pub(crate) published: crate::raw::published::OfResource,
 
     /// Hand-offs, past what the resource itself counts.
     pub(crate) handoffs: Counter,

@@ -38,6 +38,8 @@ pub(crate) mod lane;
 pub(crate) mod levels;
 pub(crate) mod linger;
 pub(crate) mod panics;
+#[cfg(feature = "metrics")]
+pub(crate) mod published;
 pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod rest;

@@ -44,8 +44,7 @@ pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
             let (resource, task) = (panic.resource(), panic.task());
             tracing::error!(target: "captor", resource, task, panic = panic.message(), "a task panicked and nobody took its outcome");
         });
-        #[cfg(feature = "testing")]
-        crate::testing::note_panic(panic.message());
+        record::unasked(panic.message());
     }
     if core::mem::needs_drop::<Result<R, TaskError>>() {
         contain("drop of an outcome", || drop(outcome));
@@ -53,10 +52,56 @@ pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
 }
 
 fn report(what: &'static str, payload: &(dyn Any + Send)) {
-    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
-    crate::models::note_contained_panic();
     let message = crate::error::message(payload);
-    #[cfg(feature = "testing")]
-    crate::testing::note_panic(message);
+    record::contained();
+    record::unasked(message);
     tell(|| tracing::error!(target: "captor", what, panic = message, "panic contained"));
+}
+
+/// Panics that only the log knows of, recorded for simulations and models to ask for.
+pub(crate) mod record {
+    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    use crate::sync::os_thread_local;
+    #[cfg(feature = "testing")]
+    use crate::sync::thread_local_const;
+    #[cfg(any(feature = "testing", all(test, any(captor_loom, captor_shuttle))))]
+    use core::cell::Cell;
+
+    #[cfg(feature = "testing")]
+    thread_local_const! {
+        /// The message of the first panic since the last `take_first`.
+        static FIRST: Cell<Option<String>> = Cell::new(None);
+    }
+
+    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    os_thread_local! {
+        /// How many panics were contained. All threads of a model are coroutines of one
+        /// thread, so each model counts its own.
+        static CONTAINED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[cfg_attr(not(feature = "testing"), allow(unused_variables))]
+    pub(super) fn unasked(message: &str) {
+        // While the thread's locals are being dropped nobody asks.
+        #[cfg(feature = "testing")]
+        let _ = FIRST.try_with(|first| {
+            let message = first.take().unwrap_or_else(|| message.to_owned());
+            first.set(Some(message));
+        });
+    }
+
+    pub(super) fn contained() {
+        #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+        CONTAINED.set(CONTAINED.get() + 1);
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_first() -> Option<String> {
+        FIRST.with(Cell::take)
+    }
+
+    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    pub(crate) fn count() -> usize {
+        CONTAINED.get()
+    }
 }

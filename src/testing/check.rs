@@ -1,8 +1,6 @@
 //! Many seeds, one after the other.
 
 use super::Simulation;
-use crate::sync::thread_local_const;
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -57,22 +55,4 @@ fn attempt(seed: u64, test: &mut impl FnMut(&Simulation)) {
 fn parse_seed(seed: &OsStr) -> u64 {
     let number = seed.to_str().and_then(|seed| seed.trim().parse().ok());
     number.unwrap_or_else(|| panic!("{SEED_VAR} must be a number, and is {seed:?}"))
-}
-
-thread_local_const! {
-    /// The first panic that nobody saw.
-    static PANIC: Cell<Option<String>> = Cell::new(None);
-}
-
-/// A panic is reported, since nobody waits for it.
-pub(crate) fn note_panic(message: &str) {
-    // While the thread's locals are being dropped nobody asks.
-    let _ = PANIC.try_with(|panic| {
-        let first = panic.take().unwrap_or_else(|| message.to_owned());
-        panic.set(Some(first));
-    });
-}
-
-pub(super) fn take_panic() -> Option<String> {
-    PANIC.with(Cell::take)
 }

@@ -72,7 +72,6 @@ mod check;
 mod world;
 
 pub use check::check;
-pub(crate) use check::note_panic;
 
 use crate::raw::inner::Instead;
 use crate::resource::Resource;
@@ -128,7 +127,7 @@ impl Simulation {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         // One of an earlier simulation is not this one's.
-        drop(check::take_panic());
+        drop(crate::raw::panics::record::take_first());
         let world = Arc::new(World::new(seed, LIMIT));
         let part = || Box::new(Part(Arc::clone(&world)));
         let scheduler = Scheduler::simulated(part(), part());
@@ -315,7 +314,7 @@ impl Simulation {
     /// assert_eq!(sim.take_panic(), None);
     /// ```
     pub fn take_panic(&self) -> Option<String> {
-        check::take_panic()
+        crate::raw::panics::record::take_first()
     }
 }
 

@@ -54,6 +54,6 @@ while read -r file; do
 done < <(find src -name '*.rs' ! -path src/sync.rs ! -path 'src/models*' | sort)
 
 say "the state word imports nothing"
-forbid "src/raw/state.rs names others" '^\s*(pub )?use (?!core::)|\b(crate|super|std)::' src/raw/state.rs
+forbid "src/raw/strand/state.rs names others" '^\s*(pub )?use (?!core::)|\b(crate|super|std)::' src/raw/strand/state.rs
 
 ((bad == 0)) || exit 1

@@ -3,9 +3,9 @@
 use super::suspend::submit_waiting;
 use super::{Call, FOREVER, Log, Mailbox, Noted, Token, Waits, World, model, named, poll, pooled};
 use crate::TaskError;
-use crate::attach::Attachment;
-use crate::on_their_way::LIMIT;
-use crate::raw::extra::Settings;
+use crate::compose::attach::Attachment;
+use crate::compose::in_flight::LIMIT;
+use crate::raw::core::extra::Settings;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use futures_core::Stream;
 use futures_sink::Sink;

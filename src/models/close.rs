@@ -1,8 +1,8 @@
 //! Closing while others submit.
 
 use super::{FOREVER, Spawned, Token, World, model, named};
-use crate::raw::attributes::Tag;
 use crate::raw::submit::Entry;
+use crate::raw::task::tag::Tag;
 use crate::{Completion, TaskError, TrySubmitError};
 use std::time::Duration;
 

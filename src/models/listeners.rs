@@ -1,9 +1,9 @@
 //! Those who await that a resource closes, goes, or ends, while it does.
 
 use super::{Crossing, Noted, World, block_on, model, named, poll, poll_with};
-use crate::raw::inner::{Core, Value};
+use crate::future::closed::{Closed, Closing};
+use crate::raw::core::{Core, Value};
 use crate::sync::{Arc, StaticMutex, thread};
-use crate::termination::{Closed, Closing};
 use std::future::Future;
 use std::task::{Wake, Waker};
 use std::time::Duration;

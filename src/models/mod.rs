@@ -76,12 +76,12 @@ mod timer;
 mod trigger;
 
 use crate::TaskError;
-use crate::raw::attributes::Tag;
-use crate::raw::expiry::Alarms;
-use crate::raw::extra::Settings;
-use crate::raw::inner::{Core, Host, Limits};
-use crate::raw::registry::Registry;
+use crate::raw::core::extra::Settings;
+use crate::raw::core::registry::Registry;
+use crate::raw::core::{Core, Host, Limits};
+use crate::raw::ending::expiry::Alarms;
 use crate::raw::submit::Entry;
+use crate::raw::task::tag::Tag;
 use crate::resource::Resource;
 use crate::sync::{Arc, Counter, StaticMutex, UnsafeCell, thread, yield_now};
 #[cfg(captor_shuttle)]
@@ -315,7 +315,7 @@ impl World {
     /// Queues a task with a deadline, which passes when its alarm rings.
     #[cfg(captor_loom)]
     pub(crate) fn queue_timed(&self, n: u8) -> crate::Completion<Token> {
-        let given = crate::raw::attributes::Attributes {
+        let given = crate::raw::task::tag::Attributes {
             deadline: Some(std::time::Instant::now()),
             ..Default::default()
         };
@@ -464,7 +464,7 @@ pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     builder.max_branches = 20_000;
     builder.check(f);
     assert_eq!(
-        crate::raw::panics::record::count(),
+        crate::raw::thread::panics::record::count(),
         0,
         "a waker or a drop panicked"
     );
@@ -476,7 +476,7 @@ pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
 pub(crate) fn model(_preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     draw(f);
     assert_eq!(
-        crate::raw::panics::record::count(),
+        crate::raw::thread::panics::record::count(),
         0,
         "a waker or a drop panicked"
     );

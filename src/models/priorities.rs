@@ -1,10 +1,10 @@
 //! Tasks that are sorted by those who drain, while others push and sweep.
 
 use super::{Log, Spawned, World, in_order, model, named, ran_all};
-use crate::raw::attributes::Tag;
-use crate::raw::context;
-use crate::raw::extra::{Priorities, Settings};
+use crate::raw::core::extra::{Priorities, Settings};
 use crate::raw::submit::Entry;
+use crate::raw::task::tag::Tag;
+use crate::raw::thread::context;
 use std::time::Duration;
 
 fn two_levels(capture_limit: usize) -> World {

@@ -1,9 +1,9 @@
 //! Bounded queues: no room is lost or given out twice, nobody waits in vain.
 
 use super::{FOREVER, Spawned, World, model, named};
-use crate::raw::extra::Settings;
-use crate::raw::room::{Room, TurnedAway};
-use crate::raw::wait::thread_waker;
+use crate::raw::core::extra::Settings;
+use crate::raw::core::room::{Room, TurnedAway};
+use crate::raw::waiting::wait::thread_waker;
 use crate::sync::{Arc, AtomicUsize, Ordering, thread};
 use crate::{ReserveError, SubmitError, TaskError};
 use std::future::Future;

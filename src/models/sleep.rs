@@ -7,8 +7,8 @@ use super::{
     Crossing, HOUR, Log, Mailbox, Noted, Token, World, block_on, host, model, named, poll,
     poll_with, pooled,
 };
-use crate::raw::expiry::Alarm;
-use crate::sleep::Sleep;
+use crate::raw::ending::expiry::Alarm;
+use crate::scheduler::sleep::Sleep;
 use crate::sync::{Arc, thread};
 use crate::{Completion, TaskError};
 use std::future::{pending, poll_fn};

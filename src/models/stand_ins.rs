@@ -3,8 +3,8 @@
 
 use super::Token;
 use crate::Job;
-use crate::raw::expiry::{Alarm, Alarms};
-use crate::raw::inner::Dispatch;
+use crate::raw::core::Dispatch;
+use crate::raw::ending::expiry::{Alarm, Alarms};
 use crate::sync::{
     Arc, AtomicUsize, Condvar, Counter, Mutex, OnceLock, Ordering, StaticMutex, lock, yield_now,
 };

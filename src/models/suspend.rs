@@ -2,10 +2,10 @@
 //! let go of the last waker.
 
 use super::{Log, Mailbox, Token, World, model, named, pooled, ran_all};
-use crate::raw::attributes::Tag;
-use crate::raw::future::Polled;
-use crate::raw::handle::Handle;
 use crate::raw::submit::Entry;
+use crate::raw::task::future::Polled;
+use crate::raw::task::handle::Handle;
+use crate::raw::task::tag::Tag;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use crate::{Completion, TaskError};
 use std::future::poll_fn;

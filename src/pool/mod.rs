@@ -11,9 +11,9 @@
 pub(crate) mod roster;
 pub(crate) mod timer;
 
-use crate::raw::context::{self, Blocking};
-use crate::raw::inner::Job;
-use crate::raw::panics;
+use crate::raw::core::Job;
+use crate::raw::thread::context::{self, Blocking};
+use crate::raw::thread::panics;
 use crate::sync::{Arc, Condvar, Mutex, lock, thread, thread_local_const, yield_now};
 use crossbeam_queue::SegQueue;
 use roster::{Rest, Roster};

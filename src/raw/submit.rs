@@ -1,17 +1,17 @@
 //! Submission: the fast path, lingering, queueing, blocking.
 
 use crate::error::{Panic, SubmitError, TaskError};
-use crate::raw::attributes::{self, Given, Tag};
-use crate::raw::context;
-use crate::raw::deadlock;
-use crate::raw::drain::{Claim, Look, Way};
-use crate::raw::handle::{Frame, Handle, on_stack};
-use crate::raw::inner::Core;
-use crate::raw::linger::{self, Spins, Turns};
-use crate::raw::panics;
-use crate::raw::role::{captured, pass_on, queue};
-use crate::raw::task::{Body, Once, Queued};
-use crate::raw::wait;
+use crate::raw::core::Core;
+use crate::raw::run::role::{captured, pass_on, queue};
+use crate::raw::strand::drain::{Claim, Look, Way};
+use crate::raw::strand::linger::{self, Spins, Turns};
+use crate::raw::task::handle::{Frame, Handle, on_stack};
+use crate::raw::task::life::{Body, Once, Queued};
+use crate::raw::task::tag::{self, Given, Tag};
+use crate::raw::thread::context;
+use crate::raw::thread::deadlock;
+use crate::raw::thread::panics;
+use crate::raw::waiting::wait;
 use crate::sync::Arc;
 use std::time::Instant;
 
@@ -59,7 +59,7 @@ impl<T: Send + 'static> Core<T> {
                 Ok(result)
             }
             Err(payload) => {
-                let name = attributes::name(given);
+                let name = tag::name(given);
                 self.note_panic(name);
                 if !self.strand.try_release(way) {
                     captured(self);
@@ -149,7 +149,7 @@ impl<T: Send + 'static> Core<T> {
                     return Err(Lingered::Queue(f));
                 }
                 Look::Claimed(way) if self.strand.is_attended() => {
-                    let name = attributes::name(given);
+                    let name = tag::name(given);
                     let watched = |value: &mut T| match self.watch() {
                         Some(watch) => watch.time(self, name, || f(value)),
                         None => f(value),

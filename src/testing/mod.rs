@@ -73,7 +73,7 @@ mod world;
 
 pub use check::check;
 
-use crate::raw::inner::Instead;
+use crate::raw::core::Instead;
 use crate::resource::Resource;
 use crate::scheduler::Scheduler;
 use crate::sync::{Arc, AtomicUsize, Ordering};
@@ -127,7 +127,7 @@ impl Simulation {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         // One of an earlier simulation is not this one's.
-        drop(crate::raw::panics::record::take_first());
+        drop(crate::raw::thread::panics::record::take_first());
         let world = Arc::new(World::new(seed, LIMIT));
         let part = || Box::new(Part(Arc::clone(&world)));
         let scheduler = Scheduler::simulated(part(), part());
@@ -314,7 +314,7 @@ impl Simulation {
     /// assert_eq!(sim.take_panic(), None);
     /// ```
     pub fn take_panic(&self) -> Option<String> {
-        crate::raw::panics::record::take_first()
+        crate::raw::thread::panics::record::take_first()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::Job;
 use crate::pool::timer::{Heap, NEVER, discard, ring};
-use crate::raw::context::{self, Id};
-use crate::raw::expiry::{Alarm, Alarms};
-use crate::raw::inner::{Dispatch, Instead};
-use crate::raw::panics;
+use crate::raw::core::{Dispatch, Instead};
+use crate::raw::ending::expiry::{Alarm, Alarms};
+use crate::raw::thread::context::{self, Id};
+use crate::raw::thread::panics;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock, thread};
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,4 @@
+//! What callers hold and await.
+
+pub(crate) mod closed;
+pub(crate) mod completion;

@@ -1,0 +1,4 @@
+//! How tasks end without running.
+
+pub(crate) mod expiry;
+pub(crate) mod stop;

@@ -1,0 +1,136 @@
+//! What a resource does each time its queue has run empty.
+
+use crate::error::TaskError;
+use crate::raw::core::{Core, Owner, Value};
+use crate::raw::task::tag::Attributes;
+use crate::raw::thread::context::{self, Kind, Subject};
+use crate::raw::thread::panics;
+use crate::sync::{Counter, UnsafeCell};
+use core::fmt;
+
+type Run = Box<dyn FnMut(*mut ()) + Send>;
+
+/// What it is called in the log.
+const NAME: &str = "on_idle";
+
+/// Touched by the holder alone.
+pub(crate) struct Hook {
+    run: UnsafeCell<Option<Run>>,
+    /// How much had run when it was called last.
+    seen: Counter,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Hook {
+            run: UnsafeCell::new(None),
+            seen: Counter::default(),
+        }
+    }
+}
+
+// SAFETY: the cell is the holder's, one thread at a time, each after the one before
+// it; and what is in it is `Send`.
+unsafe impl Sync for Hook {}
+
+impl<T: Send + 'static> Core<T> {
+    /// From now on `f` is called each time the queue has run empty, in place of
+    /// what was.
+    ///
+    /// # Safety
+    /// Called by a task of this resource that came out of its queue.
+    pub(crate) unsafe fn set_hook(&self, mut f: impl FnMut(&mut T) + Send + 'static) {
+        let hook = &self.extra().hook;
+        // SAFETY: it is called with this core's value, by who has the role.
+        let run: Run = Box::new(move |value| f(unsafe { &mut *value.cast::<T>() }));
+        // SAFETY: the caller has the role, and so the cell.
+        let old = hook.run.with_mut(|cell| unsafe { (*cell).replace(run) });
+        // As if it had been called when this task is through; unless tasks ran that
+        // the one before was to be called for.
+        if old.is_none() || hook.seen.get() + 1 == self.ran() {
+            hook.saw(self.ran() + 1);
+        }
+        self.strand().attend();
+        panics::contain("drop of a hook", || drop(old));
+    }
+}
+
+impl Core<dyn Value> {
+    /// Nothing is queued: calls the hook, unless nothing ran since it was called
+    /// last. Was it called? Holder only.
+    pub(crate) fn call_hook(&self, owner: &dyn Owner) -> bool {
+        let hook = &self.extra().hook;
+        let ran = self.ran();
+        if !hook.is_set() || hook.seen.get() == ran {
+            return false;
+        }
+        hook.saw(ran);
+        // The reason is under a lock, and looked at where there is one.
+        if self.strand().state().is_refusing() {
+            let refusal = self.refusal();
+            if refusal.poisoned || refusal.emptied {
+                return false;
+            }
+        }
+        let as_task = Attributes {
+            name: Some(NAME),
+            ..Attributes::default()
+        };
+        let subject = Some(&as_task as Subject<'_>);
+        let timing = (self.watch()).map(|watch| (watch, watch.starts(owner, Some(NAME), None)));
+        let called = context::enter_task(self.id(), Kind::Lent, subject, || {
+            hook.run.with_mut(|cell| {
+                // SAFETY: the role is ours, and with it the cell.
+                let run = unsafe { (*cell).as_mut() };
+                run.map(|run| panics::catch(|| run(self.value())))
+            })
+        });
+        if let Some((watch, started)) = timing {
+            watch.ends(self, Some(NAME), started);
+        }
+        if let Some(Err(panic)) = called {
+            let panic = panic.of(self.name(), Some(NAME));
+            // Its payload's drop is user code, under the role.
+            context::enter(self.id(), Kind::Aside, || {
+                panics::drop_outcome::<()>(Err(TaskError::Panicked(panic)));
+            });
+            self.poison_if_set(Some(NAME));
+        }
+        true
+    }
+}
+
+impl Hook {
+    /// Holder only.
+    fn is_set(&self) -> bool {
+        // SAFETY: the role is the caller's, and with it the cell.
+        self.run.with(|cell| unsafe { (*cell).is_some() })
+    }
+
+    /// Something left the queue and did not run: that is nothing to call it for.
+    /// Holder only.
+    pub(in crate::raw) fn skip(&self) {
+        self.seen.bump_by(2);
+    }
+
+    /// Holder only.
+    fn saw(&self, ran: u64) {
+        self.seen.bump_by(ran.wrapping_sub(self.seen.get()));
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let run = self.run.with_mut(|cell| {
+            // SAFETY: nobody else can reach it any more.
+            unsafe { (*cell).take() }
+        });
+        panics::contain("drop of a hook", || drop(run));
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook(..)")
+    }
+}

@@ -1,0 +1,107 @@
+//! Where user code runs that is not a task: drops, wakers, subscribers. A panic
+//! there ends there, and is reported, since nobody waits for it.
+
+use crate::error::{Panic, TaskError};
+use core::any::Any;
+use core::task::Waker;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs `f`; a panic is its error. Never unwinds.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
+}
+
+/// Runs `f`; a panic goes to the log. Never unwinds.
+pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        report(what, &*payload);
+        discard(payload);
+    }
+}
+
+/// Has something logged. A subscriber that panics loses its event, and that
+/// cannot be logged either.
+pub(crate) fn tell<R>(f: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
+}
+
+/// A payload may panic in its own drop; that one is leaked.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        core::mem::forget(again);
+    }
+}
+
+/// Wakes; a waker that panics hurts nobody else.
+pub(crate) fn wake(waker: Waker) {
+    contain("waker", || waker.wake());
+}
+
+/// Drops an outcome that nobody took.
+pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
+    if let Err(TaskError::Panicked(panic)) = &outcome {
+        tell(|| {
+            let (resource, task) = (panic.resource(), panic.task());
+            tracing::error!(target: "captor", resource, task, panic = panic.message(), "a task panicked and nobody took its outcome");
+        });
+        record::unasked(panic.message());
+    }
+    if core::mem::needs_drop::<Result<R, TaskError>>() {
+        contain("drop of an outcome", || drop(outcome));
+    }
+}
+
+fn report(what: &'static str, payload: &(dyn Any + Send)) {
+    let message = crate::error::message(payload);
+    record::contained();
+    record::unasked(message);
+    tell(|| tracing::error!(target: "captor", what, panic = message, "panic contained"));
+}
+
+/// Panics that only the log knows of, recorded for simulations and models to ask for.
+pub(crate) mod record {
+    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    use crate::sync::os_thread_local;
+    #[cfg(feature = "testing")]
+    use crate::sync::thread_local_const;
+    #[cfg(any(feature = "testing", all(test, any(captor_loom, captor_shuttle))))]
+    use core::cell::Cell;
+
+    #[cfg(feature = "testing")]
+    thread_local_const! {
+        /// The message of the first panic since the last `take_first`.
+        static FIRST: Cell<Option<String>> = Cell::new(None);
+    }
+
+    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    os_thread_local! {
+        /// How many panics were contained. All threads of a model are coroutines of one
+        /// thread, so each model counts its own.
+        static CONTAINED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[cfg_attr(not(feature = "testing"), allow(unused_variables))]
+    pub(in crate::raw) fn unasked(message: &str) {
+        // While the thread's locals are being dropped nobody asks.
+        #[cfg(feature = "testing")]
+        let _ = FIRST.try_with(|first| {
+            let message = first.take().unwrap_or_else(|| message.to_owned());
+            first.set(Some(message));
+        });
+    }
+
+    pub(in crate::raw) fn contained() {
+        #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+        CONTAINED.set(CONTAINED.get() + 1);
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_first() -> Option<String> {
+        FIRST.with(Cell::take)
+    }
+
+    #[cfg(all(test, any(captor_loom, captor_shuttle)))]
+    pub(crate) fn count() -> usize {
+        CONTAINED.get()
+    }
+}

@@ -1,0 +1,4 @@
+//! Time.
+
+pub(crate) mod inbox;
+pub(crate) mod stopwatch;

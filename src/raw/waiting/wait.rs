@@ -1,0 +1,244 @@
+//! How a thread waits for a task: it looks a few times, takes the role where
+//! that is on offer, and parks.
+//!
+//! It is told through the same waker slot as a future is, so there is one
+//! waiting core: a thread's waker unparks it.
+
+use crate::raw::core::{Core, Host, Instead, Owner, Value, dispatch_job, rescue_job};
+use crate::raw::run::role::drain;
+use crate::raw::run::shift::Shift;
+use crate::raw::strand::linger::Turns;
+use crate::raw::task::handle::Awaited;
+use crate::raw::thread::context::{self, Id};
+use crate::raw::waiting::chain::{self, Link};
+use crate::sync::{Arc, MODEL, is_panicking, thread, thread_local, yield_now};
+use core::task::Waker;
+use std::task::Wake;
+use std::time::{Duration, Instant};
+
+/// How deep inside tasks a waiting thread still takes over another resource.
+/// Deeper down it leaves that to the pool, which has stand-ins for blocked
+/// workers.
+const MAX_HELP_DEPTH: usize = 64;
+
+/// After how long a parked waiter looks for an offer that nobody took; then
+/// twice that, and so on.
+const FIRST_PATROL: Duration = Duration::from_millis(5);
+const LAST_PATROL: Duration = Duration::from_secs(1);
+
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn new_waker() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
+}
+
+/// A waker that unparks this thread.
+pub(crate) fn thread_waker() -> Waker {
+    thread_local! {
+        static WAKER: Waker = new_waker();
+    }
+    // While the thread's locals are being dropped there is no cached one.
+    WAKER.try_with(Waker::clone).unwrap_or_else(|_| new_waker())
+}
+
+/// Blocks until unparked or, at the latest, until `deadline`. `false`: it has passed.
+fn park_until(deadline: Option<Instant>) -> bool {
+    let Some(deadline) = deadline else {
+        context::block(thread::park);
+        return true;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return false;
+    }
+    #[cfg(not(captor_loom))]
+    context::block(|| thread::park_timeout(left));
+    // loom has no clock.
+    #[cfg(captor_loom)]
+    thread::park();
+    true
+}
+
+/// Looks after an offer while its thread is parked: who was to come for it may
+/// be blocked, and wait for this very thread (an executor's only one, say, or a
+/// pool's only worker in a channel).
+pub(crate) struct Patrol<'a> {
+    owner: &'a dyn Owner,
+    /// After how long to look again, if at all.
+    period: Option<Duration>,
+    /// The thread does not take the role itself, but has the built-in pool come.
+    rescues: bool,
+}
+
+impl<'a> Patrol<'a> {
+    /// For a thread that `helps`, or does not.
+    pub(crate) fn new(owner: &'a dyn Owner, helps: bool) -> Self {
+        let by_executor = owner.core().host().dispatch.may_be_blocked();
+        let rescues = rescues(owner.core(), helps);
+        // In a model nobody is to find by chance what was not announced.
+        let helps = helps && (!MODEL || by_executor || context::depth() > 0);
+        Patrol {
+            owner,
+            period: (helps || rescues).then_some(FIRST_PATROL),
+            rescues,
+        }
+    }
+
+    /// Parks until unparked, until it is time to look again, or until
+    /// `deadline`. `false`: that has passed, or nothing could ever end the wait.
+    pub(crate) fn park(&mut self, deadline: Option<Instant>) -> bool {
+        let core = self.owner.core();
+        park_or_work(core.host(), core.id(), deadline, || {
+            match &mut self.period {
+                None => park_until(deadline),
+                Some(period) => park_for(period, deadline, || {
+                    if self.rescues && core.strand().is_offered() {
+                        rescue_job(self.owner);
+                    }
+                }),
+            }
+        })
+    }
+}
+
+/// Does a thread that waits have the built-in pool come for an offer, since it does not
+/// take the role itself?
+fn rescues(core: &Core<dyn Value>, helps: bool) -> bool {
+    // Outside of its jobs a thread is not the executor's.
+    !helps && core.host().dispatch.may_be_blocked() && context::is_working()
+}
+
+/// Parks by `park`, unless this thread is the one to do what it waits for. `false`: the
+/// deadline has passed, or nothing could ever end the wait.
+fn park_or_work(
+    host: &Host,
+    target: Id,
+    deadline: Option<Instant>,
+    park: impl FnOnce() -> bool,
+) -> bool {
+    match host.dispatch.instead_of_parking(target, deadline) {
+        Instead::Park => park(),
+        instead => instead == Instead::Worked,
+    }
+}
+
+/// Parks for a period, after which it looks, and the next one is longer; until
+/// `deadline` at the latest. `false`: that has passed.
+fn park_for(period: &mut Duration, deadline: Option<Instant>, look: impl FnOnce()) -> bool {
+    let looks_at = Instant::now().checked_add(*period);
+    let until = match (looks_at, deadline) {
+        (Some(looks_at), Some(deadline)) => Some(looks_at.min(deadline)),
+        (looks_at, deadline) => looks_at.or(deadline),
+    };
+    park_until(until);
+    let now = Instant::now();
+    if looks_at.is_some_and(|looks_at| now >= looks_at) {
+        *period = (*period * 2).min(LAST_PATROL);
+        look();
+    }
+    deadline.is_none_or(|deadline| now < deadline)
+}
+
+/// Does a thread that waits take the role of this resource, where it is on
+/// offer?
+fn may_help(core: &Core<dyn Value>, deadline: Option<Instant>) -> bool {
+    // One that has to be back in time does not take on work of unknown length; a
+    // chain of waits that help each other must not use up the stack; and in a thread
+    // that unwinds others' tasks would see a panic that is none of theirs.
+    deadline.is_none()
+        && !core.settings().pooled
+        && context::depth() < MAX_HELP_DEPTH
+        && !is_panicking()
+}
+
+/// Waits until `task`, at the end of a chain, is complete; `false` if
+/// `deadline` comes first.
+///
+/// The thread helps the resource whose turn it is, if it finds it on offer. It
+/// is not told when the chain moves on, and looks for that as a patrol does: it
+/// is only where all others are blocked that this matters.
+pub(crate) fn wait_for_chain(
+    link: &Arc<dyn Link>,
+    task: &dyn Awaited,
+    deadline: Option<Instant>,
+) -> bool {
+    let mut period = FIRST_PATROL;
+    let mut turns = Turns::new(false);
+    let complete = loop {
+        if task.is_complete() {
+            break true;
+        }
+        if turns.take() {
+            continue;
+        }
+        let Some(core) = chain::stage(link) else {
+            yield_now();
+            continue;
+        };
+        let helps = may_help(&core, deadline);
+        if helps && core.strand().take_offer() {
+            drain(&core, Shift::waiter(&core, task));
+            continue;
+        }
+        // Not one to be lent a role: its task may be in no queue yet.
+        if task.register_thread(&thread_waker(), false) {
+            let rescues = rescues(&core, helps);
+            let (host, id) = (Arc::clone(core.host()), core.id());
+            // Where nobody else keeps it, it is told so, and the chain ends.
+            drop(core);
+            let look = || {
+                let core = chain::stage(link);
+                if let Some(core) = core.filter(|core| rescues && core.strand().is_offered()) {
+                    rescue_job(&core);
+                }
+            };
+            let park = || park_for(&mut period, deadline, look);
+            if !park_or_work(&host, id, deadline, park) {
+                break task.is_complete();
+            }
+        }
+    };
+    task.withdraw();
+    task.settle();
+    complete
+}
+
+/// Waits until `task` of `owner`'s resource is complete; `false` if `deadline`
+/// comes first, or nothing could end the wait.
+pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Instant>) -> bool {
+    let core = owner.core();
+    let helps = may_help(core, deadline);
+    let mut patrol = Patrol::new(owner, helps);
+    let mut turns = Turns::new(core.strand().task_time().is_long());
+    let mut asked = false;
+    let complete = loop {
+        if task.is_complete() {
+            break true;
+        }
+        if helps && core.strand().take_offer() {
+            drain(owner, Shift::waiter(owner, task));
+            continue;
+        }
+        if turns.take() {
+            continue;
+        }
+        if task.register_thread(&thread_waker(), helps) && !patrol.park(deadline) {
+            break task.is_complete();
+        }
+        asked |= task.was_asked();
+    };
+    task.withdraw();
+    task.settle();
+    // A role that was offered through this task must not be left lying: if
+    // nobody took it, the pool is to have it.
+    if (task.was_asked() || asked) && core.strand().order_job() {
+        dispatch_job(owner);
+    }
+    complete
+}

@@ -1,0 +1,851 @@
+//! [`Resource`]: a value and the tasks on it; submission.
+
+pub(crate) mod async_task;
+pub(crate) mod builder;
+pub(crate) mod current;
+pub(crate) mod permit;
+
+use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
+use crate::future::closed::{self, Closed, IntoInner};
+use crate::future::completion::Completion;
+use crate::raw::core::{Core, Value};
+use crate::raw::submit::{Entry, Lingered, Patience, Refused};
+use crate::raw::task::tag::Given;
+use crate::raw::thread::context::{self, MAX_DEPTH};
+use crate::raw::thread::panics;
+use crate::scheduler::Scheduler;
+use crate::stats::{QueueWaits, ResourceStats};
+use crate::sync::{Arc, Weak};
+use std::fmt;
+use std::time::Duration;
+
+/// A value that many threads change by closures, one at a time, in order.
+///
+/// A `Resource` is a handle; clones refer to the same value. The value is
+/// dropped when the last handle is gone and all that was submitted has run.
+///
+/// | call | waits | for |
+/// |---|---|---|
+/// | [`with`](Self::with) | blocks | a result now, by a closure that may borrow |
+/// | [`submit`](Self::submit) | no | a [`Completion`] to await, wait for, or cancel |
+/// | [`try_submit`](Self::try_submit) | no | the same; a refused closure comes back |
+/// | [`execute`](Self::execute) | no | fire and forget |
+/// | [`reserve`](Self::reserve), [`reserve_blocking`](Self::reserve_blocking) | for room | a [`Permit`](crate::Permit) to submit with, where there is a [capacity](crate::ResourceBuilder::capacity) |
+///
+/// If nothing is queued or running, each of them runs the closure at once on
+/// the calling thread. Otherwise it is queued, and a thread that is at work on
+/// the resource anyway runs it. After its own closure the caller may find
+/// itself *captured*: it then runs closures that others queued meanwhile, up to
+/// the [capture limit](crate::ResourceBuilder::capture_limit).
+///
+/// # Order
+///
+/// If one submission returned before another began, on whatever threads, its
+/// task runs first and the later one sees what it wrote. (Where there are levels
+/// of [priority](crate::ResourceBuilder::priorities), this holds within a level.)
+///
+/// # Inside a task
+///
+/// A task may submit to its own resource: the new task runs after it. It may
+/// submit to others; they run at once where they are idle, up to a depth of
+/// eight. It must not wait for its own resource: that returns
+/// [`TaskError::WouldDeadlock`].
+///
+/// # Example
+///
+/// ```
+/// use captor::Resource;
+///
+/// let inbox = Resource::new(Vec::new());
+/// std::thread::scope(|s| {
+///     for n in 0..4 {
+///         let inbox = &inbox;
+///         s.spawn(move || inbox.execute(move |messages| messages.push(n)));
+///     }
+/// });
+/// let mut all = inbox.with(|messages| messages.clone())?;
+/// all.sort();
+/// assert_eq!(all, [0, 1, 2, 3]);
+/// # Ok::<(), captor::TaskError>(())
+/// ```
+pub struct Resource<T> {
+    core: Arc<Core<T>>,
+}
+
+impl<T: Send + 'static> Resource<T> {
+    /// Wraps a value, with default settings and the
+    /// [global scheduler](Scheduler::global). One allocation, 96 bytes beyond
+    /// the value; no thread is started.
+    ///
+    /// ```
+    /// let total = captor::Resource::new(0_u64);
+    /// ```
+    pub fn new(value: T) -> Self {
+        Scheduler::global().resource(value)
+    }
+
+    /// Submits `f` and returns the future of its result. In the guide:
+    /// [first steps](crate::guide#first-steps),
+    /// [waiting and awaiting](crate::guide#waiting-and-awaiting).
+    ///
+    /// Never waits for another thread. On an idle resource `f` runs **on this
+    /// thread, before `submit` returns, under whatever locks the caller
+    /// holds** (unless [`Dispatch::Pool`](crate::Dispatch::Pool) is set), and
+    /// nothing is allocated; else it is queued with one allocation. Having run
+    /// `f`, this thread may go on with what others queued meanwhile, up to the
+    /// [capture limit](crate::ResourceBuilder::capture_limit); in async code
+    /// read "In async code" on [the front page](crate).
+    ///
+    /// # Errors
+    /// Through the completion: [`TaskError::Closed`], [`TaskError::Poisoned`] or,
+    /// where it has a [capacity](crate::ResourceBuilder::capacity), [`TaskError::Full`]
+    /// if the resource refused, in which case `f` is dropped here, and
+    /// [`TaskError::Panicked`] if `f` panicked.
+    ///
+    /// # Panics
+    /// Never; a panic of `f` is its outcome.
+    ///
+    /// # Cancellation
+    /// See [`Completion`].
+    ///
+    /// ```
+    /// use captor::Resource;
+    ///
+    /// let cache = Resource::new(std::collections::HashMap::new());
+    /// cache.execute(|c| c.insert("k", 1))?;
+    /// let hit = cache.submit(|c| c.get("k").copied());
+    /// assert_eq!(hit.wait()?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn submit<R, F>(&self, f: F) -> Completion<R>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.submit_as(f, None, Entry::Bounded)
+    }
+
+    /// [`submit`](Self::submit), but a closure that is refused comes back.
+    ///
+    /// # Errors
+    /// [`TrySubmitError`], with the closure, if the resource is closed, poisoned,
+    /// or full (where it has a [capacity](crate::ResourceBuilder::capacity)).
+    ///
+    /// # Panics
+    /// Never; a panic of `f` is its outcome.
+    ///
+    /// # Cancellation
+    /// See [`Completion`].
+    ///
+    /// ```
+    /// use captor::{Resource, TrySubmitError};
+    ///
+    /// let r = Resource::new(5);
+    /// assert_eq!(r.try_submit(|n| *n).unwrap().wait(), Ok(5));
+    /// r.close();
+    /// assert!(matches!(r.try_submit(|n| *n), Err(TrySubmitError::Closed(_))));
+    /// ```
+    #[inline]
+    pub fn try_submit<R, F>(&self, f: F) -> Result<Completion<R>, TrySubmitError<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.try_submit_as(f, None)
+    }
+
+    /// Submits `f` and forgets about it: its result is dropped where it ran,
+    /// and a panic is reported through `tracing` and in the
+    /// [statistics](Self::stats). Never waits for another thread.
+    ///
+    /// Once very many tasks are queued (16,384), each call yields a few times
+    /// to let the resource catch up. That is no bound: where tasks are slow or
+    /// block, set a [capacity](crate::ResourceBuilder::capacity).
+    ///
+    /// What is still queued when the process exits is lost: before `main`
+    /// returns, wait for a later task,
+    /// [close and wait](Self::wait_closed), or
+    /// [shut the scheduler down](Scheduler::shutdown), which on the global one takes
+    /// care of resources that have a name.
+    ///
+    /// # Errors
+    /// [`SubmitError`] if the resource is closed, poisoned, or full (where it has
+    /// a [capacity](crate::ResourceBuilder::capacity)); `f` is dropped.
+    ///
+    /// # Panics
+    /// Never; a panic of `f`, or of its result's drop, is reported as above.
+    ///
+    /// # Cancellation
+    /// Only by [`cancel_pending`](Self::cancel_pending), before it has started.
+    ///
+    /// ```
+    /// let hits = captor::Resource::new(0);
+    /// hits.execute(|n| *n += 1)?;
+    /// # Ok::<(), captor::SubmitError>(())
+    /// ```
+    #[inline]
+    pub fn execute<R, F>(&self, f: F) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+    {
+        self.execute_as(f, None, Entry::Bounded)
+    }
+
+    /// Runs `f` and blocks for its result. `f` may borrow from the caller.
+    /// Nothing is allocated.
+    ///
+    /// Where the resource is idle this is what `lock` is with a mutex. Where
+    /// it is busy, `f` is queued from this stack frame, and the thread helps
+    /// with what is queued before it or sleeps. Since another thread may run
+    /// it, what `f` borrows has to be `Send`.
+    ///
+    /// # Errors
+    /// [`TaskError::WouldDeadlock`], before anything is queued, inside a task
+    /// of the same resource or of one that waits for it; otherwise as for
+    /// [`submit`](Self::submit), but never [`TaskError::Full`]: it needs no room.
+    ///
+    /// # Panics
+    /// Never; a panic of `f` is an error.
+    ///
+    /// # Cancellation
+    /// By [`cancel_pending`](Self::cancel_pending), before it has started.
+    ///
+    /// # In async code
+    /// It blocks the thread, as locking a mutex does: use
+    /// [`submit`](Self::submit) and `.await`.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(vec![3, 1, 2]);
+    /// let limit = 2;
+    /// let above = r.with(|v| v.iter().filter(|n| **n > limit).count())?;
+    /// assert_eq!(above, 1);
+    /// # Ok::<(), captor::TaskError>(())
+    /// ```
+    #[inline]
+    pub fn with<R, F>(&self, f: F) -> Result<R, TaskError>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        self.with_as(f, None)
+    }
+
+    #[inline(always)]
+    fn try_inline<R, F>(&self, f: F, given: Given<'_>) -> Result<Result<R, TaskError>, F>
+    where
+        F: FnOnce(&mut T) -> R,
+    {
+        if context::depth() < MAX_DEPTH {
+            self.core.try_run(f, given)
+        } else {
+            Err(f)
+        }
+    }
+
+    #[inline]
+    pub(crate) fn submit_as<R, F>(&self, f: F, given: Given<'_>, entry: Entry) -> Completion<R>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.try_inline(f, given) {
+            Ok(outcome) => Completion::ready(outcome),
+            Err(f) => self
+                .submit_busy(f, given, entry)
+                .unwrap_or_else(|(error, f)| Completion::ready(Err(refused(error, f)))),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn try_submit_as<R, F>(
+        &self,
+        f: F,
+        given: Given<'_>,
+    ) -> Result<Completion<R>, TrySubmitError<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.try_inline(f, given) {
+            Ok(outcome) => Ok(Completion::ready(outcome)),
+            Err(f) => self
+                .submit_busy(f, given, Entry::Bounded)
+                .map_err(|(error, f)| TrySubmitError::new(error, f)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn with_as<R, F>(&self, f: F, given: Given<'_>) -> Result<R, TaskError>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        match self.core.try_run(f, given) {
+            Ok(outcome) => outcome,
+            Err(f) => self.with_busy(f, given),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn execute_as<R, F>(
+        &self,
+        f: F,
+        given: Given<'_>,
+        entry: Entry,
+    ) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+    {
+        let f = |value: &mut T| drop(f(value));
+        match self.try_inline(f, given) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                panics::drop_outcome::<()>(Err(error));
+                Ok(())
+            }
+            Err(f) => self.execute_busy(f, given, entry),
+        }
+    }
+
+    #[cold]
+    fn submit_busy<R, F>(
+        &self,
+        f: F,
+        given: Given<'_>,
+        entry: Entry,
+    ) -> Result<Completion<R>, Refused<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        match self.core.linger(f, given, goes_on()) {
+            Ok(outcome) => Ok(Completion::ready(outcome)),
+            Err(Lingered::Refused(refused)) => Err(refused),
+            Err(Lingered::Queue(f)) => {
+                let task = self.core.queue(f, self.core.tag(given), entry)?;
+                let core = Arc::downgrade(&self.core) as Weak<Core<dyn Value>>;
+                Ok(Completion::queued(task, core))
+            }
+        }
+    }
+
+    #[cold]
+    fn execute_busy<F>(&self, f: F, given: Given<'_>, entry: Entry) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) + Send + 'static,
+    {
+        let refused = match self.core.linger(f, given, goes_on()) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => {
+                panics::drop_outcome::<()>(Err(error));
+                return Ok(());
+            }
+            Err(Lingered::Refused(refused)) => refused,
+            Err(Lingered::Queue(f)) => {
+                match self.core.queue_detached(f, self.core.tag(given), entry) {
+                    Ok(()) => return Ok(()),
+                    Err(refused) => refused,
+                }
+            }
+        };
+        let (error, f) = refused;
+        panics::contain("drop of a refused closure", || drop(f));
+        Err(error)
+    }
+
+    /// A task's deadline passed before it was queued.
+    #[cold]
+    pub(crate) fn late<R, F>(&self, f: F) -> Completion<R> {
+        let error = self.refusal_if_any().map_or_else(
+            || {
+                self.core.note_late();
+                TaskError::Expired
+            },
+            TaskError::from,
+        );
+        Completion::ready(Err(refused(error, f)))
+    }
+
+    /// Why a task would be refused now, if it would.
+    #[cold]
+    pub(crate) fn refusal_if_any(&self) -> Option<SubmitError> {
+        let refuses = self.core.strand().state().is_refusing();
+        refuses.then(|| self.core.why_refused())
+    }
+
+    #[cold]
+    fn with_busy<R, F>(&self, f: F, given: Given<'_>) -> Result<R, TaskError>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        if context::holds(self.core.id()) {
+            return Err(refused(TaskError::WouldDeadlock, f));
+        }
+        let f = match self.core.linger(f, given, Patience::Blocks) {
+            Ok(outcome) => return outcome,
+            Err(Lingered::Refused((error, f))) => return Err(refused(error, f)),
+            Err(Lingered::Queue(f)) => f,
+        };
+        let tag = self.core.tag(given);
+        let waited = match given.and_then(|attributes| attributes.deadline) {
+            None if !self.core.host().limits.pooled => self.core.queue_and_wait(f, tag),
+            deadline => self.core.queue_and_wait_until(f, tag, deadline),
+        };
+        match waited {
+            Ok(outcome) => outcome,
+            Err((error, f)) => Err(refused(error, f)),
+        }
+    }
+
+    /// Refuses every task from now on. What was accepted before still runs.
+    ///
+    /// A submission that races with this is either refused or accounted for.
+    /// May be called from anywhere, from inside a task too, and more than once.
+    ///
+    /// ```
+    /// use captor::{Resource, SubmitError};
+    /// let r = Resource::new(0);
+    /// r.close();
+    /// assert_eq!(r.execute(|n| *n += 1), Err(SubmitError::Closed));
+    /// ```
+    pub fn close(&self) {
+        self.core.close();
+    }
+
+    /// Has [`close`](Self::close) been called?
+    ///
+    /// ```
+    /// assert!(!captor::Resource::new(()).is_closed());
+    /// ```
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Resolves once the resource is closed and nothing is queued or running.
+    /// Does not close it, and neither does the last handle that goes: without a call of
+    /// [`close`](Self::close) it never resolves.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let r = captor::Resource::new(());
+    /// r.close();
+    /// r.closed().await;
+    /// # });
+    /// ```
+    pub fn closed(&self) -> Closed {
+        Closed::new(Arc::clone(&self.core) as Arc<Core<dyn Value>>)
+    }
+
+    /// Blocks until the resource is closed and nothing is queued or running,
+    /// for `timeout` at most. `false` if it was not so by then, and at once
+    /// where it would wait for itself: inside a task of this resource, or of
+    /// one that a task of it waits for.
+    ///
+    /// # In async code
+    /// It blocks the thread: await [`closed`](Self::closed), in the runtime's
+    /// timeout.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let r = captor::Resource::new(());
+    /// assert!(!r.wait_closed(Duration::from_millis(1)));
+    /// r.close();
+    /// assert!(r.wait_closed(Duration::from_secs(1)));
+    /// ```
+    #[must_use = "whether it was closed in time is the answer"]
+    pub fn wait_closed(&self, timeout: Duration) -> bool {
+        let core = Arc::clone(&self.core) as Arc<Core<dyn Value>>;
+        closed::wait(&core, timeout)
+    }
+
+    /// Closes the resource, and gives its value back once everything that it
+    /// accepted is through.
+    ///
+    /// The resource is closed when this returns, for all its handles, whether or
+    /// not the result is awaited. The value comes out whatever the panic policy
+    /// says: [`is_poisoned`](Resource::is_poisoned) tells before. Of several handles
+    /// that ask for it, one gets it; the others get [`TaskError::Closed`].
+    ///
+    /// A task of the resource may call this, and pass the future to somebody who
+    /// awaits it outside.
+    ///
+    /// ```
+    /// use captor::{Resource, TaskError};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let total = Resource::new(0);
+    /// let other = total.clone();
+    /// total.execute(|t| *t += 2)?;
+    /// assert_eq!(total.into_inner().await, Ok(2));
+    /// assert_eq!(other.submit(|t| *t).await, Err(TaskError::Closed));
+    /// # Ok::<(), captor::SubmitError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn into_inner(self) -> IntoInner<T> {
+        IntoInner::new(self.core)
+    }
+
+    /// Cancels what is queued and has not started, and an [asynchronous
+    /// task](Self::submit_async) that waits; returns how many tasks that
+    /// were. Their closures are dropped here, their completions resolve to
+    /// [`TaskError::Cancelled`] before this returns, threads blocked in
+    /// [`with`](Self::with) among them. The task that runs is asked to stop: see
+    /// [`cancel_token`](crate::cancel_token). O(tasks queued).
+    ///
+    /// An item of [`attach`](Self::attach) or a tick of [`every`](Self::every) that is
+    /// queued is cancelled too, and with it the whole attachment. What is to be queued
+    /// later (`submit_after`, `submit_when`, `submit_steps`) is not touched.
+    ///
+    /// ```
+    /// use captor::{Dispatch, Resource, TaskError};
+    /// use std::sync::mpsc;
+    ///
+    /// let r = Resource::builder().dispatch(Dispatch::Pool).build(())?;
+    /// let (go, gate) = mpsc::channel::<()>();
+    /// let (started, running) = mpsc::channel();
+    /// r.execute(move |_| {
+    ///     started.send(()).unwrap();
+    ///     gate.recv()
+    /// })?;
+    /// running.recv().unwrap();
+    /// let second = r.submit(|_| ());
+    /// assert_eq!(r.cancel_pending(), 1);
+    /// assert_eq!(second.wait(), Err(TaskError::Cancelled));
+    /// # drop(go);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancel_pending(&self) -> usize {
+        self.core.cancel_pending()
+    }
+
+    /// [Closes](Self::close) the resource and
+    /// [cancels what is pending](Self::cancel_pending), so that it ends as soon as
+    /// the task that runs does; returns how many tasks were cancelled. O(tasks
+    /// queued).
+    ///
+    /// ```
+    /// use captor::{Resource, SubmitError};
+    /// let r = Resource::new(0);
+    /// assert_eq!(r.close_now(), 0);
+    /// assert_eq!(r.execute(|n| *n += 1), Err(SubmitError::Closed));
+    /// ```
+    pub fn close_now(&self) -> usize {
+        self.core.close();
+        self.core.stop_for_good();
+        self.core.cancel_pending()
+    }
+
+    /// Heals a resource that a panic poisoned
+    /// ([`PanicPolicy::Poison`](crate::PanicPolicy::Poison)): runs `f` on the
+    /// value, to repair it, and then lets tasks in again. (A closed resource
+    /// stays closed.)
+    ///
+    /// Runs `f` on this thread. It waits, yielding, for the task that is just
+    /// ending, and for nothing else: it does not park.
+    ///
+    /// # Errors
+    /// [`HealError::NotPoisoned`], [`HealError::Busy`] from inside a task of
+    /// the resource or while another caller is still healing it, and
+    /// [`HealError::Panicked`] if `f` panicked; it stays poisoned then.
+    ///
+    /// # Panics
+    /// Never for a panic of `f`: that is an error.
+    ///
+    /// # In async code
+    /// The thread runs `f`, and yields until the task that poisoned the resource has
+    /// let go of it: fine where `f` is short.
+    ///
+    /// ```
+    /// use captor::{PanicPolicy, Resource, TaskError};
+    ///
+    /// let r = Resource::builder().panic_policy(PanicPolicy::Poison).build(1)?;
+    /// let _ = r.with(|n| {
+    ///     *n = -1;
+    ///     panic!("half done");
+    /// });
+    /// assert_eq!(r.with(|n| *n), Err(TaskError::Poisoned));
+    /// r.clear_poison(|n| *n = 0)?;
+    /// assert_eq!(r.with(|n| *n), Ok(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_poison<R>(&self, f: impl FnOnce(&mut T) -> R) -> Result<R, HealError> {
+        self.core.heal(f)
+    }
+
+    /// Did a panic poison the resource?
+    ///
+    /// ```
+    /// assert!(!captor::Resource::new(()).is_poisoned());
+    /// ```
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.core.refusal().poisoned
+    }
+
+    /// Has `f` called each time the queue has run empty: to flush, to commit, to
+    /// notify, once for all the tasks that ran since, and not once for each. In the
+    /// guide: [when the queue has run empty](crate::guide#when-the-queue-has-run-empty).
+    ///
+    /// It is called under the same rules as a task: with the value, by the thread
+    /// that ran the last task, before any other thread can run one. Inside it
+    /// [`current`](crate::current) gives `on_idle` as the task's name. What is
+    /// submitted meanwhile runs after it, and then it is called again. It is called
+    /// after the last task of a resource that is closed, too, before the resource
+    /// counts as ended. On a poisoned resource it is not called.
+    ///
+    /// This takes effect once all that was submitted before is through; the
+    /// completion tells when (and `Cancelled`, if it was cancelled with what else
+    /// was [pending](Self::cancel_pending)). It does not itself call `f`: some task has
+    /// to run first, and one that is cancelled or expires does not count. A second one
+    /// takes the place of the first, and is called for what that was yet to be called
+    /// for.
+    ///
+    /// A resource with such a hook never takes the fastest path: a task that finds
+    /// it idle costs some hundred nanoseconds more, and the call. Keep `f` short: it
+    /// is the submitter, if the resource is idle, who waits for it.
+    ///
+    /// # Errors
+    /// Through the completion, as for [`submit`](Self::submit); it needs no room.
+    ///
+    /// # Panics
+    /// A panic of `f` is reported as that of a task that nobody waits for, poisons
+    /// the resource if [set so](crate::PanicPolicy::Poison), and does not count as
+    /// a task's.
+    ///
+    /// ```
+    /// use captor::Resource;
+    ///
+    /// #[derive(Default)]
+    /// struct Log { lines: Vec<u32>, flushed: usize, flushes: u32 }
+    ///
+    /// let log = Resource::new(Log::default());
+    /// log.on_idle(|log| {
+    ///     assert_eq!(captor::current().unwrap().task_name(), Some("on_idle"));
+    ///     log.flushed = log.lines.len();
+    ///     log.flushes += 1;
+    /// }).wait()?;
+    /// let inside = log.clone();
+    /// log.execute(move |_| {
+    ///     for n in 0..5 {
+    ///         inside.execute(move |log| log.lines.push(n)).unwrap(); // queued
+    ///     }
+    /// })?;
+    /// let seen = log.with(|log| (log.flushed, log.flushes))?;
+    /// assert_eq!(seen, (5, 1));
+    /// # Ok::<(), captor::TaskError>(())
+    /// ```
+    pub fn on_idle<F>(&self, f: F) -> Completion<()>
+    where
+        F: FnMut(&mut T) + Send + 'static,
+    {
+        match self.core.queue_hook(f) {
+            Ok(task) => Completion::queued(task, Arc::downgrade(&self.core) as Weak<_>),
+            Err(error) => Completion::ready(Err(error)),
+        }
+    }
+
+    /// A snapshot of its counters.
+    ///
+    /// ```
+    /// assert_eq!(captor::Resource::new(()).stats().submitted, 0);
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> ResourceStats {
+        self.core.stats()
+    }
+
+    /// How long its tasks were queued; `None` unless it
+    /// [notes timings](crate::ResourceBuilder::timings).
+    ///
+    /// ```
+    /// let r = captor::Resource::builder().timings(true).build(0)?;
+    /// r.with(|n| *n += 1).unwrap();
+    /// assert_eq!(r.queue_waits().unwrap().count(), 1);
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn queue_waits(&self) -> Option<QueueWaits> {
+        self.core.watch()?.waits()
+    }
+
+    /// The name it was [built with](crate::ResourceBuilder::name).
+    ///
+    /// ```
+    /// let r = captor::Resource::builder().name("topics").build(())?;
+    /// assert_eq!(r.name(), Some("topics"));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.core.name()
+    }
+
+    /// Is the calling code part of a task of this very resource?
+    ///
+    /// True also in what such a task calls, nested tasks of other resources
+    /// that run on its thread included.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(());
+    /// let inside = r.clone();
+    /// assert_eq!(r.with(move |_| inside.is_current()), Ok(true));
+    /// assert!(!r.is_current());
+    /// ```
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.core.is_current()
+    }
+
+    /// A handle that does not keep the value alive.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(1);
+    /// let weak = r.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(r);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    #[must_use]
+    pub fn downgrade(&self) -> WeakResource<T> {
+        WeakResource {
+            core: Arc::downgrade(&self.core),
+        }
+    }
+}
+
+impl<T> Resource<T> {
+    /// Are both handles to one resource?
+    ///
+    /// ```
+    /// let (a, b) = (captor::Resource::new(1), captor::Resource::new(1));
+    /// assert!(a.same_resource(&a.clone()) && !a.same_resource(&b));
+    /// ```
+    #[must_use]
+    pub fn same_resource(&self, other: &Resource<T>) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+}
+
+impl Scheduler {
+    /// A resource of this scheduler, with default settings.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().build()?;
+    /// assert_eq!(scheduler.resource(2).with(|n| *n * 2), Ok(4));
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn resource<T: Send + 'static>(&self, value: T) -> Resource<T> {
+        let host = Arc::clone(self.host());
+        Resource::from_core(Core::new(value, host))
+    }
+}
+
+impl<T> Resource<T> {
+    pub(crate) fn from_core(core: Arc<Core<T>>) -> Self {
+        Resource { core }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core<T>> {
+        &self.core
+    }
+}
+
+/// How a submission goes that does not block.
+fn goes_on() -> Patience {
+    if context::depth() < MAX_DEPTH {
+        Patience::GoesOn
+    } else {
+        Patience::TooDeep
+    }
+}
+
+/// Drops a closure that will not run, and says why; a panic in its drop is
+/// what its caller gets then.
+pub(crate) fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
+    match panics::catch(|| drop(f)) {
+        Ok(()) => error.into(),
+        Err(panic) => TaskError::Panicked(panic),
+    }
+}
+
+// A panic in a task is contained, and says so in its outcome; who goes on with
+// the value after it is for the panic policy to decide, as with a mutex.
+impl<T> std::panic::UnwindSafe for Resource<T> {}
+impl<T> std::panic::RefUnwindSafe for Resource<T> {}
+
+impl<T> Clone for Resource<T> {
+    fn clone(&self) -> Self {
+        Resource {
+            core: Arc::clone(&self.core),
+        }
+    }
+}
+
+impl<T: Send + Default + 'static> Default for Resource<T> {
+    fn default() -> Self {
+        Resource::new(T::default())
+    }
+}
+
+impl<T: Send + 'static> From<T> for Resource<T> {
+    fn from(value: T) -> Self {
+        Resource::new(value)
+    }
+}
+
+impl<T> fmt::Debug for Resource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("name", &self.core.name())
+            .field("closed", &self.core.is_closed())
+            .field("poisoned", &self.core.refusal().poisoned)
+            .field("outstanding", &self.core.stats().outstanding)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle to a [`Resource`] that does not keep its value alive; from
+/// [`Resource::downgrade`].
+///
+/// ```
+/// use captor::{Resource, WeakResource};
+///
+/// let parent = Resource::new("root");
+/// let child: Resource<WeakResource<&str>> = Resource::new(parent.downgrade());
+/// let up = child.with(|up| up.upgrade())?.unwrap();
+/// assert_eq!(up.with(|name| *name), Ok("root"));
+/// # Ok::<(), captor::TaskError>(())
+/// ```
+pub struct WeakResource<T> {
+    core: Weak<Core<T>>,
+}
+
+impl<T> WeakResource<T> {
+    /// The resource, if a handle to it or a task of it is left.
+    ///
+    /// ```
+    /// let r = captor::Resource::new(1);
+    /// assert!(r.downgrade().upgrade().is_some());
+    /// ```
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Resource<T>> {
+        self.core.upgrade().map(Resource::from_core)
+    }
+}
+
+impl<T> Clone for WeakResource<T> {
+    fn clone(&self) -> Self {
+        WeakResource {
+            core: Weak::clone(&self.core),
+        }
+    }
+}
+
+impl<T> fmt::Debug for WeakResource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakResource(..)")
+    }
+}

@@ -36,7 +36,8 @@ pub use future::completion::Completion;
 #[cfg(any(doc, doctest))]
 pub use pages::{comparison, design, guide, how_it_is_tested};
 pub use raw::core::Job;
-pub use raw::ending::stop::{CancelToken, cancel_token};
+pub use raw::core::stop::CancelToken;
+pub use raw::ending::stop::cancel_token;
 pub use raw::task::future::AsyncTask;
 pub use resource::builder::{Ageing, Dispatch, PanicPolicy, ResourceBuilder, TaskBuilder};
 pub use resource::current::{Current, ThreadKind, current};

@@ -286,7 +286,7 @@ impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
             (Ok(result), Some(other)) => {
                 self.pass(result);
                 if let Some(meta) = task.meta() {
-                    meta.is_queued(other.host());
+                    meta.is_queued(other.host().clock());
                 }
                 let queued = match other.take_room_for(&task) {
                     Ok(()) => by.queue(other, task),

@@ -1,7 +1,7 @@
 //! Awaiting the end of a closed resource, and taking its value back.
 
 use crate::error::TaskError;
-use crate::raw::core::extra::Key;
+use crate::raw::core::listeners::Key;
 use crate::raw::core::{Core, Value};
 use crate::raw::run::reclaim::NotTaken;
 use crate::raw::thread::deadlock::{Event, Wait, WouldDeadlock};

@@ -5,7 +5,7 @@
 
 use super::{Spawned, World, model, named, pooled, ran_all};
 use crate::TaskError;
-use crate::raw::ending::expiry::Alarm;
+use crate::raw::timing::alarm::Alarm;
 use std::time::Duration;
 
 /// Lets the alarm ring, on a thread of its own.

@@ -68,6 +68,8 @@ mod queue;
 mod room;
 mod sleep;
 mod stand_ins;
+#[cfg(captor_loom)]
+mod stopwatch;
 mod suspend;
 #[cfg(captor_loom)]
 mod then;
@@ -79,9 +81,9 @@ use crate::TaskError;
 use crate::raw::core::extra::Settings;
 use crate::raw::core::registry::Registry;
 use crate::raw::core::{Core, Host, Limits};
-use crate::raw::ending::expiry::Alarms;
 use crate::raw::submit::Entry;
 use crate::raw::task::tag::Tag;
+use crate::raw::timing::alarm::Alarms;
 use crate::resource::Resource;
 use crate::sync::{Arc, Counter, StaticMutex, UnsafeCell, thread, yield_now};
 #[cfg(captor_shuttle)]

@@ -7,7 +7,7 @@ use super::{
     Crossing, HOUR, Log, Mailbox, Noted, Token, World, block_on, host, model, named, poll,
     poll_with, pooled,
 };
-use crate::raw::ending::expiry::Alarm;
+use crate::raw::timing::alarm::Alarm;
 use crate::scheduler::sleep::Sleep;
 use crate::sync::{Arc, thread};
 use crate::{Completion, TaskError};

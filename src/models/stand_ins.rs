@@ -4,7 +4,7 @@
 use super::Token;
 use crate::Job;
 use crate::raw::core::Dispatch;
-use crate::raw::ending::expiry::{Alarm, Alarms};
+use crate::raw::timing::alarm::{Alarm, Alarms};
 use crate::sync::{
     Arc, AtomicUsize, Condvar, Counter, Mutex, OnceLock, Ordering, StaticMutex, lock, yield_now,
 };

@@ -3,7 +3,7 @@
 use super::model;
 use crate::pool::Spawn;
 use crate::pool::timer::{NEVER, Timer};
-use crate::raw::ending::expiry::{Alarm, Alarms};
+use crate::raw::timing::alarm::{Alarm, Alarms};
 use crate::sync::{Arc, StaticMutex, UnsafeCell, thread};
 use std::time::{Duration, Instant};
 

@@ -18,8 +18,8 @@
 //! The thread is started at the first alarm, and ends with the scheduler.
 
 use crate::pool::Spawn;
-use crate::raw::ending::expiry::{Alarm, Alarms};
 use crate::raw::thread::panics;
+use crate::raw::timing::alarm::{Alarm, Alarms};
 use crate::raw::timing::inbox::Inbox;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceLock, Ordering, thread, yield_now};
 use std::cmp::Reverse;

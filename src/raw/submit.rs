@@ -186,7 +186,7 @@ impl<T: Send + 'static> Core<T> {
     }
 
     fn is_late(&self, given: Given<'_>) -> bool {
-        given.is_some_and(|attributes| attributes.is_late(self.host()))
+        given.is_some_and(|attributes| attributes.is_late(self.host().clock()))
     }
 
     /// Queues `f` with nobody to ask for its outcome.

@@ -692,7 +692,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     }
 
     fn is_late(&self) -> bool {
-        self.attributes.is_late(self.resource.core().host())
+        self.attributes.is_late(self.resource.core().host().clock())
     }
 
     /// May a task with these attributes be submitted?

@@ -1,8 +1,8 @@
 //! What runs on this thread: [`current`].
 
 use crate::raw::core::with_running;
-use crate::raw::task::tag::TaskName;
 use crate::raw::thread::context;
+use crate::raw::thread::context::TaskName;
 use crate::resource::Resource;
 use crate::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! [`Scheduler::sleep`]: waiting for a time, without a runtime.
 
 use crate::raw::core::Host;
-use crate::raw::ending::expiry::Alarm;
 use crate::raw::thread::context;
 use crate::raw::thread::panics;
+use crate::raw::timing::alarm::Alarm;
 use crate::scheduler::Scheduler;
 use crate::sync::{Arc, Mutex, lock};
 use std::fmt;

@@ -3,9 +3,9 @@
 use crate::Job;
 use crate::pool::timer::{Heap, NEVER, discard, ring};
 use crate::raw::core::{Dispatch, Instead};
-use crate::raw::ending::expiry::{Alarm, Alarms};
 use crate::raw::thread::context::{self, Id};
 use crate::raw::thread::panics;
+use crate::raw::timing::alarm::{Alarm, Alarms};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock, thread};
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,5 @@
 //! What a resource counts, and how the counts make its statistics.
 
-use crate::raw::core::extra::Extra;
 use crate::stats::ResourceStats;
 use crate::sync::{Counter, Gauge};
 use core::time::Duration;
@@ -15,13 +14,35 @@ pub(crate) struct Counters {
     pushed: Counter,
     /// The most tasks outstanding at once, as far as the queue saw it.
     peak: Gauge,
-    /// The lower half; `Extra` has the upper one.
+    /// The lower half; [`RareCounters`] has the upper one.
     handoffs: Gauge,
     /// Nanoseconds that submitters spent on others' tasks.
     lent: Counter,
     /// Tasks that came out of the queue.
     pub(crate) dequeued: Runs,
 }
+
+/// Counters that most resources never need. They are kept with the resource's cold state.
+#[derive(Debug, Default)]
+pub(crate) struct RareCounters {
+    /// The upper half of [`Counters::handoffs`].
+    handoffs: Counter,
+    pub(crate) panicked: Counter,
+    pub(crate) rejected: Counter,
+    /// Cancelled through their handle.
+    pub(crate) cancelled: Counter,
+    /// Not started in time.
+    pub(crate) expired: Counter,
+    /// Of the cancelled and expired tasks, the ones whose remains are still queued.
+    pub(crate) remains: Counter,
+    /// Of the cancelled and expired tasks, the ones that a sweep took out of the queue.
+    pub(crate) cleared: Counter,
+    /// Cancelled by a sweep, which took them out of the queue.
+    pub(crate) swept: Counter,
+}
+
+/// The number of a task that runs, among those of its resource.
+pub(crate) type Number = u64;
 
 /// Twice the tasks that came to run in one of two ways (by the submitter that
 /// claimed an idle resource, or out of the queue), and one more while one runs.
@@ -67,9 +88,9 @@ pub(crate) struct Depth {
 
 impl Counters {
     /// Counts a task that is about to be queued.
-    pub(crate) fn push(&self, inline: &Runs, extra: Option<&Extra>) -> Depth {
-        let swept = extra.map_or(0, |e| e.swept.get() + e.cleared.get());
-        let remains = extra.map_or(0, |e| e.remains.get()) as i64;
+    pub(crate) fn push(&self, inline: &Runs, rare: Option<&RareCounters>) -> Depth {
+        let swept = rare.map_or(0, |r| r.swept.get() + r.cleared.get());
+        let remains = rare.map_or(0, |r| r.remains.get()) as i64;
         let queued = (self.pushed.add(1)).saturating_sub(self.dequeued.through() + swept);
         Depth {
             queued,
@@ -94,11 +115,11 @@ impl Counters {
     }
 
     /// Holder only.
-    pub(crate) fn hand_off<'a>(&self, extra: impl FnOnce() -> &'a Extra) {
+    pub(crate) fn hand_off<'a>(&self, rare: impl FnOnce() -> &'a RareCounters) {
         let n = self.handoffs.get().wrapping_add(1);
         self.handoffs.set(n);
         if n == 0 {
-            extra().handoffs.bump_by(1 << 32);
+            rare().handoffs.bump_by(1 << 32);
         }
     }
 
@@ -112,15 +133,20 @@ impl Counters {
 
     /// What they come to: exact while nothing runs, consistent enough while
     /// something does.
-    pub(crate) fn stats(&self, inline: &Runs, extra: Option<&Extra>) -> ResourceStats {
-        let rare = |counter: fn(&Extra) -> &Counter| extra.map_or(0, |e| counter(e).get());
-        let panicked = rare(|e| &e.panicked);
-        let cancelled = rare(|e| &e.cancelled);
-        let expired = rare(|e| &e.expired);
+    pub(crate) fn stats(
+        &self,
+        inline: &Runs,
+        rare: Option<&RareCounters>,
+        longest_task: Duration,
+    ) -> ResourceStats {
+        let rare = |counter: fn(&RareCounters) -> &Counter| rare.map_or(0, |r| counter(r).get());
+        let panicked = rare(|r| &r.panicked);
+        let cancelled = rare(|r| &r.cancelled);
+        let expired = rare(|r| &r.expired);
         // Less than none, where they are met before they are counted.
-        let remains = rare(|e| &e.remains) as i64;
-        let cleared = rare(|e| &e.cleared);
-        let swept = rare(|e| &e.swept);
+        let remains = rare(|r| &r.remains) as i64;
+        let cleared = rare(|r| &r.cleared);
+        let swept = rare(|r| &r.swept);
         // What is through is read before what was submitted, so that no
         // difference comes out negative; what races all the same saturates.
         let dequeued = self.dequeued.through();
@@ -139,12 +165,10 @@ impl Counters {
             panicked,
             cancelled: cancelled + swept,
             expired,
-            rejected: rare(|e| &e.rejected),
-            handoffs: u64::from(self.handoffs.get()) + rare(|e| &e.handoffs),
+            rejected: rare(|r| &r.rejected),
+            handoffs: u64::from(self.handoffs.get()) + rare(|r| &r.handoffs),
             lent: Duration::from_nanos(self.lent.get()),
-            longest_task: extra
-                .and_then(|e| e.watch.as_ref())
-                .map_or(Duration::ZERO, |watch| watch.longest()),
+            longest_task,
         }
     }
 }
@@ -155,14 +179,12 @@ mod tests {
 
     #[test]
     fn hand_offs_are_counted_past_what_half_a_word_holds() {
-        let (counters, extra) = (Counters::default(), Extra::default());
+        let (counters, rare) = (Counters::default(), RareCounters::default());
         counters.handoffs.set(u32::MAX - 1);
         for expected in [u32::MAX.into(), 1 << 32, (1 << 32) + 1] {
-            counters.hand_off(|| &extra);
-            assert_eq!(
-                counters.stats(&Runs::default(), Some(&extra)).handoffs,
-                expected
-            );
+            counters.hand_off(|| &rare);
+            let stats = counters.stats(&Runs::default(), Some(&rare), Duration::ZERO);
+            assert_eq!(stats.handoffs, expected);
         }
     }
 }

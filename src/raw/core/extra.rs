@@ -1,19 +1,17 @@
 //! What most resources never need: settings of their own, rare counters, who
 //! awaits the end. Kept behind one pointer and made at the first need.
 
+use crate::raw::core::counters::RareCounters;
+use crate::raw::core::hook::Hook;
+use crate::raw::core::listeners::Listeners;
 use crate::raw::core::room::Room;
-use crate::raw::ending::stop::Stop;
-use crate::raw::run::on_idle::Hook;
-use crate::raw::thread::panics;
+use crate::raw::core::stop::Stop;
 use crate::raw::timing::stopwatch::Watch;
-use crate::sync::{Arc, Counter, Mutex, lock, thread_local_const};
-use core::cell::{Cell, RefCell};
-use core::task::Waker;
+use crate::sync::{Arc, Mutex};
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 /// Settings of one resource; `None` means the scheduler's.
-#[derive(Debug, Default)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Settings {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) capture_limit: Option<usize>,
@@ -33,7 +31,7 @@ pub(crate) struct Settings {
 }
 
 /// How a resource sorts its tasks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Priorities {
     /// At least 2.
     pub(crate) levels: u16,
@@ -44,31 +42,26 @@ pub(crate) struct Priorities {
 }
 
 impl Settings {
+    pub(crate) const DEFAULT: Settings = Settings {
+        name: None,
+        capture_limit: None,
+        capture_time: None,
+        pooled: false,
+        poison: false,
+        capacity: None,
+        priorities: None,
+        timings: false,
+        slow_task: None,
+    };
+
     pub(crate) fn is_watched(&self) -> bool {
         self.timings || self.slow_task.is_some()
     }
+}
 
-    pub(crate) fn is_default(&self) -> bool {
-        let Settings {
-            name,
-            capture_limit,
-            capture_time,
-            pooled,
-            poison,
-            capacity,
-            priorities,
-            timings,
-            slow_task,
-        } = self;
-        name.is_none()
-            && capture_limit.is_none()
-            && capture_time.is_none()
-            && !pooled
-            && !poison
-            && capacity.is_none()
-            && priorities.is_none()
-            && !timings
-            && slow_task.is_none()
+impl Default for Settings {
+    fn default() -> Self {
+        Settings::DEFAULT
     }
 }
 
@@ -102,97 +95,5 @@ pub(crate) struct Extra {
     #[cfg(feature = "metrics")]
     pub(crate) published: crate::raw::core::published::OfResource,
 
-    /// Hand-offs, past what the resource itself counts.
-    pub(crate) handoffs: Counter,
-    pub(crate) panicked: Counter,
-    pub(crate) rejected: Counter,
-    /// Cancelled through their handle.
-    pub(crate) cancelled: Counter,
-    /// Not started in time.
-    pub(crate) expired: Counter,
-    /// Of those two, the ones whose remains are still queued.
-    pub(crate) remains: Counter,
-    /// Of those two, the ones whose remains were taken out among many.
-    pub(crate) cleared: Counter,
-    /// Cancelled and taken out of the queue, many at once.
-    pub(crate) swept: Counter,
-}
-
-/// Wakers of those who await an event that happens once.
-#[derive(Debug, Default)]
-pub(crate) struct Listeners(Mutex<List>);
-
-#[derive(Debug, Default)]
-struct List {
-    /// In the order in which they came.
-    wakers: BTreeMap<Key, Waker>,
-    last: Key,
-}
-
-/// What a listener's waker is kept under.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(u64);
-
-impl Listeners {
-    /// Sets the waker that is kept under `key`, which a new listener is given.
-    /// O(log n).
-    pub(crate) fn listen(&self, key: &mut Option<Key>, waker: &Waker) {
-        let waker = waker.clone();
-        let old = {
-            let List { wakers, last } = &mut *lock(&self.0);
-            let key = *key.get_or_insert_with(|| {
-                last.0 += 1;
-                *last
-            });
-            wakers.insert(key, waker)
-        };
-        // Wakers are user code, and never run under the lock.
-        panics::contain("drop of a waker", || drop(old));
-    }
-
-    pub(crate) fn forget(&self, key: Key) {
-        let old = lock(&self.0).wakers.remove(&key);
-        panics::contain("drop of a waker", || drop(old));
-    }
-
-    pub(crate) fn notify(&self) {
-        let wakers = core::mem::take(&mut lock(&self.0).wakers);
-        if !wakers.is_empty() {
-            tell(wakers.into_values());
-        }
-    }
-}
-
-/// How many notifications may be nested: the end of a resource may let a task fall, with
-/// which the last handle of another goes, and so on.
-const MAX_NESTED: usize = 16;
-
-thread_local_const! {
-    /// How many notifications this thread is inside of.
-    static NESTED: Cell<usize> = Cell::new(0);
-    /// Who is left to the one further out: beyond that, the stack does not grow.
-    static LEFT: RefCell<Vec<Waker>> = RefCell::new(Vec::new());
-}
-
-fn tell(wakers: impl Iterator<Item = Waker>) {
-    let nested = NESTED.with(Cell::get);
-    let mut wakers = Some(wakers);
-    if nested == MAX_NESTED {
-        let leave = |left: &RefCell<Vec<Waker>>| {
-            left.borrow_mut()
-                .extend(wakers.take().into_iter().flatten())
-        };
-        // Where the thread's locals are gone, it goes deeper.
-        let _ = LEFT.try_with(leave);
-    }
-    let Some(wakers) = wakers else { return };
-    NESTED.with(|n| n.set((nested + 1).min(MAX_NESTED)));
-    wakers.for_each(panics::wake);
-    if nested + 1 == MAX_NESTED {
-        let next = || LEFT.try_with(|left| left.borrow_mut().pop()).ok().flatten();
-        while let Some(waker) = next() {
-            panics::wake(waker);
-        }
-    }
-    NESTED.with(|n| n.set(nested));
+    pub(crate) rare: RareCounters,
 }

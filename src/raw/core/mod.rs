@@ -4,37 +4,35 @@
 //! the fast path works on `Core<dyn Value>`, the same allocation with its type
 //! forgotten, so that it is compiled once.
 
+mod accounts;
+mod admission;
 pub(crate) mod counters;
 pub(crate) mod extra;
+pub(crate) mod hook;
+pub(crate) mod listeners;
 #[cfg(feature = "metrics")]
 pub(crate) mod published;
 pub(crate) mod registry;
 pub(crate) mod room;
+pub(crate) mod stop;
 
-use crate::error::{PriorityRange, SubmitError, TaskError};
-use crate::raw::core::counters::{Counters, Depth, Runs};
+use crate::raw::core::counters::Number;
+use crate::raw::core::counters::{Counters, Runs};
 use crate::raw::core::extra::{Extra, Refusal, Settings};
 use crate::raw::core::registry::Registry;
 use crate::raw::core::room::Room;
-use crate::raw::ending::expiry::Alarms;
-use crate::raw::ending::stop::Number;
-use crate::raw::strand::drain::{Chain, Strand};
+use crate::raw::strand::drain::Strand;
 use crate::raw::strand::levels::Order;
-use crate::raw::strand::queue::Link;
-use crate::raw::task::handle::Handle;
-use crate::raw::task::life::{self, Header, Queued, STOP};
-use crate::raw::task::signal::Signal;
-use crate::raw::task::tag::{Attributes, Described, Given, Tag, TaskName};
+use crate::raw::task::life::{self};
+use crate::raw::task::tag::{Given, Tag};
 use crate::raw::thread::context::{self, Id, Kind, Subject};
 use crate::raw::thread::panics;
+use crate::raw::timing::alarm::Alarms;
 use crate::raw::timing::stopwatch::Watch;
-use crate::stats::ResourceStats;
 use crate::sync::{Arc, Counter, UnsafeCell, lock};
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
-use core::ptr::NonNull;
-use core::task::Waker;
 use core::time::Duration;
 use once_cell::race::OnceBox;
 use std::any::Any;
@@ -55,12 +53,6 @@ pub(crate) struct Limits {
     pub(crate) lane: bool,
     /// Whether they never run on their callers, whatever they say themselves.
     pub(crate) pooled: bool,
-}
-
-/// Is it a task that waits, for the one who sweeps?
-fn is_waiting(link: NonNull<Link>) -> bool {
-    // SAFETY: live in the backlog, which is in hand.
-    unsafe { life::is_waiting(link) }
 }
 
 /// Where jobs go.
@@ -98,7 +90,7 @@ pub(crate) struct Host {
     pub(crate) limits: Limits,
     pub(crate) dispatch: Box<dyn Dispatch>,
     pub(crate) alarms: Box<dyn Alarms>,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Registry<Core<dyn Value>>,
     pub(crate) dispatched: Counter,
     pub(crate) finished: Counter,
 }
@@ -111,6 +103,11 @@ impl Host {
     /// The time that deadlines and alarms go by.
     pub(crate) fn now(&self) -> Instant {
         self.alarms.now()
+    }
+
+    /// The clock that `now` reads.
+    pub(crate) fn clock(&self) -> &dyn Alarms {
+        &*self.alarms
     }
 
     /// So long from now. `None`: past the end of time, and so never.
@@ -216,7 +213,7 @@ impl<T: Send + 'static> Core<T> {
             settings.is_watched(),
             order,
         );
-        if !settings.is_default() {
+        if settings != Settings::DEFAULT {
             let _ = extra.set(Box::new(Extra {
                 room: settings.capacity.map(|n| Box::new(Room::new(n))),
                 watch: settings.is_watched().then(|| {
@@ -285,18 +282,9 @@ impl Shell {
     }
 
     pub(crate) fn settings(&self) -> &Settings {
-        const DEFAULT: &Settings = &Settings {
-            name: None,
-            capture_limit: None,
-            capture_time: None,
-            pooled: false,
-            poison: false,
-            capacity: None,
-            priorities: None,
-            timings: false,
-            slow_task: None,
-        };
-        self.extra.get().map_or(DEFAULT, |extra| &extra.settings)
+        self.extra
+            .get()
+            .map_or(&Settings::DEFAULT, |extra| &extra.settings)
     }
 
     /// How many tasks a submitter may come to run here, its own included.
@@ -315,29 +303,6 @@ impl Shell {
         self.extra.get()?.settings.name.as_deref()
     }
 
-    /// A task's deadline passed before it could be queued: it counts all the
-    /// same.
-    pub(crate) fn note_late(&self) {
-        let extra = self.extra();
-        // It is as if it were pushed, expired, and cleared away.
-        extra.expired.add(1);
-        extra.cleared.add(1);
-        self.counters.note_unqueued();
-    }
-
-    /// May a task with these attributes be submitted here?
-    pub(crate) fn check(&self, attributes: &Attributes) -> Result<(), SubmitError> {
-        let levels = self.settings().priorities.map_or(1, |p| p.levels);
-        match attributes.level {
-            Some(level) if u16::from(level) >= levels => {
-                // There is a level above, so this is not the last number.
-                let range = PriorityRange::up_to((levels - 1) as u8);
-                Err(self.note_refused(SubmitError::NoSuchPriority(range)))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What goes with a task of this resource into the queue.
     #[inline]
     pub(crate) fn tag(&self, given: Given<'_>) -> Tag {
@@ -348,7 +313,7 @@ impl Shell {
             given,
             level.unwrap_or_else(default),
             settings.timings,
-            &self.host,
+            self.host.clock(),
         )
     }
 
@@ -383,17 +348,6 @@ impl Shell {
         self.extra.get()?.room.as_deref()
     }
 
-    /// A task came out of the queue to be run, was cancelled in it, or was not
-    /// let into it: gives its room back, if it takes up any. For whoever claimed
-    /// it, or would have queued it.
-    pub(crate) fn leave_room(&self, task: &Header) {
-        if let Some(room) = self.room() {
-            if task.leaves_room() {
-                room.give_back();
-            }
-        }
-    }
-
     pub(crate) fn refusal(&self) -> Refusal {
         self.extra
             .get()
@@ -408,256 +362,6 @@ impl Shell {
     pub(crate) fn has_ended(&self) -> bool {
         // Closed is for ever, so nothing comes after a rest that is seen later.
         self.strand.state().is_refusing() && self.refusal().closed && self.strand.is_at_rest()
-    }
-
-    /// A task was refused: counts it and says why.
-    pub(crate) fn why_refused(&self) -> SubmitError {
-        // Poison may have been cleared since; closed is for ever.
-        self.note_refused(if self.refusal().closed {
-            SubmitError::Closed
-        } else {
-            SubmitError::Poisoned
-        })
-    }
-
-    fn note_refused(&self, error: SubmitError) -> SubmitError {
-        self.extra().rejected.add(1);
-        panics::tell(|| {
-            tracing::debug!(target: "captor", resource = self.name(), reason = %error, "task refused");
-        });
-        error
-    }
-
-    /// Takes room for a task that is about to be queued; says whether there is
-    /// any to give back.
-    pub(crate) fn take_room(&self) -> Result<bool, SubmitError> {
-        match self.room() {
-            None => Ok(false),
-            Some(room) if room.try_take() => Ok(true),
-            // What is closed and full is closed.
-            Some(_) if self.strand.state().is_refusing() => Err(self.why_refused()),
-            Some(_) => Err(self.note_refused(SubmitError::Full)),
-        }
-    }
-
-    /// Takes room for a task that was made before it is known whether there is any.
-    pub(crate) fn take_room_for(&self, task: &Queued) -> Result<(), SubmitError> {
-        if self.take_room()? {
-            // If it was cancelled meanwhile, its remains take up the room.
-            task.header().takes_room();
-        }
-        Ok(())
-    }
-
-    /// Tasks are refused now: nobody need wait for room any more.
-    fn turn_away(&self) {
-        if let Some(room) = self.room() {
-            room.turn_away();
-        }
-    }
-
-    /// Refuses every task from now on. `false`: it was closed before.
-    pub(crate) fn close(&self) -> bool {
-        let extra = self.extra();
-        let mut refusal = lock(&extra.refusal);
-        if core::mem::replace(&mut refusal.closed, true) {
-            return false;
-        }
-        let at_rest = self.strand.refuse();
-        drop(refusal);
-        panics::tell(|| {
-            tracing::debug!(target: "captor", resource = self.name(), "resource closed");
-        });
-        context::enter(self.id(), Kind::Aside, || {
-            self.turn_away();
-            extra.closing.notify();
-        });
-        if at_rest {
-            self.tell_end();
-        }
-        true
-    }
-
-    /// Closed, and nothing is queued or running: wakes who awaits that. Their wakers are
-    /// user code, and no part of a task that this thread may be inside of.
-    pub(crate) fn tell_end(&self) {
-        context::enter(self.id(), Kind::Aside, || self.extra().ended.notify());
-    }
-
-    /// Cancels what is queued and has not started, and asks what has to stop.
-    ///
-    /// What was swept is in this thread's hands until its turn comes, so a
-    /// closure whose drop waits for one of those is told that it would never
-    /// end: hence the frame.
-    pub(crate) fn cancel_pending(&self) -> usize {
-        context::enter(self.id(), Kind::Aside, || {
-            let mut waiting = None;
-            // In one step: each task is swept, or runs and is asked, or waits and is given up.
-            let swept = self.strand.sweep(is_waiting, |first| {
-                self.stop_running();
-                // SAFETY: live in the backlog, which is in hand.
-                let first = first.map(|first| unsafe { first.cast::<Header>().as_ref() });
-                waiting = first.and_then(|task| self.gives_up(task, STOP));
-            });
-            let given_up = usize::from(waiting.is_some());
-            if let Some(signal) = waiting {
-                signal.wake();
-            }
-            self.refuse_all(swept, || TaskError::Cancelled) + given_up
-        })
-    }
-
-    /// If the task waits, it is to be given up, by whoever has the role next: only he may
-    /// drop its future, which has the value. Returns by what he is to be woken. With the
-    /// backlog in hand.
-    fn gives_up(&self, task: &Header, why: u32) -> Option<Arc<Signal>> {
-        let signal = task.gives_up(why)?;
-        self.tell_waiting(task);
-        Some(signal)
-    }
-
-    /// The same, from anywhere. `false`: it was given up before; or it does not wait, and
-    /// if it runs, is given up when it comes to.
-    pub(in crate::raw) fn give_up(&self, task: &Header, why: u32) -> bool {
-        let signal = self.strand.in_one_step(|| {
-            if !task.is_suspended() {
-                self.stop(task, why);
-            }
-            self.gives_up(task, why)
-        });
-        if let Some(signal) = &signal {
-            signal.wake();
-        }
-        signal.is_some()
-    }
-
-    fn refuse_all(&self, swept: Chain, error: impl Fn() -> TaskError) -> usize {
-        let mut count = 0;
-        for link in swept {
-            // SAFETY: it came out of the queue.
-            let task = unsafe { Queued::from_link(link) };
-            let extra = self.extra();
-            self.leave_room(task.header());
-            if task.claim() {
-                extra.swept.add(1);
-                count += 1;
-                task.refuse(error());
-            } else {
-                // Cancelled through its handle, or expired, and counted there.
-                extra.cleared.add(1);
-                extra.remains.sub(1);
-                task.leave();
-            }
-        }
-        count
-    }
-
-    /// Cancels a queued task of this resource through its handle, or asks it to
-    /// stop if it has started.
-    pub(crate) fn cancel<R>(&self, task: &Handle<R>) -> bool {
-        let note = |task: &Header| self.note_unrun(task, |extra| &extra.cancelled);
-        if task.cancel(TaskError::Cancelled, note) {
-            return true;
-        }
-        if task.header().waits() {
-            return self.give_up(task.header(), STOP);
-        }
-        self.stop(task.header(), STOP);
-        false
-    }
-
-    /// Nothing could have a queued task of this resource run, and who waits for it
-    /// leaves.
-    pub(crate) fn abandon<R>(&self, task: &Handle<R>) {
-        let note = |task: &Header| self.note_unrun(task, |extra| &extra.cancelled);
-        task.cancel(TaskError::WouldDeadlock, note);
-    }
-
-    /// A queued task was claimed in the queue, and will not run. (The queue may
-    /// have met its remains already, which then are one less than none.)
-    pub(in crate::raw) fn note_unrun(&self, task: &Header, why: fn(&Extra) -> &Counter) {
-        let extra = self.extra();
-        why(extra).add(1);
-        extra.remains.add(1);
-        self.leave_room(task);
-    }
-
-    /// Refuses a task that did not come to be queued; returns who waits for it.
-    pub(crate) fn refuse_unqueued(&self, task: Queued, error: TaskError) -> Option<Waker> {
-        self.leave_room(task.header());
-        if task.claim() {
-            return task.fail(error);
-        }
-        // Cancelled through its handle, and counted as if it were queued.
-        let extra = self.extra();
-        extra.remains.sub(1);
-        extra.cancelled.sub(1);
-        task.leave();
-        None
-    }
-
-    /// A task came out of the queue too late. Holder only.
-    pub(crate) fn note_late_in_queue(&self) {
-        self.extra().expired.add(1);
-        self.note_passed();
-    }
-
-    /// A task ran, but not to its end, and is not run any more. Holder only.
-    pub(crate) fn note_given_up(&self, late: bool) {
-        let extra = self.extra();
-        match late {
-            true => extra.expired.add(1),
-            false => extra.cancelled.add(1),
-        };
-    }
-
-    /// The remains of a cancelled or expired task came out of the queue. Holder only.
-    pub(crate) fn note_remains(&self) {
-        self.extra().remains.sub(1);
-        self.note_passed();
-    }
-
-    /// What was taken out of the queue does not run.
-    fn note_passed(&self) {
-        self.extra().hook.skip();
-        self.counters.dequeued.turn();
-    }
-
-    /// A task panicked. Poisons the resource, where it is set to. Holder only.
-    #[cold]
-    pub(crate) fn note_panic(&self, name: TaskName) {
-        self.extra().panicked.add(1);
-        self.poison_if_set(name);
-    }
-
-    /// Something panicked under the role. Holder only.
-    #[cold]
-    pub(crate) fn poison_if_set(&self, name: TaskName) {
-        let extra = self.extra();
-        if extra.settings.poison {
-            let mut refusal = lock(&extra.refusal);
-            refusal.poisoned = true;
-            self.strand.refuse();
-        }
-        context::enter(self.id(), Kind::Aside, || {
-            panics::tell(|| {
-                tracing::debug!(target: "captor", resource = self.name(), task = name, "task panicked");
-            });
-            if extra.settings.poison {
-                self.turn_away();
-                let swept = self.strand.sweep(is_waiting, |_| ());
-                self.refuse_all(swept, || TaskError::Poisoned);
-            }
-        });
-    }
-
-    pub(crate) fn stats(&self) -> ResourceStats {
-        self.counters.stats(&self.inline, self.extra.get())
-    }
-
-    /// Counts a task that is about to be queued.
-    pub(crate) fn count_push(&self) -> Depth {
-        self.counters.push(&self.inline, self.extra.get())
     }
 }
 

@@ -7,7 +7,6 @@
 //! nothing that could be the last of its kind dropped, while the lock is held:
 //! a core's drop takes it.
 
-use crate::raw::core::{Core, Value};
 use crate::raw::thread::context::Id;
 use crate::sync::{Arc, Counter, StaticMutex, Weak};
 use core::fmt;
@@ -16,16 +15,16 @@ use std::sync::PoisonError;
 
 /// Keyed by the address, which is theirs for as long as they are in here; with a number
 /// that says who came first.
-type Map = HashMap<usize, (u64, Weak<Core<dyn Value>>)>;
+type Map<C> = HashMap<usize, (u64, Weak<C>)>;
 
-pub(crate) struct Registry {
+pub(crate) struct Registry<C: ?Sized> {
     /// Whether those are in here too that have no name.
     unnamed: bool,
-    live: StaticMutex<Map>,
+    live: StaticMutex<Map<C>>,
     added: Counter,
 }
 
-impl Registry {
+impl<C: ?Sized> Registry<C> {
     pub(crate) fn new(unnamed: bool) -> Self {
         Registry {
             unnamed,
@@ -39,15 +38,15 @@ impl Registry {
         self.unnamed || name.is_some()
     }
 
-    fn with_map<R>(&self, f: impl FnOnce(&mut Map) -> R) -> R {
+    fn with_map<R>(&self, f: impl FnOnce(&mut Map<C>) -> R) -> R {
         // What is in it is valid at every step.
         f(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn add(&self, core: &Arc<Core<dyn Value>>) {
+    pub(crate) fn add(&self, core: &Arc<C>) {
         let weak = Arc::downgrade(core);
         let number = self.added.add(1);
-        let before = self.with_map(|map| map.insert(core.id().addr(), (number, weak)));
+        let before = self.with_map(|map| map.insert(Arc::as_ptr(core).addr(), (number, weak)));
         debug_assert!(before.is_none());
     }
 
@@ -59,14 +58,14 @@ impl Registry {
 
     /// Those that there are now, in the order in which they were made. (Whoever asks may come to drop the last reference to
     /// one, and so its value.)
-    pub(crate) fn live(&self) -> Vec<Arc<Core<dyn Value>>> {
+    pub(crate) fn live(&self) -> Vec<Arc<C>> {
         let mut all: Vec<_> = self.with_map(|map| map.values().cloned().collect());
         all.sort_unstable_by_key(|(number, _)| *number);
         all.iter().filter_map(|(_, core)| core.upgrade()).collect()
     }
 }
 
-impl fmt::Debug for Registry {
+impl<C: ?Sized> fmt::Debug for Registry<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
             .field("live", &self.with_map(|map| map.len()))

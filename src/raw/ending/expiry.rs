@@ -10,31 +10,14 @@
 
 use crate::error::TaskError;
 use crate::raw::core::{Core, Owner, Value};
+use crate::raw::task::handle::Handle;
 use crate::raw::task::life::{self, Header};
-use crate::raw::task::tag::Described;
-use crate::raw::thread::context;
+use crate::raw::thread::context::{self, Described};
 use crate::raw::thread::panics;
+use crate::raw::timing::alarm::Alarm;
 use crate::sync::{Arc, Weak};
 use core::ptr::NonNull;
 use std::time::Instant;
-
-/// What a timer is given.
-pub(crate) trait Alarm: Send {
-    /// It need not ring any more.
-    fn is_over(&self) -> bool;
-    /// It is time. Runs user code, and does not unwind.
-    fn ring(self: Box<Self>);
-}
-
-/// A timer, as those see it who set alarms.
-pub(crate) trait Alarms: Send + Sync {
-    /// The time that it goes by.
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-    /// Has `alarm` ring at this time. Never waits.
-    fn add(&self, at: Instant, alarm: Box<dyn Alarm>);
-}
 
 /// The timer's reference to a task.
 pub(crate) struct Expiry {
@@ -109,11 +92,19 @@ impl Core<dyn Value> {
             // It expires where it waits, if it ever does.
             return header.waits() && self.give_up(header, life::OVERDUE);
         }
-        self.note_unrun(header, |extra| &extra.expired);
+        self.note_unrun(header, |rare| &rare.expired);
         // SAFETY: live by the contract, and claimed just now.
         if let Some(waker) = unsafe { life::refuse_claimed(task, TaskError::Expired) } {
             panics::wake(waker);
         }
         true
+    }
+}
+
+impl<R> Handle<R> {
+    /// Lets the task expire, unless somebody claimed it before.
+    pub(crate) fn expire(&self, owner: &dyn Owner) {
+        // SAFETY: live as long as the handle refers to it.
+        unsafe { owner.core().expire(self.task()) };
     }
 }

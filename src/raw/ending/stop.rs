@@ -11,82 +11,11 @@
 //! first time. So of a task that takes its token and another that asks it to
 //! stop, the second to come finds what the first left.
 
+use crate::raw::core::counters::Number;
+use crate::raw::core::stop::{CancelToken, Wants, address};
 use crate::raw::core::{Shell, with_running};
 use crate::raw::task::life::Header;
-use crate::sync::{Arc, AtomicUsize, Ordering, lock};
-use core::fmt;
-
-/// The number of a task that runs, among those of its resource.
-pub(crate) type Number = u64;
-
-/// Who was asked, and who wants to know.
-#[derive(Debug, Default)]
-pub(crate) struct Stop {
-    /// By all that ask whatever runs.
-    asked: Option<Number>,
-    /// Whatever runs from now on, too.
-    for_good: bool,
-    wants: Option<Wants>,
-}
-
-/// A task that has a token.
-#[derive(Debug)]
-struct Wants {
-    number: Number,
-    /// Where it is, if it was queued.
-    task: Option<usize>,
-    token: CancelToken,
-}
-
-fn address<T: ?Sized>(task: &T) -> usize {
-    core::ptr::from_ref(task).addr()
-}
-
-/// Tells a long task that it is to stop; from [`cancel_token`].
-///
-/// It is set by [`Completion::cancel`](crate::Completion::cancel) (and by dropping
-/// one that [cancels on drop](crate::Completion::cancel_on_drop)), by
-/// [`cancel_pending`](crate::Resource::cancel_pending) and by
-/// [`close_now`](crate::Resource::close_now), if its task runs then. It only tells:
-/// whether the task ends earlier, and with what result, is for the task to decide.
-///
-/// A token may be cloned and sent to other threads that work for the task. It
-/// stays what it was when its task has ended, and never tells of a later task.
-#[derive(Clone)]
-pub struct CancelToken(Arc<AtomicUsize>);
-
-impl Default for CancelToken {
-    /// One that is never set.
-    fn default() -> Self {
-        CancelToken(Arc::new(AtomicUsize::new(0)))
-    }
-}
-
-impl CancelToken {
-    fn set(&self) {
-        // Release: partners with the Acquire in `is_cancelled`.
-        self.0.store(1, Ordering::Release);
-    }
-
-    /// Was the task asked to stop? Costs a load.
-    ///
-    /// ```
-    /// assert!(!captor::cancel_token().is_cancelled()); // of no task
-    /// ```
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        // Acquire: what was done before the task was asked is seen by it.
-        self.0.load(Ordering::Acquire) != 0
-    }
-}
-
-impl fmt::Debug for CancelToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelToken")
-            .field("cancelled", &self.is_cancelled())
-            .finish()
-    }
-}
+use crate::sync::lock;
 
 /// The token of the task that is running on this thread, which a long task asks
 /// now and then whether it is to stop. Outside of tasks, one that is never set.
@@ -136,18 +65,6 @@ pub fn cancel_token() -> CancelToken {
         token
     })
     .unwrap_or_default()
-}
-
-impl Stop {
-    /// Sets the token of this task, which has that number, if it has one. (One that has
-    /// ended may have been where this one is.)
-    fn tell(&self, task: &Header, number: Option<Number>) {
-        if let Some(wants) = &self.wants {
-            if wants.task == Some(address(task)) && number == Some(wants.number) {
-                wants.token.set();
-            }
-        }
-    }
 }
 
 impl Shell {

@@ -6,3 +6,4 @@ pub(crate) mod reclaim;
 pub(crate) mod role;
 pub(crate) mod shift;
 pub(crate) mod start;
+mod watchdog;

@@ -8,7 +8,7 @@ use crate::raw::strand::queue::Link;
 use crate::raw::task::handle::Awaited;
 use crate::raw::task::life::{self, Header, Queued, Ran, Refused, Taken};
 use crate::raw::task::signal::Signal;
-use crate::raw::task::tag::Described;
+use crate::raw::thread::context::Described;
 use crate::raw::thread::context::{self, Kind, Subject};
 use crate::raw::thread::panics;
 use crate::raw::thread::spans;
@@ -304,7 +304,7 @@ impl Crew for Shift<'_> {
             }
             taken => matches!(taken, Taken::Woken),
         };
-        if task.is_late(self.core.host()) {
+        if task.is_late(self.core.host().clock()) {
             match woken {
                 true => self.gives_up(task, TaskError::Expired),
                 false => self.expires(task),
@@ -332,7 +332,7 @@ impl Shift<'_> {
     fn run_claimed(&mut self, task: &Queued, is_own: bool, woken: bool) -> Ran {
         self.count();
         if let Some(meta) = task.meta() {
-            meta.starts(self.core.host());
+            meta.starts(self.core.host().clock());
         }
         self.starts(is_own);
         let header = task.header();

@@ -9,7 +9,8 @@ use crate::raw::strand::drain::{Claim, Flow, Way};
 use crate::raw::task::handle::Handle;
 use crate::raw::task::life::{Body, Header, Queued, Task, boxed};
 use crate::raw::task::signal::{Signal, Step};
-use crate::raw::task::tag::{Described, Given, Tag};
+use crate::raw::task::tag::{Given, Tag};
+use crate::raw::thread::context::Described;
 use crate::raw::thread::context::{self, Kind, MAX_DEPTH, Subject};
 use crate::sync::Arc;
 use core::any::Any;
@@ -60,7 +61,7 @@ impl<T: Send + 'static> Core<T> {
         let task = Unqueued::new::<T>(body, tag);
         let header = task.header();
         if let Some(meta) = header.meta() {
-            meta.starts(self.host());
+            meta.starts(self.host().clock());
         }
         self.inline.turn();
         let ran = context::enter_task(self.id(), Kind::Own, Some(header as Subject<'_>), || {

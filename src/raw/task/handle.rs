@@ -4,7 +4,6 @@
 //! The bits named here are described at [`task`](crate::raw::task::life).
 
 use crate::error::TaskError;
-use crate::raw::core::Owner;
 use crate::raw::strand::queue::Link;
 use crate::raw::task::life::{
     ASKED, Body, COMPLETE, FreeFn, HANDLE, Header, LENT, Once, QUEUED, Queued, TAKEN, THREAD, Task,
@@ -46,6 +45,11 @@ impl<R> Handle<R> {
         Handle(task, PhantomData)
     }
 
+    /// The task, for an ending that needs more than its header.
+    pub(in crate::raw) fn task(&self) -> NonNull<Header> {
+        self.0
+    }
+
     pub(crate) fn header(&self) -> &Header {
         // SAFETY: live as long as the handle refers to it.
         unsafe { self.0.as_ref() }
@@ -72,12 +76,6 @@ impl<R> Handle<R> {
             panics::wake(waker);
         }
         true
-    }
-
-    /// Lets the task expire, unless somebody claimed it before.
-    pub(crate) fn expire(&self, owner: &dyn Owner) {
-        // SAFETY: live as long as the handle refers to it.
-        unsafe { owner.core().expire(self.0) };
     }
 
     /// The outcome. Only once [`Handle::is_complete`].

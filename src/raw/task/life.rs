@@ -26,11 +26,12 @@
 //! | `OVERDUE` | timer | its deadline passed after it was claimed; as with `STOP` | without `WAITS` |
 
 use crate::error::{Panic, TaskError};
-use crate::raw::core::Host;
 use crate::raw::strand::queue::Link;
 use crate::raw::strand::state::ALIGN;
 use crate::raw::task::signal::{Signal, Step};
-use crate::raw::task::tag::{Described, Meta, Tag, TaskName};
+use crate::raw::task::tag::{Meta, Tag};
+use crate::raw::thread::context::{Described, TaskName};
+use crate::raw::timing::alarm::Alarms;
 use crate::sync::{Arc, AtomicU32, Ordering, UnsafeCell};
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
@@ -547,10 +548,10 @@ impl Queued {
     }
 
     /// Has its deadline passed before it started, or, where it may wait, at all?
-    pub(crate) fn is_late(&self, host: &Host) -> bool {
+    pub(crate) fn is_late(&self, clock: &dyn Alarms) -> bool {
         self.meta().is_some_and(|meta| match self.header().waits() {
-            true => meta.is_late(host),
-            false => meta.is_late_to_start(host),
+            true => meta.is_late(clock),
+            false => meta.is_late_to_start(clock),
         })
     }
 

@@ -1,17 +1,15 @@
 //! What a task is called and how it is to be treated: what its submitter says
 //! of it, and what goes with it into the queue.
 
-use crate::raw::core::Host;
+use crate::raw::thread::context::{Described, TaskName};
 use crate::raw::thread::panics;
 use crate::raw::thread::spans;
+use crate::raw::timing::alarm::Alarms;
 use crate::sync::{Counter, MODEL, UnsafeCell};
 use core::time::Duration;
 use std::time::Instant;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
-
-/// What a task is called in the log.
-pub(crate) type TaskName = Option<&'static str>;
 
 /// What a submitter says of a task. Most say nothing at all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,15 +23,15 @@ pub(crate) struct Attributes {
 
 impl Attributes {
     /// By the clock of its scheduler.
-    pub(crate) fn is_late(&self, host: &Host) -> bool {
-        is_past(self.deadline, host)
+    pub(crate) fn is_late(&self, clock: &dyn Alarms) -> bool {
+        is_past(self.deadline, clock)
     }
 }
 
 /// Is there a deadline, and has it passed? (loom has no clock: there, a deadline
 /// passes when its alarm rings.)
-fn is_past(deadline: Option<Instant>, host: &Host) -> bool {
-    !MODEL && deadline.is_some_and(|deadline| host.now() >= deadline)
+fn is_past(deadline: Option<Instant>, clock: &dyn Alarms) -> bool {
+    !MODEL && deadline.is_some_and(|deadline| clock.now() >= deadline)
 }
 
 /// Attributes, where a submitter gave some.
@@ -59,22 +57,22 @@ impl Tag {
     }
 
     #[inline]
-    pub(crate) fn new(given: Given<'_>, level: u8, timed: bool, host: &Host) -> Self {
+    pub(crate) fn new(given: Given<'_>, level: u8, timed: bool, clock: &dyn Alarms) -> Self {
         // One look at a static where no subscriber is installed.
         if given.is_none() && !timed && LevelFilter::current() == LevelFilter::OFF {
             return Tag { level, meta: None };
         }
-        Tag::described(given, level, host)
+        Tag::described(given, level, clock)
     }
 
     #[cold]
-    fn described(given: Given<'_>, level: u8, host: &Host) -> Self {
+    fn described(given: Given<'_>, level: u8, clock: &dyn Alarms) -> Self {
         let name = name(given);
         let meta = Meta {
             name,
             span: UnsafeCell::new(Span::current()),
             deadline: given.and_then(|attributes| attributes.deadline),
-            made: host.now(),
+            made: clock.now(),
             held_back: Counter::default(),
             waited: Counter::default(),
         };
@@ -128,31 +126,31 @@ impl Meta {
         panics::tell(|| drop(span));
     }
 
-    fn age(&self, host: &Host) -> u64 {
-        let age = host.now().saturating_duration_since(self.made);
+    fn age(&self, clock: &dyn Alarms) -> u64 {
+        let age = clock.now().saturating_duration_since(self.made);
         u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Its task is queued only now.
-    pub(crate) fn is_queued(&self, host: &Host) {
-        self.held_back.bump_by(self.age(host));
+    pub(crate) fn is_queued(&self, clock: &dyn Alarms) {
+        self.held_back.bump_by(self.age(clock));
     }
 
     /// Its task starts, or goes on.
-    pub(crate) fn starts(&self, host: &Host) {
+    pub(crate) fn starts(&self, clock: &dyn Alarms) {
         if self.waited.get() == 0 {
-            let waited = self.age(host).saturating_sub(self.held_back.get());
+            let waited = self.age(clock).saturating_sub(self.held_back.get());
             self.waited.bump_by(waited.max(1));
         }
     }
 
     /// By the clock of its scheduler.
-    pub(crate) fn is_late(&self, host: &Host) -> bool {
-        is_past(self.deadline, host)
+    pub(crate) fn is_late(&self, clock: &dyn Alarms) -> bool {
+        is_past(self.deadline, clock)
     }
 
-    pub(crate) fn is_late_to_start(&self, host: &Host) -> bool {
-        self.waited.get() == 0 && self.is_late(host)
+    pub(crate) fn is_late_to_start(&self, clock: &dyn Alarms) -> bool {
+        self.waited.get() == 0 && self.is_late(clock)
     }
 
     pub(crate) fn waited(&self) -> Duration {
@@ -165,19 +163,6 @@ impl Drop for Meta {
         // SAFETY: it is going.
         unsafe { self.leave_span() };
     }
-}
-
-/// A task that runs, to those who ask what runs here.
-pub(crate) trait Described {
-    fn name(&self) -> TaskName;
-    /// Its priority; `None`: what the resource says.
-    fn level(&self) -> Option<u8>;
-    /// For how long it was queued, if that was noted.
-    fn queued_for(&self) -> Option<Duration>;
-    /// Through its handle.
-    fn was_asked_to_stop(&self) -> bool;
-    /// May it wait, and keep its resource meanwhile?
-    fn waits(&self) -> bool;
 }
 
 impl Described for Attributes {

@@ -5,10 +5,26 @@
 //! task; everything that asks (`is_current`, deadlock checks, the nesting
 //! limit) walks the frames.
 
-use crate::raw::task::tag::Described;
 use crate::sync::thread_local_const;
 use core::cell::Cell;
 use core::ptr;
+use core::time::Duration;
+
+/// What a task is called in the log.
+pub(crate) type TaskName = Option<&'static str>;
+
+/// A task that runs, to those who ask what runs here.
+pub(crate) trait Described {
+    fn name(&self) -> TaskName;
+    /// Its priority; `None`: what the resource says.
+    fn level(&self) -> Option<u8>;
+    /// For how long it was queued, if that was noted.
+    fn queued_for(&self) -> Option<Duration>;
+    /// Through its handle.
+    fn was_asked_to_stop(&self) -> bool;
+    /// May it wait, and keep its resource meanwhile?
+    fn waits(&self) -> bool;
+}
 
 /// Identifies a resource: the address of its core.
 pub(crate) type Id = *const ();

@@ -1,4 +1,5 @@
 //! Time.
 
+pub(crate) mod alarm;
 pub(crate) mod inbox;
 pub(crate) mod stopwatch;

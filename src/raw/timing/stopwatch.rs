@@ -14,25 +14,19 @@
 //! that just rings, one sees the other (Dekker's argument), and no task runs on
 //! unwatched.
 
-use crate::raw::core::{Core, Owner, Shell, Value};
-use crate::raw::ending::expiry::Alarm;
-use crate::raw::task::tag::TaskName;
-use crate::raw::thread::context;
-use crate::raw::thread::panics;
+use crate::raw::thread::context::TaskName;
 use crate::stats::QueueWaits;
-use crate::sync::{
-    Arc, AtomicPtr, AtomicU64, AtomicUsize, Counter, Ordering, Weak, fence, yield_now,
-};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Counter, Ordering, fence, yield_now};
 use core::ptr;
 use core::time::Duration;
 use std::time::Instant;
 
 /// Nothing runs.
-const NEVER: u64 = u64::MAX;
+pub(crate) const NEVER: u64 = u64::MAX;
 
 /// What runs, since when.
 #[derive(Debug)]
-struct Running {
+pub(crate) struct Running {
     /// Odd while it is being written; a number for each task.
     sequence: AtomicUsize,
     since: AtomicU64,
@@ -41,15 +35,15 @@ struct Running {
 }
 
 /// What the watchdog sees.
-struct Seen {
-    task: usize,
+pub(crate) struct Seen {
+    pub(crate) task: usize,
     /// In nanoseconds since the watch began; [`NEVER`]: nothing runs.
-    since: u64,
-    name: TaskName,
+    pub(crate) since: u64,
+    pub(crate) name: TaskName,
 }
 
 impl Running {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Running {
             sequence: AtomicUsize::new(0),
             since: AtomicU64::new(NEVER),
@@ -59,7 +53,7 @@ impl Running {
     }
 
     /// Returns the number of what runs now. Holder only.
-    fn write(&self, since: u64, name: TaskName) -> usize {
+    pub(crate) fn write(&self, since: u64, name: TaskName) -> usize {
         let (name, length) = name.map_or((ptr::null(), 0), |name| (name.as_ptr(), name.len()));
         let before = self.sequence.load(Ordering::Relaxed);
         self.sequence
@@ -75,7 +69,7 @@ impl Running {
         task
     }
 
-    fn read(&self) -> Seen {
+    pub(crate) fn read(&self) -> Seen {
         loop {
             let task = self.sequence.load(Ordering::Acquire);
             if task % 2 == 0 {
@@ -101,17 +95,17 @@ impl Running {
 /// The times of a resource's tasks.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    epoch: Instant,
+    pub(in crate::raw) epoch: Instant,
     /// What is too long, in nanoseconds.
-    slow: Option<u64>,
-    running: Running,
+    pub(in crate::raw) slow: Option<u64>,
+    pub(in crate::raw) running: Running,
     /// 1: an alarm is set.
-    alarm: AtomicUsize,
+    pub(in crate::raw) alarm: AtomicUsize,
     /// The task that was barked at last.
-    barked: AtomicU64,
+    pub(in crate::raw) barked: AtomicU64,
     /// Nanoseconds.
-    longest: Counter,
-    waits: Option<Box<Histogram>>,
+    pub(in crate::raw) longest: Counter,
+    pub(in crate::raw) waits: Option<Box<Histogram>>,
 }
 
 impl Watch {
@@ -136,151 +130,10 @@ impl Watch {
     pub(crate) fn waits(&self) -> Option<QueueWaits> {
         self.waits.as_ref().map(|waits| waits.snapshot())
     }
-
-    fn now(&self, shell: &Shell) -> u64 {
-        let now = shell.host().now();
-        nanos(now.saturating_duration_since(self.epoch))
-    }
-
-    /// A task starts, which `waited` so long. Holder only.
-    #[cold]
-    pub(crate) fn starts(
-        &self,
-        owner: &dyn Owner,
-        name: TaskName,
-        waited: Option<Duration>,
-    ) -> Started {
-        if let (Some(waits), Some(waited)) = (&self.waits, waited) {
-            waits.record(nanos(waited));
-        }
-        let since = self.now(owner.core());
-        let task = self.running.write(since, name);
-        if let Some(slow) = self.slow {
-            self.set_alarm(owner, since.saturating_add(slow));
-        }
-        Started { since, task }
-    }
-
-    /// It is through. Holder only.
-    #[cold]
-    pub(crate) fn ends(&self, shell: &Shell, name: TaskName, started: Started) {
-        self.running.write(NEVER, None);
-        let took = self.now(shell).saturating_sub(started.since);
-        let longest = self.longest.get();
-        if took > longest {
-            self.longest.bump_by(took - longest);
-        }
-        if self.slow.is_some_and(|slow| took >= slow) {
-            // The alarm was late.
-            self.bark(shell, started.task, name, took, "a task ran for long");
-        }
-    }
-
-    /// Runs `f` as a task that was not queued. Holder only.
-    pub(crate) fn time<R>(&self, owner: &dyn Owner, name: TaskName, f: impl FnOnce() -> R) -> R {
-        let _timing = Timing {
-            watch: self,
-            owner,
-            name,
-            started: self.starts(owner, name, Some(Duration::ZERO)),
-        };
-        f()
-    }
-
-    /// Sets the alarm, if none is.
-    fn set_alarm(&self, owner: &dyn Owner, at: u64) {
-        // Between what was written of the task and the look at the alarm; partner:
-        // the fence in `look_after`.
-        fence(Ordering::SeqCst);
-        if self.alarm.load(Ordering::Relaxed) != 0 || self.alarm.swap(1, Ordering::Relaxed) != 0 {
-            return;
-        }
-        let Some(at) = self.epoch.checked_add(Duration::from_nanos(at)) else {
-            return;
-        };
-        let core = owner.share();
-        let alarm = Box::new(Watchdog(Arc::downgrade(&core)));
-        core.host().alarms.add(at, alarm);
-    }
-
-    /// The alarm has rung: barks if the task that runs is too long at it.
-    fn look_after(&self, core: &Arc<Core<dyn Value>>, slow: u64) {
-        self.alarm.store(0, Ordering::Relaxed);
-        // See `set_alarm`.
-        fence(Ordering::SeqCst);
-        let seen = self.running.read();
-        if seen.since == NEVER {
-            return;
-        }
-        let takes = self.now(core).saturating_sub(seen.since);
-        if takes < slow {
-            self.set_alarm(core, seen.since.saturating_add(slow));
-        } else {
-            self.bark(
-                core,
-                seen.task,
-                seen.name,
-                takes,
-                "a task has been running for long",
-            );
-        }
-    }
-
-    /// Once for each task.
-    fn bark(&self, shell: &Shell, task: usize, name: TaskName, takes: u64, what: &'static str) {
-        // Relaxed: it only decides which of the two who may bark at it does.
-        if self.barked.fetch_max(task as u64, Ordering::Relaxed) >= task as u64 {
-            return;
-        }
-        let takes = Duration::from_nanos(takes);
-        // Under the role, or on the timer's thread, which is to be back for the next alarm.
-        context::enter_apart(shell.id(), || {
-            panics::tell(|| {
-                tracing::warn!(target: "captor", resource = shell.name(), task = name, ?takes, "{what}");
-            });
-        });
-    }
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(in crate::raw) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(NEVER)
-}
-
-/// A task that is being timed.
-#[derive(Clone, Copy)]
-pub(crate) struct Started {
-    since: u64,
-    task: usize,
-}
-
-/// One that may end by a panic.
-struct Timing<'a> {
-    watch: &'a Watch,
-    owner: &'a dyn Owner,
-    name: TaskName,
-    started: Started,
-}
-
-impl Drop for Timing<'_> {
-    fn drop(&mut self) {
-        self.watch.ends(self.owner.core(), self.name, self.started);
-    }
-}
-
-struct Watchdog(Weak<Core<dyn Value>>);
-
-impl Alarm for Watchdog {
-    fn is_over(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-
-    fn ring(self: Box<Self>) {
-        if let Some(core) = self.0.upgrade() {
-            if let Some((watch, slow)) = core.watch().and_then(|w| Some((w, w.slow?))) {
-                watch.look_after(&core, slow);
-            }
-        }
-    }
 }
 
 /// Four buckets for each power of two: what is read from it is a quarter too much
@@ -289,7 +142,7 @@ const BUCKETS: usize = 252;
 
 /// Written by the holder alone.
 #[derive(Debug)]
-struct Histogram([Counter; BUCKETS]);
+pub(in crate::raw) struct Histogram([Counter; BUCKETS]);
 
 impl Default for Histogram {
     fn default() -> Self {
@@ -298,7 +151,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    fn record(&self, nanos: u64) {
+    pub(in crate::raw) fn record(&self, nanos: u64) {
         self.0[bucket(nanos)].bump();
     }
 
@@ -345,24 +198,5 @@ mod tests {
             (bucket(u64::MAX), most(BUCKETS - 1)),
             (BUCKETS - 1, u64::MAX)
         );
-    }
-
-    #[cfg(captor_loom)]
-    #[test]
-    fn the_watchdog_sees_one_task_or_another_and_never_half_of_each() {
-        crate::models::model(3, || {
-            let running = Arc::new(Running::new());
-            let writer = Arc::clone(&running);
-            let other = crate::sync::thread::spawn(move || {
-                writer.write(1, Some("a"));
-                writer.write(333, Some("bbb"));
-            });
-            let seen = running.read();
-            match (seen.since, seen.name) {
-                (NEVER, None) | (1, Some("a")) | (333, Some("bbb")) => {}
-                other => panic!("{other:?}"),
-            }
-            other.join().unwrap();
-        });
     }
 }

@@ -3,7 +3,7 @@
 use super::{FOREVER, Spawned, World, model, named};
 use crate::raw::core::extra::Settings;
 use crate::raw::core::room::{Room, TurnedAway};
-use crate::raw::waiting::wait::thread_waker;
+use crate::raw::thread::park::thread_waker;
 use crate::sync::{Arc, AtomicUsize, Ordering, thread};
 use crate::{ReserveError, SubmitError, TaskError};
 use std::future::Future;

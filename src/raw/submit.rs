@@ -3,10 +3,11 @@
 use crate::error::{Panic, SubmitError, TaskError};
 use crate::raw::core::Core;
 use crate::raw::run::role::{captured, pass_on, queue};
-use crate::raw::strand::drain::{Claim, Look, Way};
+use crate::raw::strand::claim::{Claim, Look, Way};
 use crate::raw::strand::linger::{self, Spins, Turns};
+use crate::raw::task::body::{Body, Once};
 use crate::raw::task::handle::{Frame, Handle, on_stack};
-use crate::raw::task::life::{Body, Once, Queued};
+use crate::raw::task::queued::Queued;
 use crate::raw::task::tag::{self, Given, Tag};
 use crate::raw::thread::context;
 use crate::raw::thread::deadlock;

@@ -2,7 +2,8 @@
 
 use crate::error::{PriorityRange, SubmitError};
 use crate::raw::core::Shell;
-use crate::raw::task::life::{Header, Queued};
+use crate::raw::task::life::Header;
+use crate::raw::task::queued::Queued;
 use crate::raw::task::tag::Attributes;
 use crate::raw::thread::panics;
 

@@ -21,9 +21,9 @@ use crate::raw::core::counters::{Counters, Runs};
 use crate::raw::core::extra::{Extra, Refusal, Settings};
 use crate::raw::core::registry::Registry;
 use crate::raw::core::room::Room;
-use crate::raw::strand::drain::Strand;
+use crate::raw::strand::Strand;
 use crate::raw::strand::levels::Order;
-use crate::raw::task::life::{self};
+use crate::raw::task::queued;
 use crate::raw::task::tag::{Given, Tag};
 use crate::raw::thread::context::{self, Id, Kind, Subject};
 use crate::raw::thread::panics;
@@ -204,8 +204,8 @@ impl<T: Send + 'static> Core<T> {
         let order = settings.priorities.map(|p| Order {
             levels: p.levels,
             every: p.every,
-            level_of: life::level_of,
-            is_over: life::is_over,
+            level_of: queued::level_of,
+            is_over: queued::is_over,
         });
         let strand = Strand::new(
             settings.pooled,

@@ -5,7 +5,8 @@ use crate::raw::core::Shell;
 use crate::raw::strand::drain::Chain;
 use crate::raw::strand::queue::Link;
 use crate::raw::task::handle::Handle;
-use crate::raw::task::life::{self, Header, Queued, STOP};
+use crate::raw::task::life::{Header, STOP};
+use crate::raw::task::queued::{self, Queued};
 use crate::raw::task::signal::Signal;
 use crate::raw::thread::context::{self, Described, Kind};
 use crate::sync::Arc;
@@ -15,7 +16,7 @@ use core::task::Waker;
 /// Is it a task that waits, for the one who sweeps?
 pub(super) fn is_waiting(link: NonNull<Link>) -> bool {
     // SAFETY: live in the backlog, which is in hand.
-    unsafe { life::is_waiting(link) }
+    unsafe { queued::is_waiting(link) }
 }
 
 impl Shell {

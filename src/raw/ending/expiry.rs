@@ -12,6 +12,7 @@ use crate::error::TaskError;
 use crate::raw::core::{Core, Owner, Value};
 use crate::raw::task::handle::Handle;
 use crate::raw::task::life::{self, Header};
+use crate::raw::task::owners;
 use crate::raw::thread::context::{self, Described};
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::Alarm;
@@ -62,7 +63,7 @@ impl Alarm for Expiry {
 impl Drop for Expiry {
     fn drop(&mut self) {
         // SAFETY: our reference, which goes with us.
-        unsafe { life::let_go_timer(self.task) }
+        unsafe { owners::let_go_timer(self.task) }
     }
 }
 
@@ -94,7 +95,7 @@ impl Core<dyn Value> {
         }
         self.note_unrun(header, |rare| &rare.expired);
         // SAFETY: live by the contract, and claimed just now.
-        if let Some(waker) = unsafe { life::refuse_claimed(task, TaskError::Expired) } {
+        if let Some(waker) = unsafe { owners::refuse_claimed(task, TaskError::Expired) } {
             panics::wake(waker);
         }
         true

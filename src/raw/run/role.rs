@@ -4,8 +4,10 @@ use crate::error::SubmitError;
 use crate::raw::core::{Core, Owner, Value, dispatch_job};
 use crate::raw::ending::expiry::set_alarm;
 use crate::raw::run::shift::Shift;
-use crate::raw::strand::drain::{Ended, Pushed, Terms};
-use crate::raw::task::life::Queued;
+use crate::raw::strand::drain::Ended;
+use crate::raw::strand::push::{Pushed, Terms};
+use crate::raw::task::queued::Queued;
+use crate::raw::task::waiter::Lent;
 use crate::raw::thread::context::{self, Kind};
 use crate::raw::thread::panics;
 use crate::sync::{is_panicking, yield_now};
@@ -134,7 +136,7 @@ fn hand_off(owner: &dyn Owner) {
     let waiter = if pooled {
         None
     } else {
-        core.strand().find(WAITER_SEARCH, Queued::lend)
+        core.strand().find(WAITER_SEARCH, Lent::lend)
     };
     // No user code runs from here until the role is given away, or a waiter
     // would be left with its waker taken.

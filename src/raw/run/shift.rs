@@ -5,9 +5,10 @@ use crate::raw::core::room::Room;
 use crate::raw::core::{Core, Owner, Value, bring_back};
 use crate::raw::strand::drain::{Crew, Flow};
 use crate::raw::strand::queue::Link;
-use crate::raw::task::handle::Awaited;
-use crate::raw::task::life::{self, Header, Queued, Ran, Refused, Taken};
+use crate::raw::task::life::{Header, Ran, Refused};
+use crate::raw::task::queued::{self, Queued, Taken};
 use crate::raw::task::signal::Signal;
+use crate::raw::task::waiter::Awaited;
 use crate::raw::thread::context::Described;
 use crate::raw::thread::context::{self, Kind, Subject};
 use crate::raw::thread::panics;
@@ -273,7 +274,7 @@ impl Crew for Shift<'_> {
     fn takes(&mut self, task: NonNull<Link>) {
         self.core.counters.dequeued.turn();
         // SAFETY: live, and the backlog is in hand.
-        self.taken = unsafe { life::takes(task) };
+        self.taken = unsafe { queued::takes(task) };
     }
 
     fn run(&mut self, link: NonNull<Link>) -> Flow {

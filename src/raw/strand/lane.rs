@@ -15,7 +15,7 @@
 //! This is what biased locking does for one thread (M. Herlihy, N. Shavit, "The
 //! Art of Multiprocessor Programming"; D. Dice, M. Moir, W. Scherer, "Quickly
 //! Reacquirable Locks", 2003), for whichever thread comes.
-//! [`Strand`](crate::raw::strand::drain::Strand) decides with it; the argument is in
+//! [`Strand`](crate::raw::strand::Strand) decides with it; the argument is in
 //! `docs/design.md`, The lane.
 
 use crate::raw::strand::barrier;

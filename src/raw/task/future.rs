@@ -8,7 +8,7 @@
 //! alive while any task of it is.
 
 use crate::error::TaskError;
-use crate::raw::task::life::Body;
+use crate::raw::task::body::Body;
 use crate::raw::task::signal::{self, LazySignal, Signal, Step};
 use crate::raw::thread::panics;
 use crate::sync::Arc;

@@ -4,13 +4,12 @@
 //! The bits named here are described at [`task`](crate::raw::task::life).
 
 use crate::error::TaskError;
-use crate::raw::strand::queue::Link;
-use crate::raw::task::life::{
-    ASKED, Body, COMPLETE, FreeFn, HANDLE, Header, LENT, Once, QUEUED, Queued, TAKEN, THREAD, Task,
-    WAITING, boxed, let_go, refuse_claimed,
-};
+use crate::raw::task::body::{Body, FreeFn, Once, Task, boxed};
+use crate::raw::task::life::{COMPLETE, HANDLE, Header, TAKEN};
+use crate::raw::task::owners::{let_go, refuse_claimed};
+use crate::raw::task::queued::Queued;
 use crate::raw::task::tag::Tag;
-use crate::raw::thread::deadlock::Event;
+use crate::raw::task::waiter::Awaited;
 use crate::raw::thread::panics;
 use crate::sync::yield_now;
 use core::marker::PhantomData;
@@ -133,124 +132,6 @@ impl<R> Drop for Handle<R> {
         // SAFETY: the handle's reference, and it is being dropped. If the queue's
         // is gone, the task is complete.
         unsafe { let_go(self.0, HANDLE, 0) };
-    }
-}
-
-/// What the waiting core needs of a task, whatever it returns.
-pub(crate) trait Awaited: Event {
-    /// The outcome's coming.
-    fn event(&self) -> &dyn Event;
-    /// The address it is queued under.
-    fn link(&self) -> *const Link;
-    /// The outcome is in place.
-    fn is_complete(&self) -> bool;
-    /// The queue does not refer to the task any more.
-    fn is_released(&self) -> bool;
-    /// Puts a thread's waker in place; one that `helps` may be offered the
-    /// role through it. `false`: complete.
-    fn register_thread(&self, waker: &Waker, helps: bool) -> bool;
-    /// The holder has taken the waker to offer its role: true once an offer
-    /// (which the waiter then has to look for).
-    fn was_asked(&self) -> bool;
-    /// Takes the waker back out, and waits out a holder that is taking it.
-    fn withdraw(&self);
-    /// Waits until no holder is about to offer its role through this task.
-    fn settle(&self);
-}
-
-impl Event for Header {
-    fn has_come(&self) -> bool {
-        self.is_complete()
-    }
-}
-
-impl Awaited for Header {
-    fn event(&self) -> &dyn Event {
-        self
-    }
-
-    fn link(&self) -> *const Link {
-        &raw const self.link
-    }
-
-    fn is_complete(&self) -> bool {
-        self.life() & COMPLETE != 0
-    }
-
-    fn is_released(&self) -> bool {
-        self.life() & QUEUED == 0
-    }
-
-    fn register_thread(&self, waker: &Waker, helps: bool) -> bool {
-        self.register(waker, if helps { THREAD } else { 0 })
-    }
-
-    fn was_asked(&self) -> bool {
-        let life = self.life();
-        if life & ASKED == 0 || life & LENT != 0 {
-            return false;
-        }
-        self.clear(ASKED);
-        true
-    }
-
-    fn withdraw(&self) {
-        loop {
-            let life = self.life();
-            if life & COMPLETE != 0 || life & WAITING == 0 {
-                return;
-            }
-            if self.replace(life, life & !(WAITING | THREAD)) {
-                // SAFETY: it was in place, and by clearing `WAITING` before
-                // completion and lending we took it back.
-                let waker = unsafe { self.take_waker() };
-                panics::contain("drop of a waker", || drop(waker));
-                return;
-            }
-        }
-    }
-
-    fn settle(&self) {
-        // The holder clears it a few instructions after it set it.
-        while self.life() & LENT != 0 {
-            yield_now();
-        }
-    }
-}
-
-impl Header {
-    fn register(&self, waker: &Waker, kind: u32) -> bool {
-        loop {
-            let life = self.life();
-            if life & COMPLETE != 0 {
-                return false;
-            }
-            if life & LENT != 0 {
-                self.settle();
-                continue;
-            }
-            if life & WAITING != 0 {
-                // A completer only reads the waker, so comparing is no race. (It may
-                // have dropped it since `life` was read; and another at its address
-                // was made after that, so with that one `life` would show `COMPLETE`.)
-                // SAFETY: in place while `WAITING` is set, and only the handle
-                // replaces it.
-                let same = unsafe { self.has_waker(waker) };
-                if same && (life & THREAD) == kind {
-                    return true;
-                }
-                self.withdraw();
-                continue;
-            }
-            // SAFETY: none is in place, and only the handle puts one there.
-            unsafe { self.put_waker(waker.clone()) };
-            if self.replace(life, life | WAITING | kind) {
-                return true;
-            }
-            // SAFETY: not published, so still ours.
-            let waker = unsafe { self.take_waker() };
-            panics::contain("drop of a waker", || drop(waker));
-        }
     }
 }
 

@@ -6,8 +6,8 @@
 
 use crate::error::TaskError;
 use crate::raw::core::{Core, Value};
-use crate::raw::task::handle::Awaited;
-use crate::raw::task::life::Queued;
+use crate::raw::task::queued::Queued;
+use crate::raw::task::waiter::Awaited;
 use crate::raw::thread::context::Id;
 use crate::raw::thread::deadlock::Event;
 use crate::raw::thread::panics;

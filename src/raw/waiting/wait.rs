@@ -8,12 +8,11 @@ use crate::raw::core::{Core, Host, Instead, Owner, Value, dispatch_job, rescue_j
 use crate::raw::run::role::drain;
 use crate::raw::run::shift::Shift;
 use crate::raw::strand::linger::Turns;
-use crate::raw::task::handle::Awaited;
+use crate::raw::task::waiter::Awaited;
 use crate::raw::thread::context::{self, Id};
+use crate::raw::thread::park::{park_until, thread_waker};
 use crate::raw::waiting::chain::{self, Link};
-use crate::sync::{Arc, MODEL, is_panicking, thread, thread_local, yield_now};
-use core::task::Waker;
-use std::task::Wake;
+use crate::sync::{Arc, MODEL, is_panicking, yield_now};
 use std::time::{Duration, Instant};
 
 /// How deep inside tasks a waiting thread still takes over another resource.
@@ -25,45 +24,6 @@ const MAX_HELP_DEPTH: usize = 64;
 /// twice that, and so on.
 const FIRST_PATROL: Duration = Duration::from_millis(5);
 const LAST_PATROL: Duration = Duration::from_secs(1);
-
-struct Unpark(thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn new_waker() -> Waker {
-    Waker::from(Arc::new(Unpark(thread::current())))
-}
-
-/// A waker that unparks this thread.
-pub(crate) fn thread_waker() -> Waker {
-    thread_local! {
-        static WAKER: Waker = new_waker();
-    }
-    // While the thread's locals are being dropped there is no cached one.
-    WAKER.try_with(Waker::clone).unwrap_or_else(|_| new_waker())
-}
-
-/// Blocks until unparked or, at the latest, until `deadline`. `false`: it has passed.
-fn park_until(deadline: Option<Instant>) -> bool {
-    let Some(deadline) = deadline else {
-        context::block(thread::park);
-        return true;
-    };
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return false;
-    }
-    #[cfg(not(captor_loom))]
-    context::block(|| thread::park_timeout(left));
-    // loom has no clock.
-    #[cfg(captor_loom)]
-    thread::park();
-    true
-}
 
 /// Looks after an offer while its thread is parked: who was to come for it may
 /// be blocked, and wait for this very thread (an executor's only one, say, or a

@@ -1,7 +1,8 @@
 //! [`Resource::submit_steps`]: long jobs that let others in between.
 
 use crate::future::completion::Completion;
-use crate::resource::{self, Resource};
+use crate::raw::thread::panics;
+use crate::resource::Resource;
 use std::future::Future;
 
 impl<T: Send + 'static> Resource<T> {
@@ -52,7 +53,7 @@ impl<T: Send + 'static> Resource<T> {
         R: Send + 'static,
     {
         if let Some(error) = self.refusal_if_any() {
-            return Completion::ready(Err(resource::refused(error, f)));
+            return Completion::ready(Err(panics::refused(error, f)));
         }
         let resource = self.clone();
         self.errand()

@@ -31,8 +31,9 @@ use crate::raw::task::body::Once;
 use crate::raw::task::handle::Handle;
 use crate::raw::task::queued::Queued;
 use crate::raw::thread::panics;
+use crate::raw::thread::panics;
 use crate::raw::waiting::chain::{Fallen, Link, Origin, Upstream, fall, fall_with_others};
-use crate::resource::{self, Resource};
+use crate::resource::Resource;
 use crate::sync::{Arc, Mutex, Weak, lock};
 use std::mem::replace;
 use std::task::{Wake, Waker};
@@ -113,7 +114,7 @@ impl<R: Send + 'static> Completion<R> {
         let end = if self.is_finished() {
             match self.into_outcome() {
                 Ok(result) => other.submit(move |value| f(value, result)),
-                Err(error) => Completion::ready(Err(resource::refused(error, f))),
+                Err(error) => Completion::ready(Err(panics::refused(error, f))),
             }
         } else {
             follow(self, Other::Kept(Arc::clone(other.core())), other.core(), f)

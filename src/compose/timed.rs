@@ -6,8 +6,9 @@ use crate::error::TaskError;
 use crate::future::closed::Closing;
 use crate::future::completion::Completion;
 use crate::raw::core::{Core, Value};
+use crate::raw::thread::panics;
 use crate::raw::waiting::chain::{Origin, Upstream};
-use crate::resource::{self, Resource};
+use crate::resource::Resource;
 use crate::scheduler::sleep::Sleep;
 use crate::sync::{Arc, Weak};
 use futures_core::Stream;
@@ -77,7 +78,7 @@ impl<T: Send + 'static> Resource<T> {
         R: Send + 'static,
     {
         if let Some(error) = self.refusal_if_any() {
-            return Completion::ready(Err(resource::refused(error, f)));
+            return Completion::ready(Err(panics::refused(error, f)));
         }
         let host = self.core().host();
         let due = Due {

@@ -3,7 +3,8 @@
 use crate::future::closed::unless;
 use crate::future::completion::Completion;
 use crate::raw::core::Core;
-use crate::resource::{self, Resource};
+use crate::raw::thread::panics;
+use crate::resource::Resource;
 use std::future::Future;
 
 impl<T: Send + 'static> Resource<T> {
@@ -56,7 +57,7 @@ impl<T: Send + 'static> Resource<T> {
         R: Send + 'static,
     {
         if let Some(error) = self.refusal_if_any() {
-            return Completion::ready(Err(resource::refused(error, (future, f))));
+            return Completion::ready(Err(panics::refused(error, (future, f))));
         }
         let closing = self.closing();
         self.errand()

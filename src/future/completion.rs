@@ -2,6 +2,7 @@
 
 use crate::error::TaskError;
 use crate::raw::core::{Core, Value};
+use crate::raw::submit::Entered;
 use crate::raw::task::handle::Handle;
 use crate::raw::task::signal::is_polling;
 use crate::raw::thread::deadlock::{self, WouldDeadlock};
@@ -178,6 +179,18 @@ impl<R> Completion<R> {
         Completion {
             state: ManuallyDrop::new(State::Ready(outcome)),
             cancel_on_drop: false,
+        }
+    }
+
+    /// Of a task that found its resource busy.
+    #[inline]
+    pub(crate) fn entered<T: Send + 'static>(
+        entered: Entered<R, Handle<R>>,
+        core: &Arc<Core<T>>,
+    ) -> Self {
+        match entered {
+            Entered::Ran(outcome) => Completion::ready(outcome),
+            Entered::Queued(task) => Completion::queued(task, Arc::downgrade(core) as Weak<_>),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::raw::task::body::{Body, Once};
 use crate::raw::task::handle::{Frame, Handle, on_stack};
 use crate::raw::task::queued::Queued;
 use crate::raw::task::tag::{self, Given, Tag};
-use crate::raw::thread::context;
+use crate::raw::thread::context::{self, MAX_DEPTH};
 use crate::raw::thread::deadlock;
 use crate::raw::thread::panics;
 use crate::raw::waiting::wait;
@@ -18,6 +18,40 @@ use std::time::Instant;
 
 /// A refused task's closure, and why.
 pub(crate) type Refused<F> = (SubmitError, F);
+
+/// What became of a call that found its resource busy.
+pub(crate) enum Entered<R, Q> {
+    /// The resource fell idle: the task ran on the caller.
+    Ran(Result<R, TaskError>),
+    /// The task is queued, or was queued and waited for.
+    Queued(Q),
+}
+
+/// Why lingering ended without a run.
+enum Lingered<F> {
+    Queue(F),
+    Refused(Refused<F>),
+}
+
+/// What a caller that finds the resource busy may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Patience {
+    /// It goes on with a future.
+    GoesOn,
+    /// It blocks for the outcome anyway.
+    Blocks,
+    /// It is nested so deep that it must not run the task itself.
+    TooDeep,
+}
+
+/// How a submission goes that does not block.
+fn goes_on() -> Patience {
+    if context::depth() < MAX_DEPTH {
+        Patience::GoesOn
+    } else {
+        Patience::TooDeep
+    }
+}
 
 impl<T: Send + 'static> Core<T> {
     /// Runs `f` here and now if the resource is idle; gives it back if not.
@@ -109,7 +143,7 @@ impl<T: Send + 'static> Core<T> {
     /// This keeps submission order: idle is seen only after all that was
     /// queued has run.
     #[cold]
-    pub(crate) fn linger<R, F>(
+    fn linger<R, F>(
         self: &Arc<Self>,
         f: F,
         given: Given<'_>,
@@ -268,6 +302,78 @@ impl<T: Send + 'static> Core<T> {
         }
     }
 
+    /// The busy path of a call: lingers, and queues `f` by `queue` if that was in vain.
+    #[inline]
+    fn enter<R, F, Q, E>(
+        self: &Arc<Self>,
+        f: F,
+        given: Given<'_>,
+        how: Patience,
+        queue: impl FnOnce(F, Tag) -> Result<Q, (E, F)>,
+    ) -> Result<Entered<R, Q>, (E, F)>
+    where
+        F: FnOnce(&mut T) -> R,
+        E: From<SubmitError>,
+    {
+        match self.linger(f, given, how) {
+            Ok(outcome) => Ok(Entered::Ran(outcome)),
+            Err(Lingered::Refused((error, f))) => Err((error.into(), f)),
+            Err(Lingered::Queue(f)) => queue(f, self.tag(given)).map(Entered::Queued),
+        }
+    }
+
+    /// Submits `f` to a resource that was found busy.
+    #[cold]
+    pub(crate) fn submit_busy<R, F>(
+        self: &Arc<Self>,
+        f: F,
+        given: Given<'_>,
+        entry: Entry,
+    ) -> Result<Entered<R, Handle<R>>, Refused<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.enter(f, given, goes_on(), |f, tag| self.queue(f, tag, entry))
+    }
+
+    /// The same, for a task whose outcome nobody asks for.
+    #[cold]
+    pub(crate) fn execute_busy<F>(
+        self: &Arc<Self>,
+        f: F,
+        given: Given<'_>,
+        entry: Entry,
+    ) -> Result<Entered<(), ()>, Refused<F>>
+    where
+        F: FnOnce(&mut T) + Send + 'static,
+    {
+        self.enter(f, given, goes_on(), |f, tag| {
+            self.queue_detached(f, tag, entry)
+        })
+    }
+
+    /// Runs `f` on a resource that was found busy, and blocks for its result.
+    #[cold]
+    pub(crate) fn with_busy<R, F>(self: &Arc<Self>, f: F, given: Given<'_>) -> Result<R, TaskError>
+    where
+        F: FnOnce(&mut T) -> R + Send,
+        R: Send,
+    {
+        if context::holds(self.id()) {
+            return Err(panics::refused(TaskError::WouldDeadlock, f));
+        }
+        let deadline = given.and_then(|attributes| attributes.deadline);
+        let entered = self.enter(f, given, Patience::Blocks, |f, tag| match deadline {
+            None if !self.host().limits.pooled => self.queue_and_wait(f, tag),
+            deadline => self.queue_and_wait_until(f, tag, deadline),
+        });
+        match entered {
+            Ok(Entered::Ran(outcome) | Entered::Queued(outcome)) => outcome,
+            Err((error, f)) => Err(panics::refused(error, f)),
+        }
+    }
+
     /// Queues a task that sets the hook, if need be on an idle resource: it must not
     /// run by the lane, which it closes.
     pub(crate) fn queue_hook<F>(self: &Arc<Self>, f: F) -> Result<Handle<()>, TaskError>
@@ -278,10 +384,7 @@ impl<T: Send + 'static> Core<T> {
         // SAFETY: it is queued just below, for this core, and runs out of its queue.
         let sets = move |_: &mut T| unsafe { core.set_hook(f) };
         self.queue(sets, self.tag(None), Entry::Reserved)
-            .map_err(|(error, sets)| match panics::catch(|| drop(sets)) {
-                Ok(()) => error.into(),
-                Err(panic) => TaskError::Panicked(panic),
-            })
+            .map_err(|(error, sets)| panics::refused(error, sets))
     }
 
     /// Queues `f` from this stack frame and waits until it is through. It needs
@@ -289,7 +392,7 @@ impl<T: Send + 'static> Core<T> {
     ///
     /// # Errors
     /// It was not queued: refused, or the wait would never end.
-    pub(crate) fn queue_and_wait<R, F>(
+    fn queue_and_wait<R, F>(
         self: &Arc<Self>,
         f: F,
         tag: Tag,
@@ -314,7 +417,7 @@ impl<T: Send + 'static> Core<T> {
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn queue_and_wait_until<R, F>(
+    fn queue_and_wait_until<R, F>(
         self: &Arc<Self>,
         f: F,
         tag: Tag,
@@ -357,17 +460,6 @@ impl<T: Send + 'static> Core<T> {
     }
 }
 
-/// What a caller that finds the resource busy may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Patience {
-    /// It goes on with a future.
-    GoesOn,
-    /// It blocks for the outcome anyway.
-    Blocks,
-    /// It is nested so deep that it must not run the task itself.
-    TooDeep,
-}
-
 /// What a task that has to be queued brings along, where the queue is bounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Entry {
@@ -375,10 +467,4 @@ pub(crate) enum Entry {
     Bounded,
     /// Room: its closure has it, and gives it back when it starts or is dropped.
     Reserved,
-}
-
-/// Lingering was in vain.
-pub(crate) enum Lingered<F> {
-    Queue(F),
-    Refused(Refused<F>),
 }

@@ -6,7 +6,8 @@ use crate::raw::run::start::Started;
 use crate::raw::submit::Entry;
 use crate::raw::task::future::{AsyncTask, Polled};
 use crate::raw::task::tag::Given;
-use crate::resource::{self, Resource};
+use crate::raw::thread::panics;
+use crate::resource::Resource;
 use crate::sync::{Arc, Weak};
 
 impl<T: Send + 'static> Resource<T> {
@@ -92,7 +93,7 @@ impl<T: Send + 'static> Resource<T> {
         };
         match queued {
             Ok(task) => Completion::queued(task, Arc::downgrade(core) as Weak<Core<dyn Value>>),
-            Err((error, body)) => Completion::ready(Err(resource::refused(error, body))),
+            Err((error, body)) => Completion::ready(Err(panics::refused(error, body))),
         }
     }
 }

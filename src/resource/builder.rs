@@ -9,7 +9,7 @@ use crate::raw::submit::Entry;
 use crate::raw::task::future::AsyncTask;
 use crate::raw::task::tag::Attributes;
 use crate::raw::thread::panics;
-use crate::resource::{Resource, refused};
+use crate::resource::Resource;
 use crate::scheduler::Scheduler;
 use crate::sync::Arc;
 use std::fmt;
@@ -565,7 +565,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         match self.check() {
             Ok(()) if self.is_late() => self.resource.late(f),
             Ok(()) => (self.resource).submit_as(f, Some(&self.attributes), Entry::Bounded),
-            Err(error) => Completion::ready(Err(refused(error, f))),
+            Err(error) => Completion::ready(Err(panics::refused(error, f))),
         }
     }
 
@@ -587,7 +587,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         match self.check() {
             Ok(()) if self.is_late() => self.resource.late(f),
             Ok(()) => (self.resource).submit_async_as(f, Some(&self.attributes)),
-            Err(error) => Completion::ready(Err(refused(error, f))),
+            Err(error) => Completion::ready(Err(panics::refused(error, f))),
         }
     }
 
@@ -650,10 +650,10 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
                     drop(self.resource.late::<(), _>(f));
                     Ok(())
                 }
-                Some(error) => Err(turned_away(error, f)),
+                Some(error) => Err(panics::turned_away(error, f)),
             },
             Ok(()) => (self.resource).execute_as(f, Some(&self.attributes), Entry::Bounded),
-            Err(error) => Err(turned_away(error, f)),
+            Err(error) => Err(panics::turned_away(error, f)),
         }
     }
 
@@ -687,7 +687,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         match self.check() {
             Ok(()) if self.is_late() => self.resource.late(f).wait(),
             Ok(()) => self.resource.with_as(f, Some(&self.attributes)),
-            Err(error) => Err(refused(error, f)),
+            Err(error) => Err(panics::refused(error, f)),
         }
     }
 
@@ -699,12 +699,6 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     fn check(&self) -> Result<(), SubmitError> {
         self.resource.core().check(&self.attributes)
     }
-}
-
-/// Drops a closure that was refused.
-fn turned_away<F>(error: SubmitError, f: F) -> SubmitError {
-    panics::contain("drop of a refused closure", || drop(f));
-    error
 }
 
 impl<T> fmt::Debug for TaskBuilder<'_, T> {

@@ -9,7 +9,7 @@ use crate::error::{HealError, SubmitError, TaskError, TrySubmitError};
 use crate::future::closed::{self, Closed, IntoInner};
 use crate::future::completion::Completion;
 use crate::raw::core::{Core, Value};
-use crate::raw::submit::{Entry, Lingered, Patience, Refused};
+use crate::raw::submit::{Entered, Entry};
 use crate::raw::task::tag::Given;
 use crate::raw::thread::context::{self, MAX_DEPTH};
 use crate::raw::thread::panics;
@@ -251,9 +251,10 @@ impl<T: Send + 'static> Resource<T> {
     {
         match self.try_inline(f, given) {
             Ok(outcome) => Completion::ready(outcome),
-            Err(f) => self
-                .submit_busy(f, given, entry)
-                .unwrap_or_else(|(error, f)| Completion::ready(Err(refused(error, f)))),
+            Err(f) => match self.core.submit_busy(f, given, entry) {
+                Ok(entered) => Completion::entered(entered, &self.core),
+                Err((error, f)) => Completion::ready(Err(panics::refused(error, f))),
+            },
         }
     }
 
@@ -269,9 +270,10 @@ impl<T: Send + 'static> Resource<T> {
     {
         match self.try_inline(f, given) {
             Ok(outcome) => Ok(Completion::ready(outcome)),
-            Err(f) => self
-                .submit_busy(f, given, Entry::Bounded)
-                .map_err(|(error, f)| TrySubmitError::new(error, f)),
+            Err(f) => match self.core.submit_busy(f, given, Entry::Bounded) {
+                Ok(entered) => Ok(Completion::entered(entered, &self.core)),
+                Err((error, f)) => Err(TrySubmitError::new(error, f)),
+            },
         }
     }
 
@@ -283,7 +285,7 @@ impl<T: Send + 'static> Resource<T> {
     {
         match self.core.try_run(f, given) {
             Ok(outcome) => outcome,
-            Err(f) => self.with_busy(f, given),
+            Err(f) => self.core.with_busy(f, given),
         }
     }
 
@@ -298,60 +300,18 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         let f = |value: &mut T| drop(f(value));
-        match self.try_inline(f, given) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                panics::drop_outcome::<()>(Err(error));
-                Ok(())
-            }
-            Err(f) => self.execute_busy(f, given, entry),
-        }
-    }
-
-    #[cold]
-    fn submit_busy<R, F>(
-        &self,
-        f: F,
-        given: Given<'_>,
-        entry: Entry,
-    ) -> Result<Completion<R>, Refused<F>>
-    where
-        F: FnOnce(&mut T) -> R + Send + 'static,
-        R: Send + 'static,
-    {
-        match self.core.linger(f, given, goes_on()) {
-            Ok(outcome) => Ok(Completion::ready(outcome)),
-            Err(Lingered::Refused(refused)) => Err(refused),
-            Err(Lingered::Queue(f)) => {
-                let task = self.core.queue(f, self.core.tag(given), entry)?;
-                let core = Arc::downgrade(&self.core) as Weak<Core<dyn Value>>;
-                Ok(Completion::queued(task, core))
-            }
-        }
-    }
-
-    #[cold]
-    fn execute_busy<F>(&self, f: F, given: Given<'_>, entry: Entry) -> Result<(), SubmitError>
-    where
-        F: FnOnce(&mut T) + Send + 'static,
-    {
-        let refused = match self.core.linger(f, given, goes_on()) {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => {
-                panics::drop_outcome::<()>(Err(error));
-                return Ok(());
-            }
-            Err(Lingered::Refused(refused)) => refused,
-            Err(Lingered::Queue(f)) => {
-                match self.core.queue_detached(f, self.core.tag(given), entry) {
-                    Ok(()) => return Ok(()),
-                    Err(refused) => refused,
-                }
-            }
+        let outcome = match self.try_inline(f, given) {
+            Ok(outcome) => outcome,
+            Err(f) => match self.core.execute_busy(f, given, entry) {
+                Ok(Entered::Ran(outcome)) => outcome,
+                Ok(Entered::Queued(())) => return Ok(()),
+                Err((error, f)) => return Err(panics::turned_away(error, f)),
+            },
         };
-        let (error, f) = refused;
-        panics::contain("drop of a refused closure", || drop(f));
-        Err(error)
+        if outcome.is_err() {
+            panics::drop_outcome(outcome);
+        }
+        Ok(())
     }
 
     /// A task's deadline passed before it was queued.
@@ -364,7 +324,7 @@ impl<T: Send + 'static> Resource<T> {
             },
             TaskError::from,
         );
-        Completion::ready(Err(refused(error, f)))
+        Completion::ready(Err(panics::refused(error, f)))
     }
 
     /// Why a task would be refused now, if it would.
@@ -372,31 +332,6 @@ impl<T: Send + 'static> Resource<T> {
     pub(crate) fn refusal_if_any(&self) -> Option<SubmitError> {
         let refuses = self.core.strand().state().is_refusing();
         refuses.then(|| self.core.why_refused())
-    }
-
-    #[cold]
-    fn with_busy<R, F>(&self, f: F, given: Given<'_>) -> Result<R, TaskError>
-    where
-        F: FnOnce(&mut T) -> R + Send,
-        R: Send,
-    {
-        if context::holds(self.core.id()) {
-            return Err(refused(TaskError::WouldDeadlock, f));
-        }
-        let f = match self.core.linger(f, given, Patience::Blocks) {
-            Ok(outcome) => return outcome,
-            Err(Lingered::Refused((error, f))) => return Err(refused(error, f)),
-            Err(Lingered::Queue(f)) => f,
-        };
-        let tag = self.core.tag(given);
-        let waited = match given.and_then(|attributes| attributes.deadline) {
-            None if !self.core.host().limits.pooled => self.core.queue_and_wait(f, tag),
-            deadline => self.core.queue_and_wait_until(f, tag, deadline),
-        };
-        match waited {
-            Ok(outcome) => outcome,
-            Err((error, f)) => Err(refused(error, f)),
-        }
     }
 
     /// Refuses every task from now on. What was accepted before still runs.
@@ -750,24 +685,6 @@ impl<T> Resource<T> {
 
     pub(crate) fn core(&self) -> &Arc<Core<T>> {
         &self.core
-    }
-}
-
-/// How a submission goes that does not block.
-fn goes_on() -> Patience {
-    if context::depth() < MAX_DEPTH {
-        Patience::GoesOn
-    } else {
-        Patience::TooDeep
-    }
-}
-
-/// Drops a closure that will not run, and says why; a panic in its drop is
-/// what its caller gets then.
-pub(crate) fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
-    match panics::catch(|| drop(f)) {
-        Ok(()) => error.into(),
-        Err(panic) => TaskError::Panicked(panic),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where user code runs that is not a task: drops, wakers, subscribers. A panic
 //! there ends there, and is reported, since nobody waits for it.
 
-use crate::error::{Panic, TaskError};
+use crate::error::{Panic, SubmitError, TaskError};
 use core::any::Any;
 use core::task::Waker;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +23,22 @@ pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
 /// cannot be logged either.
 pub(crate) fn tell<R>(f: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
+}
+
+/// Drops a closure that will not run. Returns the outcome of its task: `error`, or the panic
+/// of the drop.
+pub(crate) fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
+    match catch(|| drop(f)) {
+        Ok(()) => error.into(),
+        Err(panic) => TaskError::Panicked(panic),
+    }
+}
+
+/// Drops a closure that will not run and whose task has no outcome: a panic of the drop goes
+/// to the log.
+pub(crate) fn turned_away<F>(error: SubmitError, f: F) -> SubmitError {
+    contain("drop of a refused closure", || drop(f));
+    error
 }
 
 /// A payload may panic in its own drop; that one is leaked.

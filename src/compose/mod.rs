@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 mod batch;
+mod errand;
 pub(crate) mod in_flight;
 pub(crate) mod sink;
 mod steps;

@@ -31,7 +31,6 @@ use crate::raw::task::body::Once;
 use crate::raw::task::handle::Handle;
 use crate::raw::task::queued::Queued;
 use crate::raw::thread::panics;
-use crate::raw::thread::panics;
 use crate::raw::waiting::chain::{Fallen, Link, Origin, Upstream, fall, fall_with_others};
 use crate::resource::Resource;
 use crate::sync::{Arc, Mutex, Weak, lock};

@@ -5,12 +5,12 @@ use crate::compose::then::{Antecedent, Other, follow};
 use crate::error::TaskError;
 use crate::future::closed::Closing;
 use crate::future::completion::Completion;
-use crate::raw::core::{Core, Value};
+
 use crate::raw::thread::panics;
 use crate::raw::waiting::chain::{Origin, Upstream};
 use crate::resource::Resource;
 use crate::scheduler::sleep::Sleep;
-use crate::sync::{Arc, Weak};
+use crate::sync::Arc;
 use futures_core::Stream;
 use std::future::Future;
 use std::pin::Pin;
@@ -146,10 +146,6 @@ impl<T: Send + 'static> Resource<T> {
             due: true,
         };
         self.attach_limited(1, ticks, move |value, ()| f(value))
-    }
-
-    pub(crate) fn closing(&self) -> Closing {
-        Closing::new(Arc::downgrade(self.core()) as Weak<Core<dyn Value>>)
     }
 }
 

@@ -24,7 +24,8 @@
 use crate::error::SubmitError;
 use crate::raw::submit::Entry;
 use crate::raw::thread::panics;
-use crate::resource::{Resource, WeakResource};
+use crate::resource::Resource;
+use crate::resource::weak::WeakResource;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
 use std::fmt;
 

@@ -2,7 +2,6 @@
 
 use crate::future::closed::unless;
 use crate::future::completion::Completion;
-use crate::raw::core::Core;
 use crate::raw::thread::panics;
 use crate::resource::Resource;
 use std::future::Future;
@@ -66,10 +65,5 @@ impl<T: Send + 'static> Resource<T> {
                 Some(output) => f(value, output),
                 None => unreachable!("a closed resource refuses it"),
             })
-    }
-
-    /// A resource for what has to be done on behalf of this one, but not under it.
-    pub(crate) fn errand(&self) -> Resource<()> {
-        Resource::from_core(Core::for_errand((), self.core()))
     }
 }

@@ -1,7 +1,7 @@
 //! Alarms that come while the timer's thread goes to sleep, or ends.
 
 use super::model;
-use crate::pool::Spawn;
+use crate::pool::spawn::Spawn;
 use crate::pool::timer::{NEVER, Timer};
 use crate::raw::timing::alarm::{Alarm, Alarms};
 use crate::sync::{Arc, StaticMutex, UnsafeCell, thread};

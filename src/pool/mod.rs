@@ -9,8 +9,10 @@
 //! The pool sees jobs; never resources or values.
 
 pub(crate) mod roster;
+pub(crate) mod spawn;
 pub(crate) mod timer;
 
+use crate::pool::spawn::Spawn;
 use crate::raw::core::Job;
 use crate::raw::thread::context::{self, Blocking};
 use crate::raw::thread::panics;
@@ -18,7 +20,6 @@ use crate::sync::{Arc, Condvar, Mutex, lock, thread, thread_local_const, yield_n
 use crossbeam_queue::SegQueue;
 use roster::{Rest, Roster};
 use std::cell::RefCell;
-use std::io;
 use std::time::{Duration, Instant};
 
 /// The most workers a pool may have.
@@ -26,9 +27,6 @@ pub(crate) const MAX_WORKERS: usize = 1024;
 
 /// Threads beyond that, to stand in for workers whose tasks block in a wait.
 const STAND_INS: usize = 1024;
-
-/// How threads are started; a test's own may fail.
-pub(crate) type Spawn = dyn Fn(String, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync;
 
 /// A pool. Dropping it lets its threads end once the queue is empty.
 pub(crate) struct Pool(Arc<Shared>);
@@ -54,11 +52,6 @@ struct Departures {
     workers: usize,
     /// Threads started for a single job that have not.
     extras: usize,
-}
-
-/// Starts a thread as the system does.
-pub(crate) fn spawn_thread(name: String, main: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-    thread::Builder::new().name(name).spawn(main).map(drop)
 }
 
 thread_local_const! {

@@ -17,10 +17,11 @@
 //!
 //! The thread is started at the first alarm, and ends with the scheduler.
 
-use crate::pool::Spawn;
+use crate::pool::spawn::Spawn;
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::{Alarm, Alarms};
 use crate::raw::timing::inbox::Inbox;
+use crate::raw::timing::nanos;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceLock, Ordering, thread, yield_now};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -153,8 +154,7 @@ impl Drop for Timer {
 impl Shared {
     /// In nanoseconds since the timer was made.
     fn time_of(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(since).unwrap_or(NEVER)
+        nanos(at.saturating_duration_since(self.epoch))
     }
 
     #[cfg(not(any(captor_loom, captor_shuttle)))]
@@ -353,7 +353,7 @@ pub(crate) fn discard(alarm: Box<dyn Alarm>) {
 #[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
 mod tests {
     use super::*;
-    use crate::pool::spawn_thread;
+    use crate::pool::spawn::spawn_thread;
     use std::sync::atomic::{AtomicBool, AtomicUsize};
     use std::sync::mpsc;
     use std::time::Duration;

@@ -6,11 +6,11 @@
 
 use crate::raw::core::published::{self, OfResource, OfScheduler};
 use crate::raw::core::{Core, Value};
+use crate::raw::timing::nanos;
 use crate::scheduler::Scheduler;
 use crate::stats::{ResourceReport, ResourceStats};
 use crate::sync::Arc;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use std::time::Duration;
 
 /// What is counted: of a name, a unit and an explanation, a figure.
 type Count = (&'static str, Unit, &'static str, fn(&ResourceStats) -> u64);
@@ -76,10 +76,6 @@ const DISPATCHED: &str = "captor_dispatched";
 
 /// Of the waits, those that are published.
 const QUANTILES: [(&str, f64); 4] = [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99), ("1", 1.0)];
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
 
 impl Scheduler {
     /// Publishes the statistics of its [named resources](Self::resources), and its

@@ -6,6 +6,7 @@ use crate::raw::core::{Dispatch, Instead};
 use crate::raw::thread::context::{self, Id};
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::{Alarm, Alarms};
+use crate::raw::timing::nanos;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock, thread};
 use std::time::{Duration, Instant};
 
@@ -97,7 +98,7 @@ impl World {
 
     /// Lets it be that time, and what is due by then ring. Time does not go back.
     pub(super) fn pass_to(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(NEVER);
+        let nanos = nanos(time);
         self.elapsed.fetch_max(nanos, Ordering::Relaxed);
         while let Some(alarm) = self.due() {
             ring(alarm);
@@ -205,13 +206,13 @@ impl Alarms for Part {
     }
 
     fn add(&self, at: Instant, alarm: Box<dyn Alarm>) {
-        let at = at.saturating_duration_since(self.0.epoch).as_nanos();
+        let at = nanos(at.saturating_duration_since(self.0.epoch));
         let mut state = lock(&self.0.state);
         if state.ended {
             drop(state);
             return discard(alarm);
         }
-        state.alarms.set(u64::try_from(at).unwrap_or(NEVER), alarm);
+        state.alarms.set(at, alarm);
     }
 }
 

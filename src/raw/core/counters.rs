@@ -1,5 +1,6 @@
 //! What a resource counts, and how the counts make its statistics.
 
+use crate::raw::timing::nanos;
 use crate::stats::ResourceStats;
 use crate::sync::{Counter, Gauge};
 use core::time::Duration;
@@ -126,8 +127,7 @@ impl Counters {
     /// A submitter spent time on others' tasks.
     pub(crate) fn lend(&self, time: Duration) {
         if !time.is_zero() {
-            self.lent
-                .add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+            self.lent.add(nanos(time));
         }
     }
 

@@ -5,7 +5,8 @@ use crate::raw::core::{Core, Owner, Shell, Value};
 use crate::raw::thread::context::{self, TaskName};
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::Alarm;
-use crate::raw::timing::stopwatch::{NEVER, Watch, nanos};
+use crate::raw::timing::nanos;
+use crate::raw::timing::stopwatch::{NEVER, Watch};
 use crate::sync::{Arc, Ordering, Weak, fence};
 use core::time::Duration;
 

@@ -5,6 +5,7 @@ use crate::raw::thread::context::{Described, TaskName};
 use crate::raw::thread::panics;
 use crate::raw::thread::spans;
 use crate::raw::timing::alarm::Alarms;
+use crate::raw::timing::nanos;
 use crate::sync::{Counter, MODEL, UnsafeCell};
 use core::time::Duration;
 use std::time::Instant;
@@ -128,7 +129,7 @@ impl Meta {
 
     fn age(&self, clock: &dyn Alarms) -> u64 {
         let age = clock.now().saturating_duration_since(self.made);
-        u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
+        nanos(age)
     }
 
     /// Its task is queued only now.

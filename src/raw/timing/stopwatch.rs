@@ -15,6 +15,7 @@
 //! unwatched.
 
 use crate::raw::thread::context::TaskName;
+use crate::raw::timing::nanos;
 use crate::stats::QueueWaits;
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Counter, Ordering, fence, yield_now};
 use core::ptr;
@@ -130,10 +131,6 @@ impl Watch {
     pub(crate) fn waits(&self) -> Option<QueueWaits> {
         self.waits.as_ref().map(|waits| waits.snapshot())
     }
-}
-
-pub(in crate::raw) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(NEVER)
 }
 
 /// Four buckets for each power of two: what is read from it is a quarter too much

@@ -1,0 +1,243 @@
+//! [`SchedulerBuilder`]: the settings of a scheduler.
+
+use crate::error::BuildError;
+use crate::pool::MAX_WORKERS;
+use crate::raw::core::{Dispatch, Host, Limits};
+use crate::raw::strand::barrier;
+use crate::scheduler::Scheduler;
+use crate::scheduler::executor::{ByExecutor, Executor};
+use std::ffi::OsStr;
+use std::fmt;
+use std::time::Duration;
+
+impl Scheduler {
+    /// Settings for a scheduler of your own.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().workers(1).build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn builder() -> SchedulerBuilder {
+        SchedulerBuilder::new()
+    }
+}
+
+pub(super) const DEFAULT_NAME: &str = "captor";
+
+/// Settings of a [`Scheduler`]; from [`Scheduler::builder`].
+///
+/// ```
+/// use captor::Scheduler;
+/// use std::time::Duration;
+///
+/// let scheduler = Scheduler::builder()
+///     .workers(4)
+///     .thread_name("broker")
+///     .capture_limit(20)
+///     .capture_time(Duration::from_micros(200))
+///     .quantum(Duration::from_millis(1))
+///     .build()?;
+/// # Ok::<(), captor::BuildError>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct SchedulerBuilder {
+    workers: Option<usize>,
+    thread_name: Option<String>,
+    pub(super) limits: Limits,
+    executor: Option<Box<dyn Dispatch>>,
+}
+
+impl SchedulerBuilder {
+    pub(super) fn new() -> Self {
+        SchedulerBuilder {
+            workers: None,
+            thread_name: None,
+            limits: Limits {
+                capture_limit: 10,
+                capture_time: Duration::from_millis(1),
+                quantum: Duration::from_millis(2),
+                lane: barrier::is_available(),
+                pooled: false,
+            },
+            executor: None,
+        }
+    }
+
+    /// How many workers may run at once, 1 to 1024. Default: as many as the
+    /// machine has CPUs for this process.
+    ///
+    /// A worker whose task blocks in a wait of captor's does not count; others
+    /// (1,024 more at most) stand in for such. If all of those are blocked too,
+    /// that is an error in the log, and nothing runs until one of them goes on.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().workers(2).build()?;
+    /// assert_eq!(scheduler.stats().workers, 2);
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// What the worker threads' names begin with; a dash and a number follow.
+    /// Default: `captor`. Metrics carry it as the label `scheduler`.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().thread_name("index").build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = Some(name.into());
+        self
+    }
+
+    /// How many tasks a submitter may come to run, its own included, before it
+    /// hands off. At least 1. Default: 10.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().capture_limit(1).build()?; // its own only
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn capture_limit(mut self, tasks: usize) -> Self {
+        self.limits.capture_limit = tasks;
+        self
+    }
+
+    /// How long after its own task a submitter may start others' tasks.
+    /// Default: 1 ms.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let scheduler = captor::Scheduler::builder().capture_time(Duration::from_micros(50)).build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn capture_time(mut self, time: Duration) -> Self {
+        self.limits.capture_time = time;
+        self
+    }
+
+    /// How long a worker stays with one resource while others wait. Default: 2 ms.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let scheduler = captor::Scheduler::builder().quantum(Duration::from_millis(1)).build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn quantum(mut self, time: Duration) -> Self {
+        self.limits.quantum = time;
+        self
+    }
+
+    /// Whether idle resources are released by a plain store, and the first to
+    /// queue behind a task pays for that with a system call, `membarrier(2)`.
+    /// Default: yes on Linux, where the kernel offers it; elsewhere this
+    /// changes nothing.
+    ///
+    /// It makes an uncontended call cheaper than locking a mutex. The system
+    /// call takes 1 to 20 µs and briefly interrupts the cores that run threads
+    /// of this process, once in 1,024 calls of a resource at most. Turn it off
+    /// where such interrupts are unwelcome, real-time threads say; an uncontended
+    /// call then costs what a mutex does.
+    ///
+    /// ```
+    /// let scheduler = captor::Scheduler::builder().membarrier(false).build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn membarrier(mut self, yes: bool) -> Self {
+        self.limits.lane = yes && barrier::is_available();
+        self
+    }
+
+    /// Runs hand-offs on `executor` in place of a pool. Default: a pool.
+    ///
+    /// ```
+    /// use captor::{Job, Scheduler};
+    /// let on_rayon = Scheduler::builder()
+    ///     .executor(|job: Job| rayon::spawn(|| job.run()))
+    ///     .build()?;
+    /// # Ok::<(), captor::BuildError>(())
+    /// ```
+    pub fn executor(mut self, executor: impl Executor) -> Self {
+        self.executor = Some(Box::new(ByExecutor(Some(executor))));
+        self
+    }
+
+    /// The scheduler. Its threads start when they are first needed.
+    ///
+    /// # Errors
+    /// Which setting is out of its range, or does not go with another.
+    ///
+    /// ```
+    /// use captor::{BuildError, Scheduler};
+    /// let error = Scheduler::builder().workers(0).build().unwrap_err();
+    /// assert_eq!(error, BuildError::Workers { given: 0, max: 1024 });
+    /// ```
+    pub fn build(self) -> Result<Scheduler, BuildError> {
+        if self.limits.capture_limit == 0 {
+            return Err(BuildError::ZeroCaptureLimit);
+        }
+        if let Some(given) = self.workers.filter(|n| !(1..=MAX_WORKERS).contains(n)) {
+            let max = MAX_WORKERS;
+            return Err(BuildError::Workers { given, max });
+        }
+        if self.thread_name.as_ref().is_some_and(|n| n.contains('\0')) {
+            return Err(BuildError::ThreadName);
+        }
+        let Some(dispatch) = self.executor else {
+            let workers = self.workers.unwrap_or_else(default_workers);
+            let name = self.thread_name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
+            return Ok(Scheduler::with_pool(self.limits, workers, name, true));
+        };
+        let setting = match (&self.workers, &self.thread_name) {
+            (Some(_), _) => "workers",
+            (None, Some(_)) => "thread_name",
+            (None, None) => {
+                let host = Host::new(self.limits, DEFAULT_NAME, true, dispatch);
+                return Ok(Scheduler::of(host, None, DEFAULT_NAME));
+            }
+        };
+        Err(BuildError::ExecutorHasThreads { setting })
+    }
+}
+
+impl Default for SchedulerBuilder {
+    fn default() -> Self {
+        SchedulerBuilder::new()
+    }
+}
+
+impl fmt::Debug for SchedulerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchedulerBuilder")
+            .field("workers", &self.workers)
+            .field("thread_name", &self.thread_name)
+            .field("limits", &self.limits)
+            .field("executor", &self.executor.is_some())
+            .finish()
+    }
+}
+
+pub(super) fn default_workers() -> usize {
+    num_cpus::get().clamp(1, MAX_WORKERS)
+}
+
+pub(super) fn parse_workers(value: &OsStr) -> Option<usize> {
+    let n = value.to_str()?.trim().parse().ok()?;
+    (1..=MAX_WORKERS).contains(&n).then_some(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_variable_is_a_number_in_range_or_nothing() {
+        let parse = |text| parse_workers(OsStr::new(text));
+        assert_eq!(parse(" 3 "), Some(3));
+        assert_eq!(parse("1024"), Some(1024));
+        for nonsense in ["abc", "-1", "0", "1000000000", "1025", "", "2.5"] {
+            assert_eq!(parse(nonsense), None, "{nonsense}");
+        }
+    }
+}

@@ -5,9 +5,8 @@ use crate::raw::core::listeners::Key;
 use crate::raw::core::{Core, Value};
 use crate::raw::run::reclaim::NotTaken;
 use crate::raw::thread::deadlock::{Event, Wait, WouldDeadlock};
-use crate::raw::thread::park::thread_waker;
 use crate::raw::waiting::awaiting::{Awaiter, Record, awaiter};
-use crate::raw::waiting::wait::Patrol;
+use crate::raw::waiting::wait::block_on;
 use crate::sync::{Arc, Weak};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -71,7 +70,9 @@ impl Closed {
             return Poll::Ready(Ok(()));
         }
         let core = Arc::clone(&self.core);
-        let ends = |by| Box::new(Ending { core, by }) as Box<_>;
+        let ends = |by: Awaiter| {
+            Box::new(move || by.is_through() || core.has_ended()) as Box<dyn Event + Send + Sync>
+        };
         match self.awaited.note(awaiter(), self.core.id(), ends) {
             Ok(()) => Poll::Pending,
             // It came just now.
@@ -108,18 +109,6 @@ impl Future for Closed {
 impl Drop for Closed {
     fn drop(&mut self) {
         self.forget();
-    }
-}
-
-/// The end of a resource, as what an asynchronous task awaits.
-struct Ending {
-    core: Arc<Core<dyn Value>>,
-    by: Awaiter,
-}
-
-impl Event for Ending {
-    fn has_come(&self) -> bool {
-        self.by.is_through() || End(&self.core).has_come()
     }
 }
 
@@ -259,34 +248,15 @@ impl<T> fmt::Debug for IntoInner<T> {
     }
 }
 
-/// The end of a resource, for those who look for deadlocks.
-struct End<'a>(&'a Core<dyn Value>);
-
-impl Event for End<'_> {
-    fn has_come(&self) -> bool {
-        self.0.has_ended()
-    }
-}
-
 /// Blocks until the end, for `timeout` at most; not at all where it could not
 /// come before this returns.
 pub(crate) fn wait(core: &Arc<Core<dyn Value>>, timeout: Duration) -> bool {
-    let end = End(core);
-    let Ok(_wait) = Wait::begin(core.id(), &end) else {
+    let ends = || core.has_ended();
+    let Ok(_wait) = Wait::begin(core.id(), &ends) else {
         return core.has_ended();
     };
     // A deadline past the end of time is none.
     let deadline = core.host().after(timeout);
     let mut closed = Closed::new(Arc::clone(core));
-    let waker = thread_waker();
-    let mut cx = Context::from_waker(&waker);
-    let mut patrol = Patrol::new(core, false);
-    loop {
-        if closed.poll_end(&mut cx).is_ready() {
-            return true;
-        }
-        if !patrol.park(deadline) {
-            return closed.core.has_ended();
-        }
-    }
+    block_on(core, deadline, |cx| closed.poll_end(cx)).is_some()
 }

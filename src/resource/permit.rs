@@ -9,7 +9,7 @@ use crate::raw::thread::context::{self, Kind};
 use crate::raw::thread::deadlock::{Event, Wait, WouldDeadlock};
 use crate::raw::thread::park::thread_waker;
 use crate::raw::waiting::awaiting::{Awaiter, Record, awaiter};
-use crate::raw::waiting::wait::Patrol;
+use crate::raw::waiting::wait::block_on;
 use crate::resource::Resource;
 use crate::sync::Arc;
 use std::fmt;
@@ -270,19 +270,6 @@ pub struct Reserve<T> {
     awaited: Record,
 }
 
-/// Room for who waits in the line, as what an asynchronous task awaits.
-struct Coming<T> {
-    core: Arc<Core<T>>,
-    ticket: Ticket,
-    by: Awaiter,
-}
-
-impl<T: Send> Event for Coming<T> {
-    fn has_come(&self) -> bool {
-        self.by.is_through() || Turn(&self.core, Some(self.ticket)).has_come()
-    }
-}
-
 impl<T: Send + 'static> Reserve<T> {
     /// Notes who awaits it.
     fn await_by(&mut self, by: Option<Awaiter>) -> Result<(), WouldDeadlock> {
@@ -291,8 +278,10 @@ impl<T: Send + 'static> Reserve<T> {
             return Ok(());
         };
         let core = Arc::clone(self.core());
-        self.awaited
-            .note(by, core.id(), |by| Box::new(Coming { core, ticket, by }))
+        let id = core.id();
+        self.awaited.note(by, id, |by| {
+            Box::new(move || by.is_through() || is_next(&core, Some(ticket)))
+        })
     }
 }
 
@@ -314,7 +303,7 @@ impl<T> Reserve<T> {
 
     /// Is it in the line still?
     fn waits(&self) -> bool {
-        !Turn(self.core(), self.ticket).has_come()
+        !is_next(self.core(), self.ticket)
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TurnedAway>> {
@@ -340,29 +329,23 @@ impl<T> Reserve<T> {
 impl<T: Send + 'static> Reserve<T> {
     /// Blocks for it, until `deadline` at most.
     fn block(mut self, deadline: Option<Instant>) -> Result<Permit<T>, ReserveError> {
-        let waker = thread_waker();
-        let mut cx = Context::from_waker(&waker);
-        if let Poll::Ready(got) = Pin::new(&mut self).poll(&mut cx) {
+        if let Poll::Ready(got) =
+            Pin::new(&mut self).poll(&mut Context::from_waker(&thread_waker()))
+        {
             return got;
         }
         let core = Arc::clone(self.core());
-        let turn = Turn(&core, self.ticket);
-        let Ok(_wait) = Wait::begin(core.id(), &turn) else {
+        let ticket = self.ticket;
+        let has_come = || is_next(&core, ticket);
+        let Ok(_wait) = Wait::begin(core.id(), &has_come) else {
             return Err(ReserveError::WouldDeadlock);
         };
-        let mut patrol = Patrol::new(&core, false);
-        loop {
-            let in_time = patrol.park(deadline);
-            if let Poll::Ready(got) = Pin::new(&mut self).poll(&mut cx) {
-                return got;
-            }
-            if !in_time {
-                return Err(match deadline {
-                    Some(_) => ReserveError::Timeout,
-                    None => ReserveError::WouldDeadlock,
-                });
-            }
-        }
+        block_on(&core, deadline, |cx| Pin::new(&mut self).poll(cx)).unwrap_or(Err(
+            match deadline {
+                Some(_) => ReserveError::Timeout,
+                None => ReserveError::WouldDeadlock,
+            },
+        ))
     }
 }
 
@@ -407,12 +390,8 @@ impl<T> fmt::Debug for Reserve<T> {
     }
 }
 
-/// A place in a line, for those who look for deadlocks.
-struct Turn<'a, T>(&'a Core<T>, Option<Ticket>);
-
-impl<T> Event for Turn<'_, T> {
-    fn has_come(&self) -> bool {
-        let room = self.0.room().zip(self.1);
-        room.is_none_or(|(room, ticket)| !room.is_waiting(ticket))
-    }
+/// Has a waiter with this place in the line been given room, or been turned away?
+fn is_next<T>(core: &Core<T>, ticket: Option<Ticket>) -> bool {
+    let room = core.room().zip(ticket);
+    room.is_none_or(|(room, ticket)| !room.is_waiting(ticket))
 }

@@ -85,6 +85,13 @@ pub(crate) trait Event {
     fn each_other(&self, _each: &mut dyn FnMut(Id)) {}
 }
 
+/// An event of one resource: the closure says whether it has come.
+impl<F: Fn() -> bool> Event for F {
+    fn has_come(&self) -> bool {
+        self()
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Edge {
     /// The resource that has to move for it to come.

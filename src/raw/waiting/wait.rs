@@ -13,6 +13,8 @@ use crate::raw::thread::context::{self, Id};
 use crate::raw::thread::park::{park_until, thread_waker};
 use crate::raw::waiting::chain::{self, Link};
 use crate::sync::{Arc, MODEL, is_panicking, yield_now};
+use core::cell::Cell;
+use core::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// How deep inside tasks a waiting thread still takes over another resource.
@@ -28,7 +30,7 @@ const LAST_PATROL: Duration = Duration::from_secs(1);
 /// Looks after an offer while its thread is parked: who was to come for it may
 /// be blocked, and wait for this very thread (an executor's only one, say, or a
 /// pool's only worker in a channel).
-pub(crate) struct Patrol<'a> {
+struct Patrol<'a> {
     owner: &'a dyn Owner,
     /// After how long to look again, if at all.
     period: Option<Duration>,
@@ -38,7 +40,7 @@ pub(crate) struct Patrol<'a> {
 
 impl<'a> Patrol<'a> {
     /// For a thread that `helps`, or does not.
-    pub(crate) fn new(owner: &'a dyn Owner, helps: bool) -> Self {
+    fn new(owner: &'a dyn Owner, helps: bool) -> Self {
         let by_executor = owner.core().host().dispatch.may_be_blocked();
         let rescues = rescues(owner.core(), helps);
         // In a model nobody is to find by chance what was not announced.
@@ -52,7 +54,7 @@ impl<'a> Patrol<'a> {
 
     /// Parks until unparked, until it is time to look again, or until
     /// `deadline`. `false`: that has passed, or nothing could ever end the wait.
-    pub(crate) fn park(&mut self, deadline: Option<Instant>) -> bool {
+    fn park(&mut self, deadline: Option<Instant>) -> bool {
         let core = self.owner.core();
         park_or_work(core.host(), core.id(), deadline, || {
             match &mut self.period {
@@ -117,6 +119,46 @@ fn may_help(core: &Core<dyn Value>, deadline: Option<Instant>) -> bool {
         && !is_panicking()
 }
 
+/// The loop of a thread that waits. `works` does something in place of parking: help, or a
+/// turn of looking. `park` returns `false` if the deadline has passed, or if nothing could
+/// ever end the wait.
+fn wait_until(
+    mut has_come: impl FnMut() -> bool,
+    mut works: impl FnMut() -> bool,
+    mut park: impl FnMut() -> bool,
+) -> bool {
+    loop {
+        if has_come() {
+            return true;
+        }
+        if !works() && !park() {
+            return has_come();
+        }
+    }
+}
+
+/// Blocks until `poll`, which is told of by the waker of its context, is ready; `None` if
+/// `deadline` comes first, or nothing could end the wait. The thread does not help.
+pub(crate) fn block_on<R>(
+    owner: &dyn Owner,
+    deadline: Option<Instant>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
+) -> Option<R> {
+    let waker = thread_waker();
+    let mut cx = Context::from_waker(&waker);
+    let mut patrol = Patrol::new(owner, false);
+    let mut ready = None;
+    let has_come = || match poll(&mut cx) {
+        Poll::Ready(result) => {
+            ready = Some(result);
+            true
+        }
+        Poll::Pending => false,
+    };
+    wait_until(has_come, || false, || patrol.park(deadline));
+    ready
+}
+
 /// Waits until `task`, at the end of a chain, is complete; `false` if
 /// `deadline` comes first.
 ///
@@ -130,40 +172,44 @@ pub(crate) fn wait_for_chain(
 ) -> bool {
     let mut period = FIRST_PATROL;
     let mut turns = Turns::new(false);
-    let complete = loop {
-        if task.is_complete() {
-            break true;
-        }
+    // The resource whose turn it is, between the look and the park.
+    let current = Cell::new(None);
+    let works = || {
         if turns.take() {
-            continue;
+            return true;
         }
         let Some(core) = chain::stage(link) else {
             yield_now();
-            continue;
+            return true;
         };
-        let helps = may_help(&core, deadline);
-        if helps && core.strand().take_offer() {
+        if may_help(&core, deadline) && core.strand().take_offer() {
             drain(&core, Shift::waiter(&core, task));
-            continue;
+            return true;
         }
-        // Not one to be lent a role: its task may be in no queue yet.
-        if task.register_thread(&thread_waker(), false) {
-            let rescues = rescues(&core, helps);
-            let (host, id) = (Arc::clone(core.host()), core.id());
-            // Where nobody else keeps it, it is told so, and the chain ends.
-            drop(core);
-            let look = || {
-                let core = chain::stage(link);
-                if let Some(core) = core.filter(|core| rescues && core.strand().is_offered()) {
-                    rescue_job(&core);
-                }
-            };
-            let park = || park_for(&mut period, deadline, look);
-            if !park_or_work(&host, id, deadline, park) {
-                break task.is_complete();
-            }
-        }
+        current.set(Some(core));
+        false
     };
+    let park = || {
+        let core: Option<Arc<Core<dyn Value>>> = current.take();
+        // Not one to be lent a role: its task may be in no queue yet.
+        let Some(core) = core.filter(|_| task.register_thread(&thread_waker(), false)) else {
+            return true;
+        };
+        let rescues = rescues(&core, may_help(&core, deadline));
+        let (host, id) = (Arc::clone(core.host()), core.id());
+        // Where nobody else keeps it, it is told so, and the chain ends.
+        drop(core);
+        let look = || {
+            let core = chain::stage(link);
+            if let Some(core) = core.filter(|core| rescues && core.strand().is_offered()) {
+                rescue_job(&core);
+            }
+        };
+        park_or_work(&host, id, deadline, || {
+            park_for(&mut period, deadline, look)
+        })
+    };
+    let complete = wait_until(|| task.is_complete(), works, park);
     task.withdraw();
     task.settle();
     complete
@@ -177,22 +223,19 @@ pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Insta
     let mut patrol = Patrol::new(owner, helps);
     let mut turns = Turns::new(core.strand().task_time().is_long());
     let mut asked = false;
-    let complete = loop {
-        if task.is_complete() {
-            break true;
-        }
+    let works = || {
         if helps && core.strand().take_offer() {
             drain(owner, Shift::waiter(owner, task));
-            continue;
+            return true;
         }
-        if turns.take() {
-            continue;
-        }
-        if task.register_thread(&thread_waker(), helps) && !patrol.park(deadline) {
-            break task.is_complete();
-        }
-        asked |= task.was_asked();
+        turns.take()
     };
+    let park = || {
+        let parked = !task.register_thread(&thread_waker(), helps) || patrol.park(deadline);
+        asked |= task.was_asked();
+        parked
+    };
+    let complete = wait_until(|| task.is_complete(), works, park);
     task.withdraw();
     task.settle();
     // A role that was offered through this task must not be left lying: if

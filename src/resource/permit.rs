@@ -6,7 +6,7 @@ use crate::raw::core::Core;
 use crate::raw::core::room::{Ticket, TurnedAway};
 use crate::raw::submit::Entry;
 use crate::raw::thread::context::{self, Kind};
-use crate::raw::thread::deadlock::{Event, Wait, WouldDeadlock};
+use crate::raw::thread::deadlock::{Wait, WouldDeadlock};
 use crate::raw::thread::park::thread_waker;
 use crate::raw::waiting::awaiting::{Awaiter, Record, awaiter};
 use crate::raw::waiting::wait::block_on;

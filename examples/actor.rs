@@ -1,13 +1,15 @@
-//! A resource is an actor: its value is the actor's state, its queue is the
-//! mailbox, and a closure is a message. No message enum, no loop, no thread.
+//! A resource is an actor: its value is the actor's state, its queue is the mailbox, and a
+//! closure is a message. There is no message enum, no loop, and no thread.
 //!
 //! ```text
 //! cargo run --release --example actor
 //! ```
 //!
-//! Two accounts send each other money. Neither waits for the other inside a
-//! message: what one has to tell the other is another message. (The panic that
-//! is reported on the way is part of the show.)
+//! Two accounts send each other money. Neither account waits for the other inside a message.
+//! If an account has something to tell the other account, it sends another message.
+//!
+//! One message panics on purpose. The example announces the panic, and then the standard panic
+//! report appears on stderr, with a backtrace if `RUST_BACKTRACE` is set.
 
 use captor::{Completion, Resource, SubmitError, TaskError};
 use std::error::Error;
@@ -15,8 +17,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-/// The address of an actor whose state is a balance. Cheap to clone; the
-/// methods are the messages.
+/// The address of an actor whose state is a balance. The address is cheap to clone. Each method
+/// is a message.
 #[derive(Clone)]
 struct Account(Resource<u64>);
 
@@ -25,18 +27,18 @@ impl Account {
         Account(Resource::new(balance))
     }
 
-    /// A message that is answered.
+    /// Asks for the balance. The completion carries the answer.
     fn balance(&self) -> Completion<u64> {
         self.0.submit(|balance| *balance)
     }
 
-    /// A message that is not.
+    /// Adds to the balance, without an answer.
     fn deposit(&self, amount: u64) -> Result<(), SubmitError> {
         self.0.execute(move |balance| *balance += amount)
     }
 
-    /// A message that sends another. `to` may be this very account: what it
-    /// sends to itself is handled after this, not inside it.
+    /// Moves money by a message that sends another message. `to` may be this same account: the
+    /// account handles a message to itself after the current message, not inside it.
     fn transfer(&self, to: &Account, amount: u64) -> Result<(), SubmitError> {
         let to = to.clone();
         self.0.execute(move |balance| {
@@ -63,18 +65,19 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             });
         }
     });
-    // Once both have answered, no transfer is left to handle, and the deposits
-    // are in their mailboxes: before the next question, so they are counted in.
+    // Once both accounts have answered, no transfer is left to handle, and all deposits are in
+    // the mailboxes. The deposits stand before the next question, so its answer includes them.
     let _ = (ann.balance().wait()?, bob.balance().wait()?);
     let (a, b) = (ann.balance().wait()?, bob.balance().wait()?);
     println!("Ann has {a}, Bob has {b}, together {}", a + b);
 
-    // A panic is the outcome of its message; the actor lives on.
+    // A panic is the outcome of its message. The actor continues.
+    eprintln!("Bob gets a message that panics on purpose; a panic report follows:");
     let panicking = bob.0.submit(|_| -> u64 { panic!("no such currency") });
     println!("a bad message to Bob: {}", outcome(panicking.wait()));
     println!("a good one: {}", outcome(bob.balance().wait()));
 
-    // What a closed actor has accepted is handled, and what comes later refused.
+    // A closed actor handles the messages that it has accepted, and refuses later messages.
     bob.0.close();
     let ended = bob.0.wait_closed(Duration::from_secs(5));
     println!("Bob is closed: {}", outcome(bob.balance().wait()));

@@ -1,12 +1,12 @@
-//! Hand-offs on the threads of another library, in place of captor's own pool:
-//! on rayon's, and on those that tokio keeps for blocking work.
+//! Hand-offs on the threads of another library, in place of captor's own pool: on rayon's
+//! threads, and on the threads that tokio keeps for blocking work.
 //!
 //! ```text
 //! cargo run --release --example executor
 //! ```
 //!
-//! An executor is a function that has a [`Job`] run on some other thread. A job
-//! is what a submitter hands off: a resource that has tasks in its queue.
+//! An executor is a function that receives a [`Job`] and runs it on another thread. A job is the
+//! unit of a hand-off: a resource that has tasks in its queue.
 
 use captor::{Dispatch, Job, Resource, Scheduler};
 use rayon::ThreadPoolBuilder;
@@ -20,13 +20,13 @@ use std::time::Duration;
 const CALLERS: usize = 4;
 const TASKS: usize = 2_500; // of each caller
 
-/// How many tasks ran on which thread.
+/// The number of tasks that ran on each thread.
 type Threads = BTreeMap<String, usize>;
 
 fn note_thread(threads: &mut Threads) {
     let name = thread::current().name().unwrap_or("unnamed").to_owned();
     *threads.entry(name).or_default() += 1;
-    // Some work, so that callers meet: about 10 µs.
+    // About 10 µs of work, so that the callers' tasks overlap.
     for n in 0..10_000 {
         black_box(n);
     }
@@ -44,7 +44,7 @@ fn show(what: &str, threads: &Resource<Threads>) -> Result<bool, Box<dyn Error>>
         Ok(())
     })?;
 
-    // All of the above were submitted before this, so they ran before it.
+    // All other tasks were submitted before this task, so they have run before it.
     let ran_on = threads.with(|threads| threads.clone())?;
     for (name, tasks) in &ran_on {
         println!("    {name:<10} {tasks:>7} tasks");
@@ -52,12 +52,12 @@ fn show(what: &str, threads: &Resource<Threads>) -> Result<bool, Box<dyn Error>>
     Ok(ran_on.values().sum::<usize>() == CALLERS * TASKS)
 }
 
-/// With a resource that callers work on themselves, and one that they leave to
-/// the executor.
+/// Submits to a resource whose callers run tasks themselves, then to a resource whose tasks run
+/// only on the executor.
 fn show_both(scheduler: &Scheduler) -> Result<bool, Box<dyn Error>> {
     let inline = Resource::builder()
         .scheduler(scheduler)
-        .capture_limit(2) // a caller's own task and one more; then it hands off
+        .capture_limit(2) // the caller's own task and one more, then a hand-off
         .build(Threads::new())?;
     let inline = show("Dispatch::Inline: on callers, and on hand-off", &inline)?;
 
@@ -67,7 +67,7 @@ fn show_both(scheduler: &Scheduler) -> Result<bool, Box<dyn Error>> {
         .build(Threads::new())?;
     let pooled = show("Dispatch::Pool: never on callers", &pooled)?;
 
-    // Waits until the executor is through with all jobs.
+    // Waits until the executor has finished all jobs.
     let ended = scheduler.shutdown(Duration::from_secs(10));
     println!(
         "  {} jobs went to the executor\n",

@@ -1,17 +1,17 @@
-//! 100 callers add to and subtract from one balance, 100,000 times each, and
-//! wait for each result: ten million awaited tasks on one resource.
+//! 100 callers add to and subtract from one balance, 100,000 times each, and wait for each
+//! result: ten million awaited tasks on one resource.
 //!
 //! ```text
 //! cargo run --release --example ledger
 //! cargo run --release --example ledger -- CALLERS OPERATIONS
 //! ```
 //!
-//! With far more callers than cores, the longest waits come from the operating
-//! system: of threads that had used up their turn and waited for the next. They
-//! are as long when each caller has a ledger of its own.
+//! With far more callers than cores, the longest waits come from the operating system: a thread
+//! that has used up its time slice waits for the next. These waits are as long when each caller
+//! has a separate ledger.
 //!
-//! Each caller is a thread that knows what it has added up. The exit code is 1
-//! if the ledger disagrees, and 2 if the arguments are wrong.
+//! Each caller is a thread that knows the sum of its own amounts. The exit code is 1 if the ledger
+//! disagrees with the callers, and 2 if the arguments are wrong.
 
 use captor::{Resource, TaskError};
 use hdrhistogram::Histogram;
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What all callers change. It needs no lock and no atomics.
+/// The value that all callers change, without a lock and without atomics.
 #[derive(Default)]
 struct Ledger {
     balance: i64,
@@ -37,13 +37,13 @@ impl Ledger {
     }
 }
 
-/// What one caller did, by its own account.
+/// One caller's own record of its entries and waits.
 struct Account {
     sum: i64,
     waits: Histogram<u64>,
 }
 
-/// Longest wait that is told apart from longer ones, in nanoseconds.
+/// The longest wait that the histogram distinguishes from longer waits, in nanoseconds.
 const LONGEST: u64 = 60_000_000_000;
 
 fn histogram() -> Histogram<u64> {
@@ -59,8 +59,8 @@ fn caller(ledger: &Resource<Ledger>, seed: u64, operations: u64) -> Result<Accou
     for _ in 0..operations {
         let amount = random.random_range(-1_000..=1_000);
         let start = Instant::now();
-        // If the ledger is idle, this thread makes the entry itself. If it is
-        // busy, whoever is at work on it does, and this thread waits.
+        // If the ledger is idle, this thread makes the entry itself. If the ledger is busy, its
+        // holder makes the entry, and this thread waits.
         let _balance = ledger.submit(move |ledger| ledger.enter(amount)).wait()?;
         let wait = start.elapsed().as_nanos() as u64;
         account.waits.saturating_record(wait);
@@ -118,7 +118,7 @@ fn run(callers: u64, operations: u64) -> Result<bool, TaskError> {
     Ok(right)
 }
 
-/// Callers and operations.
+/// Parses the numbers of callers and operations.
 fn parse_args() -> Option<(u64, u64)> {
     let args: Option<Vec<u64>> = env::args().skip(1).map(|arg| arg.parse().ok()).collect();
     match *args? {

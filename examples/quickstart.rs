@@ -1,5 +1,4 @@
-//! Counts the words of a few thousand files on all cores, into one index that
-//! all threads share.
+//! Counts the words of a few thousand files on all cores, into one index that all threads share.
 //!
 //! ```text
 //! cargo run --release --example quickstart              # this crate and its dependencies
@@ -7,20 +6,20 @@
 //! cargo run --release --example quickstart -- --mib 500 PATH...
 //! ```
 //!
-//! It shows the three ways to use a [`Resource`]:
+//! The example shows the three ways to use a [`Resource`]:
 //!
-//! - `execute`: threads hand in the counts of each file, and go on with the next;
-//! - `submit`: after each batch of files they ask how large the index has
-//!   become, and the answers are collected at the end;
-//! - `with`: the main thread asks how far they are, and reads the result.
+//! - `execute`: a thread submits the counts of each file and continues with the next file.
+//! - `submit`: after each batch of files, a thread asks how large the index has become. The
+//!   answers are collected at the end.
+//! - `with`: the main thread asks for the progress, and reads the result.
 //!
-//! The result is compared with that of one thread that does the same, and the
-//! time with that of the same threads around a `std::sync::Mutex`.
+//! The result is compared with the result of one thread that does the same work. The time is
+//! compared with the time of the same threads around a `std::sync::Mutex`.
 //!
-//! At most 64 MiB (or `--mib`) in 10,000 files are read. In folders, what is
-//! hidden is left out, and folders named `target` are. What cannot be read, or
-//! is not UTF-8 text, is reported and left out. The exit code is 1 if there was
-//! nothing to read or if the results differ, and 2 if the arguments are wrong.
+//! The example reads at most 10,000 files and 64 MiB; `--mib` sets another size. In folders, it
+//! leaves out hidden files and folders, and folders named `target`. A file that cannot be read, or
+//! is not UTF-8 text, is reported and left out. The exit code is 1 if there was nothing to read or
+//! if the results differ, and 2 if the arguments are wrong.
 
 mod corpus;
 
@@ -38,7 +37,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the threads share.
+/// The value that the threads share.
 #[derive(Debug, Default, PartialEq)]
 struct Index {
     words: HashMap<String, Entry>,
@@ -51,7 +50,7 @@ struct Entry {
     files: u64,
 }
 
-/// How large the index was at some time.
+/// The size of the index at some time.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     files: u64,
@@ -88,23 +87,23 @@ impl Index {
     }
 }
 
-/// The main job: many threads, one index in a [`Resource`].
+/// Builds the index by many threads, with the index in a [`Resource`].
 fn with_captor(
     texts: &[String],
     index: &Resource<Index>,
     bar: &ProgressBar,
 ) -> Result<Vec<Size>, TaskError> {
-    // What a thread does with a batch of files. `execute` does not wait: if
-    // another thread is at work on the index, that one does this merge as well.
+    // Each thread calls this with a batch of files. `execute` does not wait: if another thread
+    // holds the index, that thread runs this merge too.
     let count = |batch: &[String]| -> Result<Completion<Size>, SubmitError> {
         for text in batch {
             let counts = count_words(text);
             index.execute(move |index| index.merge(counts))?;
         }
-        // Runs after the merges above, so it counts them in.
+        // This task runs after this batch's merges, so its answer includes them.
         Ok(index.submit(|index| index.size()))
     };
-    // Blocks the main thread until it has the answer.
+    // `with` blocks the main thread until the answer is there.
     let progress = || {
         if let Ok(files) = index.with(|index| index.files) {
             bar.set_position(files);
@@ -114,7 +113,7 @@ fn with_captor(
     submitted.into_iter().map(|size| size?.wait()).collect()
 }
 
-/// The same with a mutex.
+/// Builds the index by many threads, with the index in a mutex.
 fn with_mutex(texts: &[String], index: &Mutex<Index>) -> Vec<Size> {
     let lock = || index.lock().unwrap_or_else(PoisonError::into_inner);
     let count = |batch: &[String]| {
@@ -130,7 +129,7 @@ fn with_mutex(texts: &[String], index: &Mutex<Index>) -> Vec<Size> {
     on_many_threads(texts, count, progress)
 }
 
-/// The same on one thread.
+/// Builds the index on one thread.
 fn alone(texts: &[String]) -> Index {
     let mut index = Index::default();
     for text in texts {
@@ -139,7 +138,7 @@ fn alone(texts: &[String]) -> Index {
     index
 }
 
-/// Runs of letters, two bytes or more, in lower case.
+/// Counts words. A word is a run of letters of two bytes or more, in lower case.
 fn count_words(text: &str) -> HashMap<String, u64> {
     let mut counts = HashMap::new();
     for word in text.split(|c: char| !c.is_alphabetic()) {
@@ -150,8 +149,8 @@ fn count_words(text: &str) -> HashMap<String, u64> {
     counts
 }
 
-/// Has threads do `work` on all texts, a batch at a time, and calls `progress`
-/// on this one meanwhile. Returns what `work` returned.
+/// Runs `work` on all texts, a batch at a time, on many threads. Meanwhile, calls `progress` on
+/// the calling thread. Returns the results of `work`.
 fn on_many_threads<R: Send>(
     texts: &[String],
     work: impl Fn(&[String]) -> R + Sync,
@@ -170,7 +169,7 @@ fn on_many_threads<R: Send>(
             s.spawn(|| {
                 let results = results; // dropped at the end of the thread
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let _ = results.send(work(batch)); // the receiver is there
+                    let _ = results.send(work(batch)); // the receiver outlives the threads
                 }
             });
         }
@@ -187,15 +186,15 @@ fn on_many_threads<R: Send>(
     all
 }
 
-/// At least 4, so that they get in each other's way on small machines too.
+/// Returns the number of cores, and at least 4, so that threads contend on small machines too.
 fn thread_count() -> usize {
     thread::available_parallelism().map_or(4, |n| n.get().max(4))
 }
 
-/// How often each of the two runs, in turn.
+/// How many times captor and the mutex run, in turn.
 const ROUNDS: usize = 5;
 
-/// Runs the contestants in turn; `false` if one got it wrong.
+/// Runs captor and the mutex in turn. Returns `false` if either builds a wrong index.
 fn run(corpus: &Corpus, out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     let texts = &corpus.texts;
     let limit = if corpus.cut {
@@ -221,7 +220,7 @@ fn run(corpus: &Corpus, out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
         captor_times.push(start.elapsed());
         bar.finish_and_clear();
 
-        // The closure of `with` may borrow: nothing is copied to compare.
+        // The closure of `with` may borrow, so the comparison copies nothing.
         if !index.with(|index| *index == expected)? {
             writeln!(out, "WRONG: this is not the index that one thread makes")?;
             return Ok(false);
@@ -256,9 +255,10 @@ fn show_growth(mut sizes: Vec<Size>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// What is in the index, and what its resource tells about itself.
+/// Prints the contents of the index and the statistics of its resource.
 fn show_index(index: &Resource<Index>, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    // Other tasks wait while this one runs: it reads, and the printing is for after.
+    // Other tasks wait while this task runs. So the task only reads, and the printing follows
+    // after the task.
     let (occurrences, top) = index.with(|index| (index.occurrences(), index.top(10)))?;
     let occurrences = HumanCount(occurrences);
     writeln!(
@@ -303,15 +303,15 @@ fn compare(
         "{ROUNDS} runs each: {verdict}\n  \
            captor             {}\n  \
            std::sync::Mutex   {}\n\
-         Most of either is counting, which threads do side by side. The difference is\n\
-         what a thread does while the index is busy: it waits for the mutex; to captor\n\
-         it leaves the merge, and goes on with the next file.",
+         Both spend most of the time on counting, which threads do side by side. The\n\
+         difference is while the index is busy: with the mutex, a thread waits. With\n\
+         captor, a thread queues the merge and continues with the next file.",
         range(&captor),
         range(&mutex)
     )
 }
 
-/// Draws to stderr, and nothing where that is not a terminal.
+/// Makes a bar that draws to stderr. If stderr is not a terminal, the bar draws nothing.
 fn progress_bar(files: usize, visible: bool) -> ProgressBar {
     if !visible {
         return ProgressBar::hidden();

@@ -1,12 +1,12 @@
-//! A resource in async code: thousands of tokio tasks share a score board and
-//! `.await` its answers. Then some of them give up waiting.
+//! A resource in async code: thousands of tokio tasks share a score board and `.await` its
+//! answers. Then some callers stop waiting.
 //!
 //! ```text
 //! cargo run --release --example tokio
 //! ```
 //!
-//! [`Resource::submit`] never blocks, so it may be called from any task of any
-//! runtime. What blocks is `with` and `wait`: they are for threads.
+//! [`Resource::submit`] never blocks, so any task of any runtime may call it. `with` and `wait`
+//! block: they are for threads.
 
 use captor::{Dispatch, Resource, TaskError};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ const TEAMS: u64 = 8;
 
 type Board = BTreeMap<u64, u64>; // the points of each team
 
-/// One task for each player; each hands in points and awaits the team's score.
+/// Runs a task for each player. Each task adds points and awaits its team's score.
 async fn play() -> Result<bool, Box<dyn Error>> {
     let board = Resource::new(Board::new());
     let start = Instant::now();
@@ -35,7 +35,7 @@ async fn play() -> Result<bool, Box<dyn Error>> {
             let team = player % TEAMS;
             let mut seen = 0;
             for points in 1..=GAMES {
-                // Mostly ready at once: polling it is a branch then.
+                // The completion is mostly ready at once. Then its poll is only a branch.
                 let score = board.submit(move |board| {
                     let score = board.entry(team).or_default();
                     *score += points;
@@ -64,31 +64,30 @@ async fn play() -> Result<bool, Box<dyn Error>> {
     Ok(right)
 }
 
-/// Callers that go away take their tasks with them, if they say so.
+/// Shows that a caller that stops waiting cancels its task only on request.
 async fn give_up() -> Result<bool, Box<dyn Error>> {
-    // On a default resource the slow task below would run right here, in
-    // `execute`, and hold up a thread of tokio's. With `Dispatch::Pool` tasks
-    // run on captor's threads only.
+    // On a default resource, the slow task would run here, inside `execute`, and block a thread
+    // of tokio. With `Dispatch::Pool`, tasks run on captor's workers only.
     let log = Resource::builder()
         .dispatch(Dispatch::Pool)
         .build(Vec::new())?;
     let (open, gate) = mpsc::channel();
     log.execute(move |log| {
-        let _ = gate.recv(); // slow: until the gate opens
+        let _ = gate.recv(); // slow: blocks until the gate opens
         log.push("slow");
     })?;
 
-    // Dropping a completion leaves its task in the queue...
+    // Dropping a completion leaves its task in the queue.
     let short = Duration::from_millis(10);
     let kept = timeout(short, log.submit(|log| log.push("timed out, kept"))).await;
     println!("without cancel_on_drop: {}", outcome(&kept));
 
-    // ...but not this one: when the timeout drops it, the task is cancelled.
+    // With `cancel_on_drop`, the timeout drops the completion and so cancels the task.
     let entry = log.submit(|log| log.push("timed out, cancelled"));
     let cancelled = timeout(short, entry.cancel_on_drop()).await;
     println!("with cancel_on_drop:    {}", outcome(&cancelled));
 
-    // The same goes for the branches of a `select!`.
+    // A branch of a `select!` that loses is also dropped, so its task is cancelled too.
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(async move {
         tokio::time::sleep(short).await;

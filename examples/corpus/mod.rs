@@ -1,5 +1,5 @@
-//! What `quickstart` reads: the files and folders it was told to, or this crate
-//! and the sources of its dependencies. Nothing here is about captor.
+//! The input of `quickstart`: the files and folders of the command line, or this crate and the
+//! sources of its dependencies. Nothing in this module is about captor.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process;
 use walkdir::{DirEntry, WalkDir};
 
-/// The texts, in memory, so that all who count read the same and none of them
-/// waits for a disk.
+/// The texts, in memory, so that all counting threads read the same texts and no thread waits for
+/// a disk.
 pub(crate) struct Corpus {
     pub(crate) texts: Vec<String>,
-    /// There was more, but the limit was reached.
+    /// The limit was reached, so some texts were left out.
     pub(crate) cut: bool,
 }
 
@@ -53,8 +53,8 @@ impl Args {
         Ok(Args { paths, mib })
     }
 
-    /// Reads what they name. Complains on stderr of what it cannot read, and
-    /// fails if nothing is left.
+    /// Reads the files and folders of the arguments. Reports unreadable files on stderr. Fails if
+    /// no text is left.
     pub(crate) fn read(&self) -> Result<Corpus, String> {
         let mut reader = Reader {
             texts: Vec::new(),
@@ -79,14 +79,14 @@ impl Args {
 /// Collects texts, up to a limit.
 struct Reader {
     texts: Vec<String>,
-    /// Bytes that may still be read.
+    /// The number of bytes that may still be read.
     left: u64,
     cut: bool,
     skipped: usize,
 }
 
 impl Reader {
-    /// Reads a file, or all in a folder that is `wanted`.
+    /// Reads a file, or the `wanted` files of a folder.
     fn read_all(&mut self, root: &Path, wanted: fn(&Path) -> bool) {
         let walk = WalkDir::new(root).follow_links(true).sort_by_file_name();
         for entry in walk.into_iter().filter_entry(is_visible) {
@@ -98,7 +98,7 @@ impl Reader {
                 Ok(entry) => self.read(&entry),
                 Err(error) => match (error.path(), error.io_error()) {
                     (Some(path), Some(why)) => self.skip_file(path, why),
-                    _ => self.skip(error), // a loop of links, says walkdir
+                    _ => self.skip(error), // walkdir reports a loop of links
                 },
             }
         }
@@ -153,11 +153,11 @@ impl Reader {
     }
 }
 
-/// Leaves out what a search for text leaves out as a rule.
+/// Checks whether the entry is neither hidden nor a folder named `target`.
 fn is_visible(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let hidden = name.as_encoded_bytes().starts_with(b".");
-    // What was named is wanted, whatever its name.
+    // A path of the command line is always read, whatever its name.
     entry.depth() == 0 || !(hidden || entry.file_type().is_dir() && name == "target")
 }
 
@@ -166,7 +166,7 @@ fn is_source(path: &Path) -> bool {
     matches!(extension, Some("rs" | "md" | "toml" | "txt"))
 }
 
-/// The folders of the packages in `Cargo.lock` that cargo has the sources of.
+/// Returns the source folders of the packages in `Cargo.lock` that cargo has unpacked.
 fn dependencies(manifest_dir: &Path) -> Vec<PathBuf> {
     let lock = fs::read_to_string(manifest_dir.join("Cargo.lock")).unwrap_or_default();
     let values = |key: &'static str| {
@@ -182,7 +182,7 @@ fn dependencies(manifest_dir: &Path) -> Vec<PathBuf> {
     in_registries.collect()
 }
 
-/// Where cargo unpacks packages: a folder for each registry.
+/// Returns the folders that cargo unpacks packages to, one for each registry.
 fn registries() -> Vec<PathBuf> {
     let home = || env::var_os("HOME").or_else(|| env::var_os("USERPROFILE"));
     let cargo_home = env::var_os("CARGO_HOME")

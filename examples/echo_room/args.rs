@@ -1,28 +1,32 @@
-//! What the command line says.
+//! The command line.
 
 use std::net::SocketAddr;
 
 pub(crate) const USAGE: &str = "usage: echo_room [ADDRESS] [--clients N] [--help]";
 
 pub(crate) const HELP: &str = "
-A chat room, for nc and the like: `nc 127.0.0.1 7000`, then a name, then lines.
+A chat room for nc and similar programs: `nc 127.0.0.1 7000`, then a name, then lines.
 
-  ADDRESS       where to listen (127.0.0.1:7000; with --clients 127.0.0.1:0)
-  --clients N   connect so many clients, tell each of them something a few times,
-                see that all of them get it, say what that took, and end
+  cargo run --release --features io --example echo_room -- [ADDRESS] [--clients N]
+
+  ADDRESS       listen here (default 127.0.0.1:7000; with --clients 127.0.0.1:0)
+  --clients N   connect N clients, send a few lines to all of them, check that
+                each client gets each line, print the times, and end
   -h, --help    print this";
 
-/// What it is to do.
+/// The work that the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Serve(SocketAddr),
-    /// With so many clients.
+    /// Serves this address and connects this number of clients.
     Try(SocketAddr, usize),
     Help,
 }
 
+/// Parses the arguments.
+///
 /// # Errors
-/// What is wrong with them, in a line.
+/// Returns a line that says what is wrong with the arguments.
 pub(crate) fn parse(args: &[String]) -> Result<Mode, String> {
     let (mut address, mut clients) = (None, None);
     let mut args = args.iter().map(String::as_str);
@@ -47,6 +51,6 @@ pub(crate) fn parse(args: &[String]) -> Result<Mode, String> {
 fn number(arg: Option<&str>) -> Result<usize, String> {
     match arg.unwrap_or_default().parse() {
         Ok(n) if n > 0 => Ok(n),
-        _ => Err("--clients needs a number of them".to_owned()),
+        _ => Err("--clients needs a number greater than 0".to_owned()),
     }
 }

@@ -1,5 +1,5 @@
-//! A chat room over TCP, for `nc` and the like: one `Resource<Room>`, any number of idle
-//! connections, and a handful of threads.
+//! A chat room over TCP, for `nc` and similar programs: one `Resource<Room>`, any number of idle
+//! connections, and a handful of threads. The example needs the feature `io`.
 //!
 //! ```sh
 //! cargo run --release --features io --example echo_room -- 127.0.0.1:7000
@@ -7,12 +7,11 @@
 //! cargo run --release --features io --example echo_room -- --clients 2000
 //! ```
 //!
-//! - Each connection is a job of `submit_steps`: it reads a line, submits it as a task
+//! - Each connection is a job of `submit_steps`. The job reads a line, submits the line as a task
 //!   of the room, and waits for its socket, on the event loop of `captor::io`.
-//! - A task of the room writes to no socket. It puts lines into the clients' outboxes,
-//!   which are bounded: a client that does not read has its own filled, and is dropped.
-//! - No line is longer than 512 bytes, and a client has one of its own in the room's
-//!   queue at a time.
+//! - A task of the room writes to no socket. It puts lines into the clients' outboxes, which are
+//!   bounded. A client that does not read fills its outbox and is dropped.
+//! - A line has at most 512 bytes. Each client has at most one line in the room's queue at a time.
 
 mod args;
 mod quit;
@@ -61,7 +60,7 @@ fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
 }
 
 fn attempt(address: SocketAddr, clients: usize) -> Result<(), Box<dyn Error>> {
-    // Both ends are in this process.
+    // Both ends of each connection are in this process.
     let (files, needed) = (raise_files(), 2 * clients as u64 + 50);
     if files < needed {
         let why = format!("{needed} file descriptors are needed, and there are {files}");
@@ -89,7 +88,7 @@ fn end(scheduler: Scheduler, server: Server) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// As many files as this process may have open, now that it may have more.
+/// Raises the limit of open files, and returns the new limit.
 fn raise_files() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or(256)
 }

@@ -1,8 +1,8 @@
-//! Signals that ask to quit, from the event loop too.
+//! Signals that ask the process to quit, received through the event loop.
 
 use std::io;
 
-/// Resolves when such a signal comes.
+/// Returns a future that resolves when the process gets such a signal.
 #[cfg(unix)]
 pub(crate) fn told() -> io::Result<impl Future<Output = ()> + Send> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -14,7 +14,7 @@ pub(crate) fn told() -> io::Result<impl Future<Output = ()> + Send> {
         pipe::register(signal, writes.try_clone()?)?;
     }
     let reads = captor::io::Async::new(reads)?;
-    // An error is a reason to quit, too.
+    // If waiting for the signal fails, the process quits too.
     Ok(async move { drop(reads.readable().await) })
 }
 

@@ -1,5 +1,5 @@
-//! The room: who is there, and what they are told. It neither reads nor writes: what a
-//! client says comes in as tasks, and what it is told goes into its outbox.
+//! The room: its clients and their outboxes. The room neither reads nor writes sockets. A line
+//! that a client says arrives as a task. A line for a client is put into the client's outbox.
 
 use captor::Completion;
 use futures::channel::mpsc::{self, Receiver, Sender};
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::Arc;
 
-/// How many lines may wait for a client to read them. (All clients have the same ones.)
+/// How many lines may wait for a client to read them. All clients share the lines.
 pub(crate) const OUTBOX: usize = 256;
 
-/// The longest name.
+/// The longest name, in bytes.
 const NAME: usize = 16;
 
-/// So many are named in one piece of news.
+/// The most names in one piece of news.
 const NAMED: usize = 8;
 
 pub(crate) type Line = Arc<str>;
@@ -24,16 +24,16 @@ pub(crate) struct Room {
     entered: u64,
     joined: Vec<String>,
     left: Vec<String>,
-    /// Of those who left, how many did not read.
+    /// How many clients were dropped because they did not read.
     pub(crate) dropped: u64,
 }
 
 #[derive(Debug)]
 struct Client {
-    /// Until it has one it is not in the room.
+    /// The name. A client without a name is not in the room yet.
     name: Option<String>,
     outbox: Sender<Line>,
-    /// What serves it.
+    /// The job that serves the client.
     task: Completion<()>,
 }
 
@@ -42,7 +42,8 @@ impl Client {
         self.name.is_some()
     }
 
-    /// Whether there was room for it, or nobody is left to read it.
+    /// Puts a line into the outbox. Returns `false` if the outbox is full. Returns `true` if the line
+    /// is in the outbox or the reader is gone.
     fn tell(&mut self, line: &Line) -> bool {
         match self.outbox.try_send(Arc::clone(line)) {
             Err(error) => !error.is_full(),
@@ -52,7 +53,7 @@ impl Client {
 }
 
 impl Room {
-    /// Lets somebody in, whom `serve` begins to serve.
+    /// Adds a client. `serve` starts the job that serves the client.
     pub(crate) fn enter(&mut self, serve: impl FnOnce(u64, Receiver<Line>) -> Completion<()>) {
         self.entered += 1;
         let id = self.entered;
@@ -66,13 +67,13 @@ impl Room {
         self.tell(id, "* what is your name?");
     }
 
-    /// What a client says.
+    /// Handles a line that a client says.
     pub(crate) fn hear(&mut self, id: u64, line: &str) {
-        // Whoever reads this has a terminal, which obeys control characters.
+        // The readers use terminals, and terminals obey control characters.
         let line = line.replace(char::is_control, "");
         let line = line.trim();
         let Some(client) = self.clients.get(&id) else {
-            return; // dropped meanwhile
+            return; // the client was dropped in the meantime
         };
         match (&client.name, line) {
             (_, "") => {}
@@ -102,7 +103,7 @@ impl Room {
         self.tell(id, &format!("* welcome, {name}"));
     }
 
-    /// It is told what is in its outbox, and no more.
+    /// Removes a client. The client still gets the lines in its outbox, and no further lines.
     pub(crate) fn leave(&mut self, id: u64) {
         self.left
             .extend(self.clients.remove(&id).and_then(|client| client.name));
@@ -113,8 +114,8 @@ impl Room {
         self.leave(id);
     }
 
-    /// Tells who came and went since the last time: together, so that a crowd that comes
-    /// at once is not told each of each.
+    /// Tells all clients which clients joined and left since the last call. One line names several
+    /// clients, so a crowd that joins at once does not cost a line for each pair of clients.
     pub(crate) fn tell_news(&mut self) {
         for (names, what) in [
             (take(&mut self.joined), "joined"),
@@ -126,7 +127,8 @@ impl Room {
         }
     }
 
-    /// Ends the service of all. They are told what is in their outboxes.
+    /// Removes all clients and returns their jobs. The clients still get the lines in their
+    /// outboxes.
     pub(crate) fn end(&mut self) -> Vec<Completion<()>> {
         self.tell_all("* the room is closed");
         let clients = take(&mut self.clients);
@@ -164,7 +166,8 @@ impl Room {
         deaf.into_iter().for_each(|id| self.drop_deaf(id));
     }
 
-    /// Its outbox is full, since it does not read: nobody waits for that.
+    /// Drops a client whose outbox is full because the client does not read. No task waits for
+    /// such a client.
     fn drop_deaf(&mut self, id: u64) {
         let Some(client) = self.clients.remove(&id) else {
             return;

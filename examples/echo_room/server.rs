@@ -1,4 +1,4 @@
-//! What serves the room: a door, and a job for each connection. None has a thread.
+//! The server of the room: a door, and a job for each connection. None of them has a thread.
 
 use crate::room::{Line, Room};
 use captor::io::{Async, Timer, accepted, lines};
@@ -15,22 +15,23 @@ use std::time::{Duration, Instant};
 /// The longest line that a client may say, in bytes.
 pub(crate) const LONGEST: usize = 512;
 
-/// How long a client that has left may take to read what it was told before.
+/// How long a client that has left may take to read the lines in its outbox.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-/// How often it is told who came and went.
+/// How often the room tells the clients which clients joined and left.
 const NEWS: Duration = Duration::from_millis(100);
 
-/// How long a client is not heard after each line. It goes on behind those who were
-/// to be told of that line: so one that says much does not fill the others' outboxes.
+/// How long the room does not listen to a client after each of its lines. Then the client's job
+/// continues behind the jobs that write the line to the other clients. So a talkative client does
+/// not fill the other clients' outboxes.
 const PACE: Duration = Duration::from_millis(2);
 
-/// How much the system keeps for a client that does not read. (What it keeps unasked for
-/// each of thousands comes to gigabytes.)
+/// How many bytes the system buffers for a client that does not read. The system's default adds up
+/// to gigabytes for thousands of clients.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// How many may wait at the door. (For the 128 of `std`, a crowd that comes at once comes
-/// in after seconds, of which it spends most away from the door.)
+/// How many connections may wait to be accepted. `std` allows 128: then a crowd that connects at
+/// once gets in only after seconds, and most of that time it is not even in the backlog.
 const BACKLOG: i32 = 4096;
 
 #[derive(Debug)]
@@ -45,14 +46,14 @@ impl Server {
         let address = listener.get_ref().local_addr()?;
         SockRef::from(&listener).listen(BACKLOG)?;
         let room = scheduler.resource(Room::default());
-        // Left to itself: it ends with the room.
+        // The dropped handle leaves the timer running. The timer ends with the room.
         drop(room.every(NEWS, Room::tell_news));
         let here = room.downgrade();
         let door = room.attach(accepted(listener), move |room, accepted| {
             let Some(here) = here.upgrade() else { return };
             match accepted.and_then(|(socket, _)| prepared(socket)) {
                 Ok(socket) => room.enter(|id, outbox| serve(&here, id, socket, outbox)),
-                Err(error) => eprintln!("echo_room: nobody comes in: {error}"),
+                Err(error) => eprintln!("echo_room: cannot accept a connection: {error}"),
             }
         });
         Ok(Server {
@@ -62,7 +63,7 @@ impl Server {
         })
     }
 
-    /// Sends all away, and closes the room.
+    /// Ends all connections and closes the room.
     pub(crate) fn end(self) -> Result<(), TaskError> {
         self.door.detach();
         let deadline = Instant::now() + GRACE;
@@ -83,8 +84,8 @@ fn prepared(socket: Async<TcpStream>) -> io::Result<Async<TcpStream>> {
     Ok(socket)
 }
 
-/// One client, from its coming to its going. When the room [cancels](Completion::cancel)
-/// this, the connection is closed.
+/// Serves one client for the life of its connection. When the room [cancels](Completion::cancel)
+/// this job, the connection is closed.
 fn serve(
     room: &Resource<Room>,
     id: u64,
@@ -99,7 +100,7 @@ fn serve(
             Either::Left((_, rest)) => Some(rest),
             Either::Right(_) => None,
         };
-        // Refused where the room is closed: nobody empties the outbox then.
+        // If the room is closed, it refuses this task. Then the rest of the outbox is not written.
         let left = room.submit(move |room| room.leave(id)).await;
         if let (Some(rest), Ok(())) = (rest, left) {
             select(rest, Timer::after(GRACE)).await;
@@ -107,14 +108,14 @@ fn serve(
     })
 }
 
-/// Has each line of a client run as a task of the room. The next is read when that is
-/// through: who says much does not fill the room's queue.
+/// Submits each line of a client as a task of the room. The next line is read when that task has
+/// finished, so a talkative client does not fill the room's queue.
 async fn hear(room: &Resource<Room>, id: u64, socket: &Async<TcpStream>) {
     let mut lines = lines(socket, LONGEST);
     while let Some(line) = lines.next().await {
         let heard = match line {
             Ok(line) => room.submit(move |room| room.hear(id, &line)),
-            // The last item.
+            // An error is the last item of the stream.
             Err(why) => room.submit(move |room| room.send_away(id, &why.to_string())),
         };
         if heard.await.is_err() {
@@ -124,7 +125,8 @@ async fn hear(room: &Resource<Room>, id: u64, socket: &Async<TcpStream>) {
     }
 }
 
-/// Writes what a client is told, as fast as it reads. Ends when the room lets it go.
+/// Writes the lines of a client's outbox, as fast as the client reads. Ends when the room removes
+/// the client.
 async fn write(mut socket: &Async<TcpStream>, mut outbox: Receiver<Line>) -> io::Result<()> {
     while let Some(line) = outbox.next().await {
         socket.write_all(line.as_bytes()).await?;

@@ -1,5 +1,5 @@
-//! So many clients in this process, over real connections: does each of them get what is
-//! said, in order, and how soon? They need no threads either.
+//! A trial with many clients in this process, over real connections. The trial checks that each
+//! client gets each line in order, and measures how soon. The clients need no threads either.
 
 use crate::server::Server;
 use captor::io::{Async, lines};
@@ -12,23 +12,23 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How often something is said.
+/// How many lines the speaker says.
 const ROUNDS: usize = 5;
 
-/// How long any part of it may take.
+/// How long any part of the trial may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a client's lines may be: news with a few names.
+/// The longest line that a client gets, in bytes: news with a few names.
 const LONGEST: usize = 1000;
 
-/// Who has got what.
+/// The clients' receipts of the current round.
 struct Tally {
     clients: usize,
-    /// When the last thing was said.
+    /// When the speaker said the last line.
     said: Instant,
-    /// How long it took to each who has got it.
+    /// The delays of the clients that have got the line.
     after: Vec<Duration>,
-    /// Gets those of a round when all have it.
+    /// Receives the delays of a round once all clients have the line.
     all: mpsc::Sender<Vec<Duration>>,
 }
 
@@ -36,7 +36,7 @@ impl Tally {
     fn got(&mut self) {
         self.after.push(self.said.elapsed());
         if self.after.len() == self.clients {
-            // Nobody is there who would wait for it: it is over.
+            // If the receiver is gone, the trial is over.
             let _ = self.all.send(std::mem::take(&mut self.after));
         }
     }
@@ -84,7 +84,7 @@ pub(crate) fn run(
     }
 }
 
-/// A client: gives a name, and says what it gets to the tally.
+/// Runs a client: it gives a name and reports each line to the tally.
 async fn visit(tally: Resource<Tally>, address: SocketAddr, n: usize) -> io::Result<()> {
     let got = async || {
         let got = tally.submit(Tally::got).await;
@@ -110,7 +110,7 @@ async fn visit(tally: Resource<Tally>, address: SocketAddr, n: usize) -> io::Res
     Ok(())
 }
 
-/// Why not all have got it.
+/// Returns why a round did not end.
 fn stuck(visits: &[Completion<io::Result<()>>]) -> String {
     let over = visits.iter().filter(|visit| visit.is_finished()).count();
     format!("not all got it within {LIMIT:?}; {over} clients have ended")
@@ -126,7 +126,7 @@ fn told(mut times: Vec<Duration>) -> String {
     format!("the first got it after {first:.2?}, half after {median:.2?}, all after {last:.2?}")
 }
 
-/// A line of what Linux says of this process.
+/// Reads a line of the process status that Linux reports.
 fn status(key: &str) -> Option<u64> {
     let status = read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;

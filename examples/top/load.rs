@@ -7,24 +7,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The most producers there may be.
+/// The highest number of producers.
 pub(crate) const MAX_PRODUCERS: usize = 16;
 
-/// How long a task may be made.
+/// The longest task, in microseconds.
 pub(crate) const MAX_TASK: u64 = 5_000;
 
-/// What the keys change.
+/// The settings that the keys change.
 #[derive(Debug)]
 pub(crate) struct Knobs {
     pub(crate) producers: AtomicUsize,
-    /// Microseconds.
+    /// How long a task takes, in microseconds.
     pub(crate) task: AtomicU64,
     pub(crate) bursts: AtomicBool,
     pub(crate) paused: AtomicBool,
     ends: AtomicBool,
 }
 
-/// Producers at work.
+/// The threads that publish.
 pub(crate) struct Load {
     pub(crate) knobs: Arc<Knobs>,
     threads: Vec<JoinHandle<()>>,
@@ -59,7 +59,7 @@ fn topics(scheduler: &Scheduler) -> Result<Vec<Topic>, captor::BuildError> {
 }
 
 impl Load {
-    /// Resources of this scheduler, and threads that use them.
+    /// Makes the resources of this scheduler, and starts the threads that use them.
     pub(crate) fn start(scheduler: &Scheduler) -> Result<Load, Box<dyn std::error::Error>> {
         let topics = topics(scheduler)?;
         let knobs = Arc::new(Knobs {
@@ -109,7 +109,7 @@ fn produce(id: usize, topics: &[Topic], knobs: &Knobs) {
     }
 }
 
-/// Refusals and expiries are what the dashboard shows.
+/// Submits one task. Refusals and expiries are not errors here: the dashboard shows them.
 fn publish(topic: &Topic, micros: u64, rng: &mut impl Rng) {
     let work = move |n: &mut u64| {
         *n += 1;

@@ -1,13 +1,18 @@
-//! A dashboard over a running workload: resources, how much is queued, rates,
-//! waits, hand-offs, and keys that change the load.
+//! A dashboard over a running workload. The dashboard shows resources, their queues, rates, waits
+//! and hand-offs. Keys change the load.
 //!
 //! ```sh
 //! cargo run --release --example top                 # q quits
 //! cargo run --release --example top -- --plain 5    # five snapshots as text
+//! cargo run --release --example top -- --help       # explains every column
 //! ```
 //!
-//! What it reads is `Scheduler::resources()` and `Scheduler::stats()`: a program of
-//! your own can be watched the same way.
+//! `LENT%` is the time that captured submitters spent on tasks of other submitters, in percent of
+//! one core. "dispatched" counts the jobs given to the workers since the start; a job is a resource
+//! with queued tasks.
+//!
+//! The dashboard reads `Scheduler::resources()` and `Scheduler::stats()`. You can watch your own
+//! program in the same way.
 
 mod args;
 mod load;
@@ -27,10 +32,10 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// How often it looks.
+/// How often the dashboard takes a snapshot.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// How long it goes on with what is queued when it is told to quit.
+/// How long the queued tasks may still run after the user quits.
 const GRACE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
@@ -51,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Who reads has read enough.
+/// Checks whether the reader of the output has closed it.
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
@@ -70,27 +75,27 @@ fn run(mode: Mode) -> Result<(), Box<dyn Error>> {
     };
     load.stop();
     shown?;
-    writeln!(out, "running what is queued, for {GRACE:?} at most")?;
+    writeln!(out, "running the queued tasks, for at most {GRACE:?}")?;
     match scheduler.try_shutdown(GRACE) {
-        Ok(()) => writeln!(out, "all that was published has run")?,
+        Ok(()) => writeln!(out, "all published tasks have run")?,
         Err(left) => writeln!(out, "{left}")?,
     }
     Ok(())
 }
 
-/// Shows it on the whole screen, and restores that: when it panics, too.
+/// Shows the dashboard on the whole screen, and restores the screen, after a panic too.
 fn on_screen(scheduler: &Scheduler, knobs: &Knobs) -> io::Result<()> {
     let signals = signals::Quit::new()?;
     let mut terminal = ratatui::try_init()?;
     let shown = show(&mut terminal, scheduler, knobs, &signals);
-    // tmux leaves parts of a screen that grew beside what was there before.
+    // If the screen has grown, tmux leaves parts of it beside the earlier contents.
     let cleared = terminal.clear();
     ratatui::restore();
     signals.pass_on();
     shown.and(cleared)
 }
 
-/// Draws until it is told to quit.
+/// Draws until the user quits.
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
     scheduler: &Scheduler,
@@ -110,7 +115,7 @@ fn show(
             continue;
         }
         let Event::Key(key) = event::read()? else {
-            continue; // a new size: drawn anew
+            continue; // a new size: the loop draws again
         };
         if key.kind == KeyEventKind::Press && press(key, knobs, &mut selected, model.rows.len()) {
             break;
@@ -119,7 +124,7 @@ fn show(
     Ok(())
 }
 
-/// Does what a key says. Whether that is to quit.
+/// Handles a key. Returns whether the key quits.
 fn press(key: KeyEvent, knobs: &Knobs, selected: &mut TableState, rows: usize) -> bool {
     let at = selected.selected().unwrap_or(0);
     match key.code {
@@ -151,9 +156,13 @@ fn turn(knobs: &Knobs, key: char) {
     }
 }
 
-/// Prints so many snapshots: of 80 columns, what the screen shows.
+/// Prints this number of snapshots, with the columns of a screen of 80 columns. A legend comes
+/// first.
 fn plain(out: &mut impl Write, scheduler: &Scheduler, snapshots: usize) -> io::Result<()> {
     let columns = view::columns(80);
+    for line in view::legend(80) {
+        writeln!(out, "{line}")?;
+    }
     let mut model = Model::new();
     model.look(scheduler);
     for _ in 0..snapshots {
@@ -161,7 +170,8 @@ fn plain(out: &mut impl Write, scheduler: &Scheduler, snapshots: usize) -> io::R
         model.look(scheduler);
         let total = view::short(model.sum(|row| row.rate));
         let threads = model.scheduler.threads;
-        writeln!(out, "{total} tasks/s, {threads} threads")?;
+        let dispatched = view::dispatched(&model);
+        writeln!(out, "\n{total} tasks/s, {threads} threads, {dispatched}")?;
         writeln!(out, "{}", view::heads(&columns).join(" "))?;
         for row in &model.rows {
             writeln!(out, "{}", view::cells(row, &columns).join(" "))?;

@@ -1,32 +1,32 @@
-//! What the dashboard shows: rates and waits, from one snapshot to a later one.
+//! The figures of the dashboard: rates and waits between two snapshots.
 
 use captor::{QueueWaits, ResourceReport, ResourceStats, Scheduler, SchedulerStats};
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// How many rates are kept for the sparkline.
+/// How many rates are kept for the charts.
 const HISTORY: usize = 120;
 
-/// Over how many intervals waits are told: one has too few.
+/// Over how many intervals waits are shown. A single interval has too few waits.
 pub(crate) const INTERVALS: usize = 4;
 
-/// A resource, as it was lately. Rates are per second.
+/// The recent figures of a resource. Rates are per second.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// Since it was made.
+    /// The statistics since the resource was made.
     pub(crate) stats: ResourceStats,
     pub(crate) rate: f64,
     pub(crate) refused: f64,
     pub(crate) expired: f64,
     pub(crate) handoffs: f64,
-    /// Of a core, how much its submitters lent.
+    /// The time that submitters spent on tasks of other submitters, as a share of one core.
     pub(crate) lent: f64,
-    /// Of the last [`INTERVALS`].
+    /// The waits of the last [`INTERVALS`].
     pub(crate) waits: QueueWaits,
     /// Tasks per second, oldest first.
     pub(crate) history: VecDeque<u64>,
-    /// All waits, as they were at the last snapshots.
+    /// The counts of all waits at the last snapshots.
     pub(crate) snapshots: VecDeque<QueueWaits>,
 }
 
@@ -60,7 +60,7 @@ impl Model {
         }
     }
 
-    /// The sum of what `f` says of each row.
+    /// Returns the sum of `f` over all rows.
     pub(crate) fn sum(&self, f: impl Fn(&Row) -> f64) -> f64 {
         self.rows.iter().map(f).sum()
     }
@@ -68,7 +68,7 @@ impl Model {
 
 fn row(report: ResourceReport, before: Option<Row>, seconds: f64) -> Row {
     let now = report.stats;
-    // Of the first snapshot nothing can be said.
+    // The first snapshot has no earlier snapshot to compare with, so its rates are 0.
     let Row {
         stats: then,
         mut history,
@@ -97,7 +97,7 @@ fn row(report: ResourceReport, before: Option<Row>, seconds: f64) -> Row {
     }
 }
 
-/// Adds to the latest, and lets go of the oldest if there are more than `most`.
+/// Adds a value. If there are then more than `most`, drops the oldest.
 fn keep<T>(latest: &mut VecDeque<T>, value: T, most: usize) {
     latest.push_back(value);
     if latest.len() > most {

@@ -1,4 +1,4 @@
-//! What is on the screen, whatever its size.
+//! The contents of the screen at every size.
 
 use super::*;
 use crate::model::Row;
@@ -28,7 +28,7 @@ fn redraw(
     terminal.backend().to_string()
 }
 
-/// A screen of a real load.
+/// Draws a screen of a real load.
 fn screen(size: (u16, u16), selected: usize) -> String {
     let scheduler = Scheduler::builder().build().unwrap();
     let load = Load::start(&scheduler).unwrap();
@@ -58,6 +58,8 @@ fn all_of_it_fits_into_80_columns_and_24_lines() {
         &["dispatched", "2 of 8", "since start: ", "last second: half"],
     );
     assert_shows(&screen, &["q quit (Esc)", "p pause", "red = refuses tasks"]);
+    assert_shows(&screen, &["LENT% = ", "dispatched = ", "WAIT99 = "]);
+    assert_shows(&screen, &["tasks/s, a bar for each 250ms, highest bar "]);
 }
 
 #[test]
@@ -98,7 +100,7 @@ fn a_terminal_of_any_size_will_do() {
     }
 }
 
-/// A model of so many resources, whose figures are as wide as may be.
+/// Makes a model of this many resources, with figures of the greatest width.
 fn model(rows: usize) -> Model {
     let mut model = Model::new();
     model.rows = (0..rows).map(|at| row(format!("name{at}"))).collect();
@@ -119,7 +121,7 @@ fn row(name: String) -> Row {
     row
 }
 
-/// A load that does nothing.
+/// Makes a load that does nothing.
 fn idle() -> Load {
     let load = Load::start(&Scheduler::builder().build().unwrap()).unwrap();
     load.knobs.paused.store(true, Relaxed);

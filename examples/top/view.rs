@@ -1,6 +1,7 @@
-//! How it is drawn; 80 columns and 24 lines are enough for all of it. Where there is
-//! less room, what matters least is left out: nothing is cut.
+//! How the dashboard is drawn. 80 columns and 24 lines are enough for everything. On a smaller
+//! screen, the least important parts are left out, and no part is cut.
 
+use crate::PERIOD;
 use crate::load::Knobs;
 use crate::model::{Model, Row};
 use ratatui::Frame;
@@ -20,18 +21,29 @@ pub(crate) const KEYS: [&str; 6] = [
     "p pause",
 ];
 
-const LEGEND: [&str; 3] = [
-    "OUTST. = queued + running",
-    "red = refuses tasks",
-    "WAIT99 = last second's",
+/// The explanations of the columns and of "dispatched". The last line is the last to be left out.
+const LEGEND: [&[&str]; 2] = [
+    &[
+        "LENT% = time spent on others' tasks, of a core",
+        "dispatched = jobs for workers",
+    ],
+    &[
+        "OUTST. = queued + running",
+        "red = refuses tasks",
+        "WAIT99 = 99 % wait no longer",
+    ],
 ];
+
+pub(crate) fn legend(width: u16) -> [String; 2] {
+    LEGEND.map(|parts| fit(parts, "  ", width))
+}
 
 /// A figure of a resource.
 pub(crate) struct Column {
     pub(crate) head: &'static str,
-    /// No more than a head or a figure needs.
+    /// The width that the head and the figures need.
     pub(crate) width: u16,
-    /// Those of a higher rank are the first to be left out.
+    /// Columns of a higher rank are left out first.
     rank: u8,
     figure: fn(&Row) -> String,
 }
@@ -45,7 +57,7 @@ const fn column(head: &'static str, width: u16, rank: u8, figure: fn(&Row) -> St
     }
 }
 
-/// As they are shown, from left to right, right of the name.
+/// The columns to the right of the name, from left to right.
 const COLUMNS: [Column; 7] = [
     column("OUTST.", 6, 0, |row| short(row.stats.outstanding as f64)),
     column("TASKS/S", 7, 1, |row| short(row.rate)),
@@ -58,10 +70,10 @@ const COLUMNS: [Column; 7] = [
 
 const NAME: u16 = 9;
 
-/// What the last column is too narrow for.
+/// The least width of the last column, which holds the small charts.
 const LATELY: u16 = 6;
 
-/// The most important columns, as many as there is room for.
+/// Returns the most important columns that fit into `width`.
 pub(crate) fn columns(width: u16) -> Vec<&'static Column> {
     let mut shown: Vec<_> = COLUMNS.iter().collect();
     while taken(&shown) > width && !shown.is_empty() {
@@ -75,13 +87,14 @@ fn taken(columns: &[&Column]) -> u16 {
     NAME + columns.iter().map(|c| c.width + 1).sum::<u16>()
 }
 
-/// The heads and the rows of these columns, as text.
+/// Returns the heads of these columns as text.
 pub(crate) fn heads(columns: &[&Column]) -> Vec<String> {
     let name = format!("{:1$}", "RESOURCE", usize::from(NAME));
     let heads = columns.iter().map(|c| right(c.head, c.width));
     std::iter::once(name).chain(heads).collect()
 }
 
+/// Returns the cells of a row as text.
 pub(crate) fn cells(row: &Row, columns: &[&Column]) -> Vec<String> {
     let name = format!("{:1$.1$}", row.name, usize::from(NAME));
     let figures = columns.iter().map(|c| right(&(c.figure)(row), c.width));
@@ -92,7 +105,7 @@ fn right(text: &str, width: u16) -> String {
     format!("{text:>0$}", usize::from(width))
 }
 
-/// The first of these parts, as many as fit.
+/// Joins the first parts, as many as fit into `width`.
 fn fit<T: AsRef<str>>(parts: &[T], between: &str, width: u16) -> String {
     let mut line = String::new();
     for part in parts.iter().map(AsRef::as_ref) {
@@ -112,22 +125,24 @@ pub(crate) fn draw(frame: &mut Frame<'_>, model: &Model, knobs: &Knobs, selected
     frame.render_widget(header(model, knobs, area.width), head);
     draw_table(frame, model, selected, table);
     draw_detail(frame, model, selected.selected().unwrap_or(0), detail);
-    // The keys are the last to go.
-    let lines = [fit(&LEGEND, "  ", area.width), fit(&KEYS, "  ", area.width)];
-    let skip = 2 - usize::from(foot.height.min(2));
+    // The keys are the last line to be left out.
+    let keys = fit(&KEYS, "  ", area.width);
+    let lines: Vec<_> = legend(area.width).into_iter().chain([keys]).collect();
+    let skip = lines.len().saturating_sub(foot.height.into());
     let lines = lines.into_iter().skip(skip).map(Line::from);
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).dim(), foot);
 }
 
-/// The header, the table, the selected resource and the footer: on a short screen the
-/// table is scrolled, on a very short one it has the room of the others.
+/// Returns the areas of the header, the table, the selected resource and the footer. On a short
+/// screen the table is scrolled. On a very short screen the table takes the room of the other
+/// areas.
 fn areas(area: Rect, rows: usize) -> [Rect; 4] {
     const DETAIL: u16 = 5;
     let (head, foot) = match area.height {
         0..6 => (0, 1),
         6..12 => (2, 1),
         12..20 => (2, 2),
-        _ => (3, 2),
+        _ => (3, 3),
     };
     let left = area.height.saturating_sub(head + foot);
     let detail = if left >= 2 * DETAIL { DETAIL } else { 0 };
@@ -163,10 +178,7 @@ fn header(model: &Model, knobs: &Knobs, width: u16) -> Paragraph<'static> {
         format!("workers {}", scheduler.workers),
         format!("threads {} ({} idle)", scheduler.threads, scheduler.idle),
         format!("lent {:.0} % CPU", 100.0 * model.sum(|row| row.lent)),
-        format!(
-            "dispatched {} since start",
-            short(scheduler.dispatched as f64)
-        ),
+        dispatched(model),
     ];
     Paragraph::new(vec![
         Line::from(fit(&load, ", ", width)).bold(),
@@ -174,10 +186,18 @@ fn header(model: &Model, knobs: &Knobs, width: u16) -> Paragraph<'static> {
     ])
 }
 
+/// The number of jobs that were given to the workers.
+pub(crate) fn dispatched(model: &Model) -> String {
+    format!(
+        "dispatched {} since start",
+        short(model.scheduler.dispatched as f64)
+    )
+}
+
 fn draw_table(frame: &mut Frame<'_>, model: &Model, selected: &mut TableState, area: Rect) {
     let columns = columns(area.width);
     let lately = area.width.saturating_sub(taken(&columns) + 1);
-    // No column at all, where it is too narrow: it would take room from the others.
+    // If the last column would be too narrow, it is left out and takes no room.
     let lately = Some(lately).filter(|width| *width >= LATELY);
     let widths = std::iter::once(NAME).chain(columns.iter().map(|c| c.width));
     let widths = widths.chain(lately).map(Constraint::Length);
@@ -195,14 +215,14 @@ fn draw_table(frame: &mut Frame<'_>, model: &Model, selected: &mut TableState, a
     let table = Table::new(rows, widths)
         .header(ratatui::widgets::Row::new(heads).bold())
         .row_highlight_style(Style::new().reversed());
-    // No line is left empty after the last row, once there is more room again.
+    // If there is more room again, no line stays empty after the last row.
     let room = usize::from(area.height.saturating_sub(1));
     let most = model.rows.len().saturating_sub(room);
     *selected.offset_mut() = selected.offset().min(most);
     frame.render_stateful_widget(table, area, selected);
 }
 
-/// The latest rates, as many as there is room for.
+/// Draws the latest rates, as many as fit into `width`.
 fn spark(row: &Row, width: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = row.history.iter().copied().max().unwrap_or(0).max(1);
@@ -219,7 +239,13 @@ fn draw_detail(frame: &mut Frame<'_>, model: &Model, at: usize, area: Rect) {
     let block = Block::bordered().title(title);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let [text, graph] = Layout::vertical([Constraint::Length(2), Constraint::Min(1)]).areas(inner);
+    let caption = u16::from(inner.height > 3);
+    let parts = [
+        Constraint::Length(2),
+        Constraint::Length(caption),
+        Constraint::Min(1),
+    ];
+    let [text, caption, graph] = Layout::vertical(parts).areas(inner);
     let ever = [
         format!("since start: {} tasks", short(row.stats.completed as f64)),
         format!("the longest ran {}", time(row.stats.longest_task)),
@@ -235,10 +261,17 @@ fn draw_detail(frame: &mut Frame<'_>, model: &Model, at: usize, area: Rect) {
     let width = usize::from(graph.width);
     let skip = row.history.len().saturating_sub(width);
     let data: Vec<u64> = row.history.iter().skip(skip).copied().collect();
+    let most = data.iter().copied().max().unwrap_or(0);
+    let title = [
+        format!("tasks/s, a bar for each {PERIOD:?}"),
+        format!("highest bar {}", short(most as f64)),
+    ];
+    let title = Line::from(fit(&title, ", ", caption.width));
+    frame.render_widget(title.bold(), caption);
     frame.render_widget(Sparkline::default().data(data), graph);
 }
 
-/// A number in six characters at most.
+/// Formats a number in at most six characters.
 pub(crate) fn short(n: f64) -> String {
     match n {
         n if n < 10_000.0 => format!("{n:.0}"),
@@ -250,12 +283,12 @@ pub(crate) fn short(n: f64) -> String {
     }
 }
 
-/// How long this part of the tasks waited at most, lately.
+/// Returns the longest recent wait of this part of the tasks.
 fn wait(row: &Row, part: f64) -> String {
     row.waits.quantile(part).map_or("-".to_owned(), time)
 }
 
-/// A time in six characters at most.
+/// Formats a time in at most six characters.
 pub(crate) fn time(time: Duration) -> String {
     let nanos = time.as_nanos() as f64;
     let (value, unit) = match nanos {

@@ -1,27 +1,26 @@
-//! Rounds of contestants in turn: ratios are taken within a round, so that
-//! what slows the whole machine for a while slows both sides of them.
+//! Rounds in which contestants take turns. Ratios are taken within a round, so a slow phase of the
+//! whole machine slows both sides of a ratio.
 
 use crate::measure::{Lap, allocations};
 use std::time::Duration;
 
-/// Runs one lap that goes on for the given time, or one piece of work of a
-/// fixed size.
+/// Runs one lap of the given time, or one piece of work of a fixed size.
 pub type Run = Box<dyn Fn(Duration) -> Lap>;
 
 pub struct Contestant {
     pub name: &'static str,
     pub run: Run,
-    /// It keeps the cores busy by itself, so a lap in which they were not says
-    /// that something else ran.
+    /// The contestant keeps the cores busy by itself. If the cores were not busy in a lap, another
+    /// program ran.
     pub busy: bool,
 }
 
 pub struct Contest {
     /// `group/parameter`.
     pub name: String,
-    /// The question that it answers for a user.
+    /// The question that the row answers for a user.
     pub question: &'static str,
-    /// Whose ratio is asked for; each of them is compared with each rival.
+    /// The contestants of captor. Each is compared with each rival.
     pub ours: Vec<Contestant>,
     pub rivals: Vec<Contestant>,
     pub bars: Vec<Bar>,
@@ -29,7 +28,7 @@ pub struct Contest {
     pub width: usize,
 }
 
-/// What a row is to reach: `ours` at least `ratio` of `rival`, by throughput.
+/// The bar of a row: the throughput of `ours` must be at least `ratio` times that of `rival`.
 #[derive(Clone, Copy)]
 pub struct Bar {
     pub ours: &'static str,
@@ -47,12 +46,12 @@ pub struct Plan {
 pub struct Laps<'a> {
     pub contestant: &'a Contestant,
     pub laps: Vec<Lap>,
-    /// Laps that were run again, because the cores were not all to be had.
+    /// The number of laps that were run again because not all cores were available.
     pub repeated: usize,
     pub allocations: f64,
 }
 
-/// How much of the cores has to be at work for a contended lap to count.
+/// The least share of the cores that must be busy for a contended lap to count.
 const SIDE_BY_SIDE: f64 = 0.85;
 const REPEATS: usize = 3;
 
@@ -68,7 +67,7 @@ impl Contest {
                 contestant,
                 laps: Vec::new(),
                 repeated: 0,
-                // Warms up as well.
+                // This lap also warms up.
                 allocations: allocations(|| (contestant.run)(plan.time / 5)),
             })
             .collect();

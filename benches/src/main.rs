@@ -1,4 +1,4 @@
-//! captor beside what its users reach for today, on the same work in the same
+//! Benchmarks of captor beside the tools that its users choose today, on the same work in the same
 //! run.
 //!
 //! ```text
@@ -7,11 +7,10 @@
 //! cargo run --release -p captor-bench -- --help
 //! ```
 //!
-//! The contestants of a row take turns, several rounds; ratios are taken
-//! within a round, and their median and spread are shown. Each lap checks its
-//! own count. "cores" is CPU time over wall time: a contended lap of those
-//! that keep the cores busy does not count where it is low, and is run again
-//! (then a `*` stands there).
+//! The contestants of a row take turns for several rounds. Ratios are taken within a round, and
+//! the report shows their median and spread. Each lap checks its own count. "cores" is CPU time
+//! over wall time. If "cores" is low in a contended lap of a contestant that keeps the cores busy,
+//! the lap does not count and is run again. A `*` marks such laps.
 
 mod contest;
 mod measure;
@@ -34,24 +33,24 @@ static ALLOCATOR: measure::Counting = measure::Counting;
 /// Measures captor beside its rivals.
 #[derive(Parser)]
 struct Args {
-    /// Rows whose name contains one of these; all if none is given.
+    /// Runs the rows whose name contains one of these texts (default: all rows).
     rows: Vec<String>,
-    /// Contestants whose name contains one of these, and captor.
+    /// Runs captor and the contestants whose name contains one of these texts.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Names the rows, and runs nothing.
+    /// Lists the rows and runs nothing.
     #[arg(long)]
     list: bool,
-    /// Laps of each contestant.
+    /// Sets the number of laps of each contestant.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Milliseconds a lap.
+    /// Sets the length of a lap in milliseconds.
     #[arg(long, default_value_t = 300)]
     ms: u64,
-    /// Writes the results here.
+    /// Writes the results to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Draws the results in this folder.
+    /// Draws the plots in this folder, as SVG.
     #[arg(long)]
     plots: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! One contestant's lap: what it did, and what that took.
+//! One contestant's lap: its operations and their cost.
 
 use cpu_time::ProcessTime;
 use hdrhistogram::Histogram;
@@ -6,13 +6,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// What the threads of a lap report.
+/// The report of the threads of a lap.
 pub struct Tally {
-    /// Operations, as counted by the work itself.
+    /// The number of operations, as the work itself counts them.
     pub ops: u64,
-    /// Nanoseconds of single calls, of those that were timed.
+    /// The nanoseconds of the timed calls.
     pub waits: Histogram<u64>,
-    /// Operations of the slowest thread over those of the fastest.
+    /// The operations of the slowest thread over the operations of the fastest thread.
     pub fairness: f64,
 }
 
@@ -25,7 +25,7 @@ impl Tally {
         }
     }
 
-    /// Adds up what each thread did.
+    /// Adds up the operations and waits of all threads.
     pub fn sum(threads: Vec<(u64, Histogram<u64>)>) -> Tally {
         let mut sum = Tally::of(0);
         let (mut least, mut most) = (u64::MAX, 0);
@@ -40,7 +40,7 @@ impl Tally {
     }
 }
 
-/// For nanoseconds up to a minute, two digits.
+/// Makes a histogram of nanoseconds up to a minute, with two digits.
 pub fn waits() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 2).expect("valid bounds")
 }
@@ -55,8 +55,7 @@ pub struct Lap {
     pub tally: Tally,
     pub wall: Duration,
     pub cpu: Duration,
-    /// The most memory that the process had resident, in bytes, beyond what it
-    /// had before.
+    /// How much the resident memory of the process grew at most, in bytes.
     pub resident: u64,
 }
 
@@ -77,18 +76,18 @@ impl Lap {
         }
     }
 
-    /// Operations a second.
+    /// Returns the operations per second.
     pub fn rate(&self) -> f64 {
         self.tally.ops as f64 / self.wall.as_secs_f64()
     }
 
-    /// How many cores were at work.
+    /// Returns the number of busy cores.
     pub fn cores(&self) -> f64 {
         self.cpu.as_secs_f64() / self.wall.as_secs_f64()
     }
 }
 
-/// Watches the process's memory.
+/// Watches the memory of the process.
 #[derive(Default)]
 pub struct Watch {
     most: u64,
@@ -101,7 +100,7 @@ impl Watch {
         }
     }
 
-    /// Sleeps, looking every 20 ms.
+    /// Sleeps for `time` and looks every 20 ms.
     pub fn sleep(&mut self, time: Duration) {
         let end = Instant::now() + time;
         loop {
@@ -115,31 +114,32 @@ impl Watch {
     }
 }
 
-/// The system's allocator, counting calls while it is told to. (Counters that
-/// always count would be one more line that all threads fight for.)
+/// The system's allocator, which counts calls while `COUNTS` is set. A counter that always counts
+/// would be one more cache line that all threads contend for.
 pub struct Counting;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator, which keeps the contract of
+// `GlobalAlloc`.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if COUNTS.load(Relaxed) {
             ALLOCATIONS.fetch_add(1, Relaxed);
         }
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller gives a layout of nonzero size (contract of `alloc`).
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller gives a block of this allocator with its layout (contract of
+        // `dealloc`), and all blocks of this allocator come from `System`.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
-/// Runs `work`, which returns a lap, and says how many allocations it made per
-/// operation.
+/// Runs `work`, which returns a lap. Returns the number of allocations per operation.
 pub fn allocations(work: impl FnOnce() -> Lap) -> f64 {
     ALLOCATIONS.store(0, Relaxed);
     COUNTS.store(true, Relaxed);

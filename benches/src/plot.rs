@@ -1,7 +1,7 @@
-//! Pictures of the results: throughput over the number of threads, a line a
-//! contestant, for each group of rows.
+//! Plots of the results. The plot of a group of rows shows throughput over the number of threads,
+//! with a line for each contestant.
 //!
-//! No background, and a grey that can be read on light and dark.
+//! The plots have no background. Their grey is readable on light and on dark pages.
 
 use crate::report::{Entry, Report};
 use plotters::prelude::*;
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const SIZE: (u32, u32) = (760, 420);
 const INK: RGBColor = RGBColor(128, 128, 128);
-/// Chosen to differ in hue and lightness, and to be seen on white and on black.
+/// Colours that differ in hue and lightness and are visible on white and on black.
 const COLOURS: [RGBColor; 12] = [
     RGBColor(230, 90, 30),
     RGBColor(245, 160, 60),
@@ -27,8 +27,8 @@ const COLOURS: [RGBColor; 12] = [
     RGBColor(110, 120, 140),
 ];
 
-/// One picture for each group (what stands before the slash in a row's name)
-/// that has more than one row.
+/// Draws a plot for each group that has more than one row. A row's group is the part of its name
+/// before the slash.
 pub fn draw(rows: &[Report], folder: &Path) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let mut groups: Vec<(&str, Vec<&Report>)> = Vec::new();
@@ -51,7 +51,7 @@ fn picture(name: &str, rows: &[&Report], path: &Path) -> Result<(), Box<dyn Erro
     let low = values().fold(f64::INFINITY, f64::min) * 0.7;
     let high = values().fold(0.0, f64::max) * 1.5;
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
-    // To the right of the lines stand their names.
+    // The names of the lines stand to their right.
     let (left, right) = root.split_horizontally(SIZE.0 - 180);
     let last = rows.len() as f64 - 1.0;
     let mut chart = ChartBuilder::on(&left)
@@ -80,7 +80,7 @@ fn picture(name: &str, rows: &[&Report], path: &Path) -> Result<(), Box<dyn Erro
         .draw()?;
     let ours = rows[0].entries.iter().filter(|e| e.ours).count();
     for (i, entry) in rows[0].entries.iter().enumerate() {
-        // The first two are ours, also where there is one of us.
+        // captor has the first two colours, even if only one contestant is captor's.
         let chosen = if entry.ours { i } else { i - ours + 2 };
         let colour = COLOURS[chosen % COLOURS.len()];
         let style = colour.stroke_width(if entry.ours { 3 } else { 1 });
@@ -100,7 +100,7 @@ fn picture(name: &str, rows: &[&Report], path: &Path) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-/// What the rows of a group differ in.
+/// Returns the parameter in which the rows of a group differ.
 fn axis(group: &str) -> &'static str {
     match group {
         "idle" => "called from",

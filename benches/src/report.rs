@@ -1,11 +1,11 @@
-//! What a contest came to: for the terminal and for a file.
+//! The results of a contest, for the terminal and for a file.
 
 use crate::contest::{Bar, Contest, Laps};
 use crate::measure::waits;
 use serde::Serialize;
 use std::process::Command;
 
-/// The smallest, the median and the largest of several.
+/// The smallest, the median and the largest of several values.
 #[derive(Serialize, Clone, Copy)]
 pub struct Spread {
     pub min: f64,
@@ -37,22 +37,22 @@ pub struct Report {
 pub struct Entry {
     pub contestant: &'static str,
     pub ours: bool,
-    /// Operations a second.
+    /// Operations per second.
     pub rate: Spread,
-    /// How many cores were at work.
+    /// The number of busy cores.
     pub cores: Spread,
-    /// Laps that were run again, since the cores were not to be had.
+    /// The number of laps that were run again because not all cores were available.
     pub repeated: usize,
-    /// Nanoseconds that single calls took, over all laps.
+    /// The nanoseconds of the timed calls, over all laps.
     pub p50: u64,
     pub p99: u64,
     pub longest: u64,
-    /// The slowest thread's operations over the fastest's, median.
+    /// The slowest thread's operations over the fastest thread's, as a median.
     pub fairness: f64,
     pub allocations_per_op: f64,
-    /// Bytes that the process grew by, at the most.
+    /// How much the resident memory of the process grew at most, in bytes.
     pub resident: u64,
-    /// Our first contestant's rate over this one's, within a round.
+    /// The rate of captor's first contestant over the rate of this contestant, within a round.
     pub ratio: Spread,
 }
 
@@ -99,7 +99,7 @@ impl Report {
     pub fn print(&self) {
         println!("\n{}: {}", self.name, self.question);
         println!(
-            "  {:<20} {:>9} {:>19}  {:>5}  {:>8} {:>8} {:>8}  {:>4}  {:>6} {:>7}  captor is, of this",
+            "  {:<20} {:>9} {:>19}  {:>5}  {:>8} {:>8} {:>8}  {:>4}  {:>6} {:>7}  captor / this",
             "", "Mop/s", "(min - max)", "cores", "p50", "p99", "longest", "fair", "allocs", "MiB",
         );
         for e in &self.entries {
@@ -166,7 +166,7 @@ fn verdict(bar: &Bar, all: &[Laps<'_>]) -> Verdict {
     }
 }
 
-/// Where and when it was measured.
+/// The place and time of the measurement.
 #[derive(Serialize)]
 pub struct Place {
     pub cpu: String,

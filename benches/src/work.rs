@@ -1,5 +1,5 @@
-//! What is done to the shared value: the least that a broker's topic would do,
-//! and as much more of it as a row asks for.
+//! The work on the shared value: the least work that a topic of a broker does, and as much more as
+//! a row asks for.
 
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -13,17 +13,17 @@ pub struct Topic {
     lines: [[u64; 8]; 8],
 }
 
-/// A piece of work: touch the topic, then go over its lines so many times.
+/// A piece of work: touch the topic, then pass over its cache lines `passes` times.
 #[derive(Clone, Copy, Debug)]
 pub struct Op {
     passes: u32,
 }
 
 impl Op {
-    /// The counter and one word: a few nanoseconds.
+    /// Touches the counter and one word, in a few nanoseconds.
     pub const TINY: Op = Op { passes: 0 };
 
-    /// As many passes as take about `time` on this machine, alone.
+    /// Returns work that takes about `time` on this machine, if the thread is alone.
     pub fn lasting(time: Duration) -> Op {
         Op {
             passes: passes(time),
@@ -42,7 +42,7 @@ impl Op {
     }
 }
 
-/// Work that a caller does on data of its own between calls.
+/// The work that a caller does on its own data between calls.
 pub struct Private {
     lines: [[u64; 8]; 8],
     passes: u32,

@@ -1,12 +1,12 @@
-//! One path, over and over, for an instruction counter to watch.
+//! Runs one path many times, so that an instruction counter can watch.
 //!
 //! ```text
 //! instructions PATH N     # runs PATH N times
 //! instructions            # lists the paths
 //! ```
 //!
-//! `ci/instructions.sh` runs each under callgrind with two values of N; the
-//! difference is what one pass costs, without start and end.
+//! `ci/instructions.sh` runs each path under callgrind with two values of N. The difference is the
+//! cost of the passes between them, without start and end.
 
 use captor::Resource;
 use std::hint::black_box;
@@ -68,8 +68,8 @@ const PATHS: &[Path] = &[
             black_box(&r).execute(|t| t.touch()).unwrap();
         }
     }),
-    // From inside a task of the same resource, what is submitted is queued;
-    // it runs when that task is through.
+    // A task that is submitted from inside a task of the same resource is queued. The queued task
+    // runs when the outer task has finished.
     ("queued-execute", |n| {
         queued(n, |r| r.execute(|t| t.touch()).unwrap());
     }),
@@ -85,8 +85,8 @@ const PATHS: &[Path] = &[
     }),
 ];
 
-/// Eight at a time: few enough for one capture to run them all, however slow
-/// the machine that counts.
+/// Queues eight tasks at a time. Eight is within the capture limit, so one capture runs them all,
+/// however slow the counting machine is.
 fn queued(n: u64, mut submit: impl FnMut(&Resource<Topic>) + Send) {
     let r = Resource::builder()
         .capture_time(Duration::MAX)

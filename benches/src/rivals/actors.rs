@@ -1,7 +1,7 @@
 //! Actors by hand: a thread or a task that owns the value, behind a channel.
 //!
-//! Their mailboxes are bounded, as a server's have to be; a caller reuses one
-//! reply channel for all its calls, which favours them.
+//! The mailboxes are bounded, as a server's mailboxes must be. A caller reuses one reply channel
+//! for all its calls, which favours the actors.
 
 use super::{AsyncShared, Shared, runtime};
 use crate::work::{Op, Topic};
@@ -26,7 +26,7 @@ macro_rules! threaded {
                         let count = op.run(&mut topic);
                         if let Some(reply) = reply {
                             let reply: $krate::Sender<u64> = reply;
-                            // Its caller may have gone.
+                            // The caller may have gone.
                             let _ = reply.send(count);
                         }
                     }
@@ -70,7 +70,7 @@ fn tokio_actor() -> Tokio {
         while let Some((op, reply)) = receive.recv().await {
             let count = op.run(&mut topic);
             if let Some(reply) = reply {
-                // Its caller may have gone.
+                // The caller may have gone.
                 let _ = reply.send(count);
             }
         }

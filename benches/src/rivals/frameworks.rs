@@ -90,7 +90,7 @@ mod with_ractor {
                 Message::Cast(op) => {
                     op.run(topic);
                 }
-                // Its caller may have gone.
+                // The caller may have gone.
                 Message::Call(op, reply) => drop(reply.send(op.run(topic))),
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! Mutexes, and what runs closures in their place.
+//! Mutexes, and tools that run closures in their place.
 
 use super::{AsyncShared, Shared};
 use crate::work::{Op, Topic};
@@ -18,7 +18,7 @@ impl Shared for ParkingLot {
     }
 }
 
-/// As it is kept where handles to it are to be cloned, as captor's are.
+/// The mutex in an `Arc`, so that its handles can be cloned, as captor's can.
 pub struct ArcParkingLot(Arc<parking_lot::Mutex<Topic>>);
 
 impl Shared for ArcParkingLot {
@@ -45,8 +45,8 @@ impl Shared for Std {
     }
 }
 
-/// A flat-combining lock: the thread at the head of the queue runs the
-/// closures of those behind it.
+/// A flat-combining lock: the thread at the head of the queue runs the closures of the threads
+/// behind it.
 pub struct Lamlock(lamlock::Lock<Topic>);
 
 impl Shared for Lamlock {
@@ -60,7 +60,7 @@ impl Shared for Lamlock {
     }
 }
 
-/// Closures on a queue for each value, run by a thread pool or the caller.
+/// A queue of closures for each value. A thread pool or the caller runs the closures.
 pub struct Desync(desync::Desync<Topic>);
 
 impl Shared for Desync {
@@ -111,7 +111,7 @@ impl AsyncShared for Tokio {
     }
 }
 
-/// Locked in an async task, and never across an await.
+/// The mutex, locked in an async task and never across an await.
 #[derive(Clone)]
 pub struct AsyncParkingLot(Arc<parking_lot::Mutex<Topic>>);
 

@@ -1,4 +1,4 @@
-//! Who takes part: each is one way to have work done on a shared [`Topic`].
+//! The contestants. Each is one way to run work on a shared [`Topic`].
 //!
 //! [`Topic`]: crate::work::Topic
 
@@ -12,25 +12,25 @@ use std::future::Future;
 use std::sync::OnceLock;
 use tokio::runtime::Runtime;
 
-/// Used from threads.
+/// A contestant that threads use.
 pub trait Shared: Send + Sync + Sized + 'static {
     const NAME: &'static str;
-    /// Its waits do not park the thread for every call.
+    /// A wait does not park the thread for every call.
     const BUSY: bool = true;
 
     fn new() -> Self;
 
-    /// Has `op` run and returns what came out.
+    /// Runs `op` and returns its result.
     fn call(&self, op: Op) -> u64;
 
-    /// Has `op` run, now or later, before whatever is asked for next.
+    /// Runs `op` now or later, but before any later `op` of this thread.
     #[inline]
     fn cast(&self, op: Op) {
         self.call(op);
     }
 }
 
-/// Used from async tasks.
+/// A contestant that async tasks use.
 pub trait AsyncShared: Clone + Send + Sync + Sized + 'static {
     const NAME: &'static str;
 
@@ -38,7 +38,7 @@ pub trait AsyncShared: Clone + Send + Sync + Sized + 'static {
     fn call(&self, op: Op) -> impl Future<Output = u64> + Send;
 }
 
-/// Where async contestants, and actors that need it, run.
+/// Returns the runtime for async contestants and for actors that need one.
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("tokio's runtime starts"))

@@ -1,4 +1,4 @@
-//! captor, by each of its ways in.
+//! captor, by each of its calls.
 
 use super::{AsyncShared, Shared};
 use crate::work::{Op, Topic};

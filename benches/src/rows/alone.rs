@@ -1,4 +1,4 @@
-//! One caller, nobody else: what the idle path costs.
+//! The cost of the idle path: a single caller.
 
 use super::{bar, contestant};
 use crate::contest::{Contest, Contestant};
@@ -60,7 +60,7 @@ pub fn rows() -> Vec<Contest> {
                 calls::<locks::Desync>(),
                 calls::<actors::Crossbeam>(),
             ],
-            // 1.15 of its cost.
+            // captor may cost at most 1.15 of `parking_lot`.
             bars: vec![bar("captor submit", "parking_lot", 1.0 / 1.15)],
             width: 1,
         },
@@ -76,7 +76,7 @@ pub fn rows() -> Vec<Contest> {
                 awaits::<frameworks::Kameo>(),
                 awaits::<frameworks::Ractor>(),
             ],
-            // 0.12 of its cost.
+            // captor may cost at most 0.12 of tokio's mutex.
             bars: vec![bar("captor submit.await", "tokio mutex", 1.0 / 0.12)],
             width: 1,
         },

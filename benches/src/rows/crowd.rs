@@ -1,4 +1,4 @@
-//! Threads that all want the same resource, all the time.
+//! Threads that all use the same resource, all the time.
 
 use super::{Bell, bar, contestant, crowd};
 use crate::contest::{Bar, Contest, Contestant};
@@ -8,22 +8,22 @@ use crate::work::{Op, Private};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// What each thread does, over and over.
+/// The loop that each thread runs.
 #[derive(Clone, Copy)]
 struct Loop {
     threads: usize,
-    /// How long a task takes; zero for the least there is.
+    /// How long a task takes. Zero means the tiny task.
     task: Duration,
-    /// Work of the thread's own between two calls.
+    /// The thread's own work between two calls.
     private: Duration,
     detached: bool,
-    /// How long one task in so many takes.
+    /// How long one task in [`SLOW`] takes.
     slow: Option<Duration>,
 }
 
-/// Of so many calls one is timed, so that the clock does not count.
+/// One call in this many is timed, so that reading the clock does not weigh.
 const TIMED: u64 = 64;
-/// Of so many tasks of a thread one is slow, where some are.
+/// If a row has slow tasks, one task of a thread in this many is slow.
 const SLOW: u64 = 1_000;
 
 impl Loop {
@@ -39,7 +39,7 @@ impl Loop {
 
     fn lap<S: Shared>(self, time: Duration) -> Lap {
         let shared = S::new();
-        // With longer work the clock does not count.
+        // With longer work, reading the clock does not weigh.
         let tiny = self.task.is_zero() && self.private.is_zero();
         let timed = if tiny { TIMED } else { 1 };
         let (op, slow) = (Op::lasting(self.task), self.slow.map(Op::lasting));
@@ -69,7 +69,7 @@ impl Loop {
                 (ops, waits)
             }
         };
-        // Detached ones count once they have run.
+        // Detached tasks count once they have run.
         crowd(self.threads, time, each, |ops| {
             assert_eq!(shared.call(op), ops + 1, "each ran exactly once");
         })
@@ -172,7 +172,7 @@ fn length(task: Duration, threads: usize) -> Contest {
         task,
         ..Loop::closed(threads)
     };
-    // The contract's bar is for 1 µs.
+    // Only tasks of 1 µs have a bar.
     let bars = match task.as_nanos() {
         1_000 => vec![bar("captor with", "parking_lot", 1.1)],
         _ => vec![],

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const THREADS: usize = 4;
-/// Draws of the distribution, made before the clock runs.
+/// The number of draws of the distribution. They are made before the clock runs.
 const DRAWS: usize = 1 << 16;
 
 fn zipf<S: Shared>(resources: usize) -> Contestant {
@@ -21,7 +21,7 @@ fn zipf<S: Shared>(resources: usize) -> Contestant {
         let law = Zipf::new(resources as f64, 0.99).expect("a valid law");
         let each = |seed| {
             let random = SmallRng::seed_from_u64(seed as u64);
-            // Ranks are from 1; neighbours in rank are not neighbours in memory.
+            // Ranks start at 1. Neighbours in rank are not neighbours in memory.
             let draws: Vec<usize> = random
                 .sample_iter(law)
                 .take(DRAWS)
@@ -69,7 +69,7 @@ fn churn<S: Shared>() -> Contestant {
     })
 }
 
-/// A million resources, made and each used once: a fixed piece of work.
+/// Makes a million resources and uses each once: a fixed piece of work.
 fn million<S: Shared>() -> Contestant {
     const MILLION: usize = 1_000_000;
     contestant(S::NAME, S::BUSY, |_: Duration| {

@@ -1,4 +1,4 @@
-//! The rows: each answers one question that a user would ask.
+//! The rows. Each row answers one question that a user would ask.
 
 mod alone;
 mod crowd;
@@ -40,8 +40,7 @@ fn bar(ours: &'static str, rival: &'static str, ratio: f64) -> Bar {
     Bar { ours, rival, ratio }
 }
 
-/// What one thread of a crowd did: its operations, and how long those took
-/// that were timed.
+/// The share of one thread of a crowd: its operations, and the times of its timed operations.
 type Share = (u64, Histogram<u64>);
 
 /// Tells the threads of a crowd when to stop.
@@ -53,9 +52,9 @@ impl Bell {
     }
 }
 
-/// So many threads at once: each prepares with `prepare`, and then goes on
-/// with what that returned until the bell rings. `finish` waits for what is
-/// still under way and checks the count; the clock runs until then.
+/// Runs this number of threads at once. Each thread calls `prepare` and then runs the returned work
+/// until the bell rings. `finish` waits for the outstanding operations and checks the count. The
+/// clock stops after `finish`.
 fn crowd<W: FnOnce(&Bell) -> Share>(
     threads: usize,
     time: Duration,

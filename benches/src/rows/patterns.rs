@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 const THREADS: usize = 64;
 const OUTSTANDING: usize = 10_000;
 
-/// Each thread submits, and waits for its oldest once all have 10,000 under way.
+/// Each thread submits. Once all threads together have 10,000 tasks outstanding, each thread also
+/// waits for its oldest task.
 fn submits() -> Contestant {
     contestant("captor submit", true, |time| {
         let shared: Resource<Topic> = Resource::default();
@@ -42,7 +43,7 @@ fn submits() -> Contestant {
     })
 }
 
-/// Each thread calls, or sends without waiting.
+/// Each thread calls a lock, or sends to an actor without waiting.
 fn casts<S: Shared>() -> Contestant {
     contestant(S::NAME, S::BUSY, |time| {
         let shared = S::new();
@@ -64,7 +65,7 @@ fn casts<S: Shared>() -> Contestant {
     })
 }
 
-/// Four threads fire a thousand each at once, then all is quiet for 2 ms.
+/// Four threads fire a thousand calls each at once. Then all threads are quiet for 2 ms.
 fn bursts<S: Shared>() -> Contestant {
     contestant(S::NAME, false, |time| {
         let shared = S::new();

@@ -10,7 +10,7 @@ use std::hint::black_box;
 const TASKS: u64 = 10_000;
 const CALLS: u64 = 100;
 
-/// A fixed piece of work, whatever the time.
+/// Runs a fixed piece of work, whatever the time of the lap.
 fn by<S: AsyncShared>() -> Contestant {
     contestant(S::NAME, false, |_| {
         let shared = S::new();

@@ -1,4 +1,4 @@
-//! Tasks that wait and keep the value, and timers.
+//! Tasks that wait while they keep the value, and timers.
 
 use super::contestant;
 use crate::contest::{Contest, Contestant};
@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, oneshot};
 
 const BATCH: u64 = 10_000;
 
-/// One caller, calls that never come to wait.
+/// One caller, whose calls never wait.
 fn ready(name: &'static str, call: fn(&Resource<Topic>) -> u64) -> Contestant {
     contestant(name, true, move |time| {
         let r = Resource::<Topic>::default();
@@ -32,7 +32,7 @@ fn ready(name: &'static str, call: fn(&Resource<Topic>) -> u64) -> Contestant {
     })
 }
 
-/// The same with tokio's mutex, in one of its tasks.
+/// One tokio task that locks tokio's mutex for calls that never wait.
 fn ready_by_tokio(name: &'static str) -> Contestant {
     contestant(name, true, move |time| {
         let shared = Arc::new(Mutex::new(Topic::default()));
@@ -56,7 +56,7 @@ fn ready_by_tokio(name: &'static str) -> Contestant {
 const TASKS: u64 = 16;
 const CALLS: u64 = 1_000;
 
-/// So many tokio tasks; each of their calls waits once, with the value in hand.
+/// [`TASKS`] tokio tasks. Each of their calls waits once, with the value in hand.
 fn waiting<S, F>(name: &'static str, shared: fn() -> S, call: fn(S) -> F) -> Contestant
 where
     S: Clone + Send + 'static,
@@ -83,7 +83,7 @@ where
     })
 }
 
-/// A resource whose hand-offs go to tokio's threads.
+/// Makes a resource whose hand-offs run on tokio's threads.
 fn on_tokio() -> Resource<Topic> {
     let by_tokio = |job: Job| drop(runtime().spawn(async { job.run() }));
     let scheduler = Scheduler::builder().executor(by_tokio).build();
@@ -92,19 +92,19 @@ fn on_tokio() -> Resource<Topic> {
         .resource(Topic::default())
 }
 
-/// A wait for tokio to come round.
+/// Waits until tokio polls the task again.
 async fn round() {
     tokio::task::yield_now().await;
 }
 
-/// A wait for the answer of another thread.
+/// Waits for the answer of another thread.
 async fn answer() {
     static SERVER: OnceLock<mpsc::Sender<oneshot::Sender<()>>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         let (requests, received) = mpsc::channel::<oneshot::Sender<()>>();
         std::thread::spawn(move || {
             for to in received {
-                // Who gave up does not wait for it.
+                // A caller that gave up does not wait for the answer.
                 let _ = to.send(());
             }
         });
@@ -138,7 +138,7 @@ fn after(n: u64) -> Duration {
     Duration::from_micros(n * 7 % 20_000)
 }
 
-/// So many timers over 20 ms: how long until all have rung, and what that takes.
+/// [`TIMERS`] timers within 20 ms: measures the time until all have rung, and the cost.
 fn timers(name: &'static str, set: fn() -> u64) -> Contestant {
     contestant(name, false, move |_| {
         Lap::measure(|watch| {
@@ -181,7 +181,7 @@ fn timers_by_tokio() -> u64 {
 
 const LATER: Duration = Duration::from_secs(3600);
 
-/// One task that sets timers and takes them back before they ring, as timeouts are.
+/// One task that sets timers and takes them back before they ring, as timeouts do.
 fn timeouts<S: Future<Output = ()> + 'static>(name: &'static str, sleep: fn() -> S) -> Contestant {
     contestant(name, true, move |time| {
         Lap::measure(|_| {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Unit and integration tests under AddressSanitizer: use after free, double free,
-# out of bounds, leaks.
+# Runs unit and integration tests under AddressSanitizer, which finds use after free, double free,
+# access out of bounds, and leaks.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/sanitizers.bash"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every benchmark runs to its end, and each lap's count is right. Nothing is
-# measured in so short a time.
+# Checks that every benchmark runs to its end and that the count of each lap is right. The laps are
+# too short to measure anything.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# No warning of rustc or clippy anywhere, nor in what only the model checkers see.
+# Checks that rustc and clippy warn nowhere, including the code that only the model checkers see.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

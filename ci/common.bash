@@ -1,17 +1,16 @@
-# Shared by the checks in this folder, which source it: each is a script of its
-# own, `ci/NAME.sh`, and ends with 0 (passed), 77 (skipped: it says why) or
-# anything else (failed).
+# Shared by the checks in this folder, which source this file. Each check is a script, `ci/NAME.sh`.
+# Its exit code is 0 (passed), 77 (skipped, with the reason printed), or another code (failed).
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 target=${CARGO_TARGET_DIR:-target}
 [[ $target == /* ]] || target=$root/$target
 
-# A toolchain that is not there is a reason to skip, not to download one.
+# If a toolchain is missing, the check is skipped. rustup must not download a toolchain.
 export RUSTUP_AUTO_INSTALL=0
 export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 
-# Says what comes next.
+# Prints a heading for the next step.
 say() { printf '\n-- %s\n' "$*"; }
 
 # Shows a command, then runs it.
@@ -20,13 +19,14 @@ run() {
     "$@"
 }
 
-# Ends the check: what it needs is not here. `.ci/run` repeats the reason.
+# Ends the check as skipped, because something that it needs is missing. `.ci/run` repeats the
+# reason.
 skip() {
     printf 'SKIPPED: %s\n' "$*"
     exit 77
 }
 
-# Leaves out one part of a check; the rest goes on.
+# Skips one part of a check. The rest of the check runs.
 skip_part() { printf 'SKIPPED IN PART: %s\n' "$*"; }
 
 fail() {
@@ -38,10 +38,10 @@ host() { rustc -vV | sed -n 's/^host: //p'; }
 
 has_nightly() { cargo +nightly --version >/dev/null 2>&1; }
 
-# The oldest Rust that the package promises to build with.
+# Prints the oldest Rust that the package promises to build with.
 rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml; }
 
-# Whether version $1 is at least $2.
+# Checks whether version $1 is at least $2.
 at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
 
 # Runs the models of src/models/ with one of the model checkers: `loom` or `shuttle`.
@@ -51,7 +51,7 @@ run_models() {
     export RUSTFLAGS="--cfg captor_$checker" CARGO_TARGET_DIR=$target/$checker
     local package models
     local test=(cargo test --release --lib)
-    # What other tests need has to be built as well, but nobody waits for it here.
+    # Cargo also builds the needs of other tests, although this check does not use them.
     for package in futures-util indicatif proptest rayon rayon-core regex-automata regex-syntax \
         tokio tracing-subscriber zerocopy; do
         test+=(--config "profile.release.package.$package.opt-level=0")
@@ -63,20 +63,20 @@ run_models() {
     run "${test[@]}" models::
 }
 
-# The versions of a Debian package that apt could download, newest first.
+# Prints the versions of a Debian package that apt can download, newest first.
 debian_versions() {
     apt-cache madison "$1" 2>/dev/null | awk -F'|' '{ gsub(/ /, "", $2); print $2 }' | sort -ruV
 }
 
-# Makes sure that apt knows package $1: fresh systems come without lists.
+# Makes sure that apt knows package $1. Fresh systems have no package lists.
 debian_knows() {
     command -v apt-get dpkg >/dev/null || return 1
     [[ -n $(debian_versions "$1") ]] && return
     ((EUID == 0)) && run apt-get -qq update && [[ -n $(debian_versions "$1") ]]
 }
 
-# debian_unpack FOLDER PACKAGE=VERSION...: unpacks these packages, and whatever
-# they depend on and this system lacks, below FOLDER. Installs nothing.
+# debian_unpack FOLDER PACKAGE=VERSION...: unpacks these packages below FOLDER, with all dependencies
+# that this system lacks. Installs nothing.
 debian_unpack() {
     local folder=$1 wanted package
     shift
@@ -85,7 +85,7 @@ debian_unpack() {
     mkdir -p "$folder/debs"
     wanted=$(apt-get --simulate --allow-downgrades --no-install-recommends install "$@" |
         sed -nE 's/^Inst ([^ ]+) (\[[^]]*\] )?\(([^ ]+) .*/\1=\3/p') || return 1
-    # With another C library, nothing of it would run here.
+    # With another C library, the unpacked programs would not run here.
     grep -q '^libc6' <<<"$wanted" && return 1
     wanted=$(printf '%s\n' "$@" $wanted | sort -u)
     # shellcheck disable=SC2086 # one word each

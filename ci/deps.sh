@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Who uses the crate gets these packages, and no others; none of them for nothing.
+# Checks that users of the crate get no packages except these, and that none of them is unused.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The documentation builds without a warning, also the way docs.rs builds it.
+# Checks that the documentation builds without a warning, locally and as on docs.rs.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Every example builds, and runs to its end on a small input.
+# Checks that every example builds and runs to its end on a small input.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
 shopt -s nullglob
 examples=(examples/*.rs examples/*/main.rs)
 ((${#examples[@]})) || skip "there are no examples"
-# Some need a feature.
+# Some examples need a feature.
 run cargo build --release --all-features --examples
 run cargo test --release --all-features --examples
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Each optional feature builds alone, and what it adds is tested.
+# Checks that each optional feature builds alone, and runs the tests of the feature.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How many instructions a pass through each path takes, against what is noted in
-# benches/instructions.txt: unlike times, these repeat. `--note` notes them anew.
+# Counts the instructions of a pass through each path, and compares the counts with
+# benches/instructions.txt. Counts repeat; times do not. `--note` writes the file anew.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
@@ -21,7 +21,7 @@ collected() {
         sed -n 's/.*Collected : //p'
 }
 
-# What twice as many passes take more, a pass.
+# Prints the instructions of a pass: the extra count of 8000 more passes, divided by 8000.
 count() { echo $((($(collected "$1" 16000) - $(collected "$1" 8000)) / 8000)); }
 
 if [[ ${1-} == --note ]]; then
@@ -40,7 +40,7 @@ while read -r path before; do
     now=$(count "$path")
     printf '%-20s %6d, noted %6d\n' "$path" "$now" "$before"
     off=$((now > before ? now - before : before - now))
-    # One instruction is let pass where a percentage is less.
+    # A difference of one instruction always passes, even if it exceeds the percentage.
     ((off <= 1 || off * 100 <= before * tolerance)) || bad=1
 done <"$noted"
 ((bad == 0)) || fail "a path takes more, or fewer, instructions than noted (bash ci/instructions.sh --note)"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# No module names what it is not to know of: the model checkers see only what
-# goes through src/sync.rs, and the core is to be read without what is around it.
+# Checks that no module names a module that it must not know. The model checkers see only the
+# operations that go through src/sync.rs. The core must be readable without the modules around it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
-# names PATTERN FILE...: the lines of code (no comments, no unit tests) that match.
+# names PATTERN FILE...: prints the matching lines of code, without comments and unit tests.
 names() {
     local pattern=$1
     shift
@@ -21,9 +21,9 @@ names() {
         }' "$pattern" "$@"
 }
 
-# What goes around the checkers, and why it may.
+# The code that the checkers do not see, and the reason why each file is allowed.
 exceptions="
-    src/error.rs        # a Mutex that makes a panic payload Sync; nobody ever locks it
+    src/error.rs        # a Mutex that makes a panic payload Sync; no thread ever locks it
 "
 
 bad=0
@@ -39,13 +39,13 @@ forbid() {
 }
 
 say "std::sync, std::thread and the model checkers are named in src/sync.rs"
-# PoisonError is a plain type, the same to all.
+# PoisonError is a plain type, shared by all of them.
 door='(?<!crate::)(?<!super::)\b(sync|loom|shuttle)::(?!PoisonError)|\b(std|core)::thread(_local)?\b'
 while read -r file; do
     found=$(names "$door" "$file")
     exception=$(grep -E "^ *$file( |$)" <<<"$exceptions" || true)
     if [[ -n $exception && -z $found ]]; then
-        complain "an exception that nobody needs any more" "$exception"
+        complain "an exception that is no longer needed" "$exception"
     elif [[ -n $exception ]]; then
         printf 'by exception, %s:\n%s\n' "${exception#*\# }" "$found"
     elif [[ -n $found ]]; then

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# The library builds with the oldest versions of its dependencies that Cargo.toml admits.
+# Checks that the library builds with the oldest versions of its dependencies that Cargo.toml
+# admits.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
 has_nightly || skip "there is no nightly toolchain (to choose minimal versions)"
 
-# In a copy: the choice is written to Cargo.lock. The library is all that it
-# is about, so that old development dependencies do not matter.
+# Works in a copy, because cargo writes the chosen versions to Cargo.lock. Only the library is
+# built, so old development dependencies do not matter.
 copy=$target/minimal-versions/copy
 rm -rf "$copy"
 mkdir -p "$copy"

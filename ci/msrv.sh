@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The library builds with the oldest Rust that Cargo.toml promises (rust-version):
-# with that very compiler, from rustup or from Debian's rustc-web or rustc, where
-# apt can download that version (it is unpacked into the target folder).
+# Checks that the library builds with the oldest Rust that Cargo.toml promises (rust-version). The
+# compiler of exactly this version comes from rustup, or from Debian's rustc-web or rustc if apt can
+# download that version. A downloaded compiler is unpacked into the target folder.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

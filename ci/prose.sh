@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Comments and pages name the actor and stay short: no "who", no sentence that begins
-# with a stand-in for a noun, no sentence over 35 words. Checks the whole tree, or the
-# files that are given. `--count` prints the figures of each file and judges nothing.
+# Checks that comments and pages name the actor and stay short. A sentence must not use a relative
+# pronoun for a person, begin with a stand-in for a noun, or have over 35 words. Checks the given
+# files, or the whole tree. `--count` prints the figures of each file and judges nothing.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
@@ -15,9 +15,8 @@ if ((${#files[@]} == 0)); then
     mapfile -t files < <(git ls-files -- '*.md' '*.rs' '*.sh' '*.bash' '.ci/run')
 fi
 
-# A paragraph is a run of comment lines or of lines of a page. Snippets of code, tables,
-# link definitions and headings end a paragraph. Snippets and link definitions are no
-# prose.
+# A paragraph is a run of comment lines or of lines of a page. Snippets of code, tables, link
+# definitions and headings end a paragraph. Snippets and link definitions are not prose.
 COUNT=$count perl - "${files[@]}" <<'PERL'
 use strict;
 use warnings;
@@ -35,12 +34,12 @@ sub complain {
     $bad++;
 }
 
-# Judges one paragraph, and adds its figures to those of the file.
+# Judges one paragraph, and adds its figures to the figures of the file.
 sub judge {
     my ($place, $paragraph, $figures) = @_;
     my $text = $paragraph;
     $text =~ s/`[^`]*`/CODE/g;                # code is one word
-    $text =~ s/\]\([^)]*\)|\]\[[^\]]*\]/]/g;  # where a link leads is no text
+    $text =~ s/\]\([^)]*\)|\]\[[^\]]*\]/]/g;  # the target of a link is not text
     $text =~ s/[*_\[\]]//g;
     $text =~ s/\b(?:e\.g|i\.e|vs|cf|etc)\./abbreviation/g;
     for my $sentence (split /(?<=[.!?])["')]*\s+|:\s+(?=[A-Z])|\s*\n/, $text) {
@@ -82,7 +81,7 @@ for my $file (@ARGV) {
             else { $fenced = 0; $end->(); next }
         }
         if ($text =~ /^\s*```/) { $fenced = !$fenced; $end->(); next }
-        # In a snippet, comments are prose too.
+        # Comments in a snippet are prose too.
         if ($fenced) {
             judge("$file:$.", $1, \%figures) if $text =~ m{(?:^|\s)//[/!]?\s(.*)};
             next;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests as the optimizer leaves them: other timing, sizes that only a release
-# build can do (overload, footprint), and ten seconds of the soak test.
+# Runs the tests in a release build, which has other timing. The overload and footprint tests use
+# sizes that only a release build can handle. The soak test runs for ten seconds.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

@@ -1,15 +1,15 @@
-# Shared by the checks that run the tests under a sanitizer. They set `cargo` to
-# the command with its toolchain, and the environment that it needs.
+# Shared by the checks that run the tests under a sanitizer. A check sets `cargo` to the command with
+# its toolchain, and sets the environment for that command.
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
-# Stack traces need lines and no more; the less there is to write, the sooner.
+# Stack traces need line numbers only. Less debug information makes the build faster.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only
-# Instrumented code runs at a tenth of the speed.
+# Instrumented code runs at a tenth of its speed.
 export PROPTEST_CASES=${PROPTEST_CASES:-16}
 
-# canary MESSAGE CODE: a program that does CODE is reported with MESSAGE. A
-# sanitizer that is silent because it does not work must not pass for clean code.
+# canary MESSAGE CODE: checks that the sanitizer reports a program that does CODE with MESSAGE. If
+# the sanitizer does not work and stays silent, the code must not count as clean.
 canary() {
     local folder=$CARGO_TARGET_DIR/canary output
     say "canary: $1"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The models, and larger ones, with many random schedules.
+# Runs the models, and larger models, with many random schedules.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Unit and integration tests under ThreadSanitizer, with a standard library that
-# is instrumented too (without that it reports races that are none, in Arc and
-# in the test harness). For this it takes, whichever comes first:
+# Runs unit and integration tests under ThreadSanitizer, with an instrumented standard library.
+# Without an instrumented library, the sanitizer reports false races in Arc and in the test harness.
+# The script uses the first of these that is available:
 #
 # - the nightly toolchain, if its component rust-src is installed;
 # - Debian's rustc-web and rust-web-src, if they are installed;
-# - the same, downloaded with apt and unpacked into the target folder.
+# - Debian's rustc-web and rust-web-src, downloaded with apt and unpacked into the target folder.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/sanitizers.bash"
 
@@ -16,13 +16,13 @@ mkdir -p "$work"
 target_lib=lib/rustlib/$(host)/lib
 library=lib/rustlib/src/rust/library
 
-# Debian ships a compiler and the library's sources, but not the sanitizer's
-# runtime; rustup's toolchains have that. This puts both into one sysroot of
-# links, and a compiler that knows of it at $work/rustc.
+# Debian ships a compiler and the library's sources, but not the sanitizer's runtime. rustup's
+# toolchains have the runtime. This function links both into one sysroot, and puts a compiler that
+# uses the sysroot at $work/rustc.
 compose_sysroot() {
     local usr=$1 libraries=$1/lib/$(uname -m)-linux-gnu runtime='' toolchain name
     for toolchain in +nightly ''; do
-        # shellcheck disable=SC2086 # no word if there is none
+        # shellcheck disable=SC2086 # an empty value must give no word
         runtime=$(compgen -G "$(rustc $toolchain --print sysroot)/$target_lib/librustc*_rt.tsan.a") && break
     done
     [[ -n $runtime ]] || return 1
@@ -30,7 +30,7 @@ compose_sysroot() {
     mkdir -p "$work/sysroot/$target_lib" "$work/sysroot/$(dirname "$(dirname "$library")")"
     ln -s "$usr/$target_lib"/* "$work/sysroot/$target_lib/"
     ln -s "$(realpath "$usr/lib/rustlib/src/rust")" "$work/sysroot/$(dirname "$library")"
-    # Its name has the channel that the compiler was built for.
+    # The runtime's file name contains the channel that the compiler was built for.
     for name in rustc rustc-stable rustc-beta rustc-nightly rustc-dev; do
         ln -sf "$runtime" "$work/sysroot/$target_lib/lib${name}_rt.tsan.a"
     done
@@ -42,14 +42,14 @@ exec $usr/bin/rustc --sysroot $work/sysroot "\$@"
 END
     chmod +x "$work/rustc"
     "$work/rustc" -vV >"$work/rustc.new"
-    # What an older compiler built is of no use to this one.
+    # This compiler cannot use the build of an older compiler.
     cmp -s "$work/rustc.new" "$work/rustc.version" || rm -rf "$work/build"
     mv "$work/rustc.new" "$work/rustc.version"
     export RUSTC=$work/rustc RUSTC_BOOTSTRAP=1
     cargo=(cargo)
 }
 
-# A compiler and its sources, of one version, new enough for this package.
+# Finds a compiler and its sources, both of one version that is new enough for this package.
 usable() {
     [[ -x $1/bin/rustc && -d $1/$library ]] &&
         at_least "$(LD_LIBRARY_PATH=$1/lib/$(uname -m)-linux-gnu "$1/bin/rustc" --version | cut -d ' ' -f 2)" "$(rust_version)" &&

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `unsafe` stays where it is argued: the lint denies it, and only the core
-# (src/raw) and the shim around std::sync (src/sync.rs) may lift that. Tests may
-# where they say so, for instance for an allocator that counts.
+# Checks that `unsafe` stays where comments argue for it. The lint denies `unsafe`. Only the core
+# (src/raw) and the shim around std::sync (src/sync.rs) may lift the lint. A test may lift the lint
+# if it says so, for instance for an allocator that counts.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

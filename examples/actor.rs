@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Two accounts send each other money. Neither account waits for the other inside a message.
-//! If an account has something to tell the other account, it sends another message.
+//! An account that has something to tell the other account sends another message.
 //!
 //! One message panics on purpose. The example announces the panic, and then the standard panic
 //! report appears on stderr, with a backtrace if `RUST_BACKTRACE` is set.
@@ -77,7 +77,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("a bad message to Bob: {}", outcome(panicking.wait()));
     println!("a good one: {}", outcome(bob.balance().wait()));
 
-    // A closed actor handles the messages that it has accepted, and refuses later messages.
+    // A closed actor handles all accepted messages, and refuses later messages.
     bob.0.close();
     let ended = bob.0.wait_closed(Duration::from_secs(5));
     println!("Bob is closed: {}", outcome(bob.balance().wait()));

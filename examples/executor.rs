@@ -44,7 +44,7 @@ fn show(what: &str, threads: &Resource<Threads>) -> Result<bool, Box<dyn Error>>
         Ok(())
     })?;
 
-    // All other tasks were submitted before this task, so they have run before it.
+    // All other tasks were submitted earlier, so they have run before this task.
     let ran_on = threads.with(|threads| threads.clone())?;
     for (name, tasks) in &ran_on {
         println!("    {name:<10} {tasks:>7} tasks");

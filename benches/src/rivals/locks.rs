@@ -45,8 +45,8 @@ impl Shared for Std {
     }
 }
 
-/// A flat-combining lock: the thread at the head of the queue runs the closures of the threads
-/// behind it.
+/// A flat-combining lock: the thread at the head of the queue runs the closures of all queued
+/// threads.
 pub struct Lamlock(lamlock::Lock<Topic>);
 
 impl Shared for Lamlock {

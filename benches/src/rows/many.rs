@@ -52,7 +52,7 @@ fn zipf<S: Shared>(resources: usize) -> Contestant {
     })
 }
 
-/// Makes a resource, uses it once, and drops it.
+/// Makes a resource, submits one call, and drops the resource.
 fn churn<S: Shared>() -> Contestant {
     contestant(S::NAME, S::BUSY, |time| {
         Lap::measure(|_| {

@@ -75,8 +75,8 @@ debian_knows() {
     ((EUID == 0)) && run apt-get -qq update && [[ -n $(debian_versions "$1") ]]
 }
 
-# debian_unpack FOLDER PACKAGE=VERSION...: unpacks these packages below FOLDER, with all dependencies
-# that this system lacks. Installs nothing.
+# debian_unpack FOLDER PACKAGE=VERSION...: unpacks these packages below FOLDER, with all
+# dependencies that this system lacks. Installs nothing.
 debian_unpack() {
     local folder=$1 wanted package
     shift

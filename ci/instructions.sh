@@ -40,7 +40,7 @@ while read -r path before; do
     now=$(count "$path")
     printf '%-20s %6d, noted %6d\n' "$path" "$now" "$before"
     off=$((now > before ? now - before : before - now))
-    # A difference of one instruction always passes, even if it exceeds the percentage.
+    # A difference of one instruction always passes, whatever the percentage.
     ((off <= 1 || off * 100 <= before * tolerance)) || bad=1
 done <"$noted"
 ((bad == 0)) || fail "a path takes more, or fewer, instructions than noted (bash ci/instructions.sh --note)"

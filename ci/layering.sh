@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks that no module names a module that it must not know. The model checkers see only the
-# operations that go through src/sync.rs. The core must be readable without the modules around it.
+# Checks that no module names a forbidden module. The model checkers see only the operations that
+# use src/sync.rs. The core must be readable without the surrounding modules.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

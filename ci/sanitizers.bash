@@ -1,5 +1,5 @@
-# Shared by the checks that run the tests under a sanitizer. A check sets `cargo` to the command with
-# its toolchain, and sets the environment for that command.
+# Shared by the checks that run the tests under a sanitizer. A check sets `cargo` to the command
+# with its toolchain, and sets the environment for that command.
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

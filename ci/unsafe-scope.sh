@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks that `unsafe` stays where comments argue for it. The lint denies `unsafe`. Only the core
-# (src/raw) and the shim around std::sync (src/sync.rs) may lift the lint. A test may lift the lint
-# if it says so, for instance for an allocator that counts.
+# Checks that `unsafe` stays in the files where comments justify its use. The lint denies `unsafe`.
+# Only the core (src/raw) and the shim around std::sync (src/sync.rs) may lift the lint. A test may
+# lift the lint openly, for instance for an allocator that counts.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 

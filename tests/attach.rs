@@ -4,7 +4,7 @@
 mod common;
 
 use captor::{Resource, Scheduler, TaskError};
-use common::{DEADLINE, Gate, hold, panic_message, wait_until, within_deadline};
+use common::{DEADLINE, Gate, hold, hold_running, panic_message, wait_until, within_deadline};
 use futures::channel::mpsc;
 use futures::stream;
 use std::panic::resume_unwind;
@@ -129,15 +129,10 @@ fn waiting_for_it_inside_its_resource_would_deadlock() {
         let s = Scheduler::builder().workers(2).build().unwrap();
         let r = common::pooled(&s, 0);
         let inside = r.clone();
-        let (running, gate) = (Gate::new(), Gate::new());
-        let (runs, opened) = (running.clone(), gate.clone());
-        let task = r.submit(move |_| {
-            runs.open();
-            opened.wait();
+        let (gate, task) = hold_running(&r, move |_| {
             let items = inside.attach(stream::iter(0..3), |n, _| *n += 1);
             items.wait()
         });
-        running.wait();
         gate.open();
         assert_eq!(common::outcome(task), Ok(Err(TaskError::WouldDeadlock)));
     });

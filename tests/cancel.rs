@@ -5,7 +5,8 @@ mod common;
 
 use captor::{Dispatch, Resource, TaskError};
 use common::{
-    CountingWaker, Drops, Gate, Sleepers, hold, join, outcome, pooled, wait_until, within_deadline,
+    CountingWaker, Drops, Gate, Sleepers, hold, hold_running, join, outcome, pooled, wait_until,
+    within_deadline,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -61,17 +62,12 @@ fn running_goes_on() {
         .dispatch(Dispatch::Pool)
         .build(0)
         .unwrap();
-    let (running, go) = (Gate::new(), Gate::new());
-    let (task_running, task_go) = (running.clone(), go.clone());
-    let task = r.submit(move |n| {
-        task_running.open();
-        task_go.wait();
+    let (gate, task) = hold_running(&r, |n| {
         *n += 1;
         *n
     });
-    running.wait();
     assert!(!task.cancel());
-    go.open();
+    gate.open();
     assert_eq!(outcome(task), Ok(1));
 }
 
@@ -158,18 +154,9 @@ fn on_drop_leaves_what_has_started_and_what_is_through() {
         .dispatch(Dispatch::Pool)
         .build(0)
         .unwrap();
-    let (running, go) = (Gate::new(), Gate::new());
-    let (task_running, task_go) = (running.clone(), go.clone());
-    let started = r
-        .submit(move |n| {
-            task_running.open();
-            task_go.wait();
-            *n += 1;
-        })
-        .cancel_on_drop();
-    running.wait();
-    drop(started);
-    go.open();
+    let (gate, started) = hold_running(&r, |n| *n += 1);
+    drop(started.cancel_on_drop());
+    gate.open();
     assert_eq!(r.with(|n| *n), Ok(1));
     let inline = Resource::new(0);
     drop(inline.submit(|n| *n += 1).cancel_on_drop());

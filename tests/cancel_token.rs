@@ -4,7 +4,9 @@
 mod common;
 
 use captor::{CancelToken, Completion, Dispatch, Resource, TaskError, cancel_token};
-use common::{Gate, hold, outcome, poll_pending, wait_until, waker_that, within_deadline};
+use common::{
+    Gate, hold, hold_running, outcome, poll_pending, wait_until, waker_that, within_deadline,
+};
 use std::sync::mpsc;
 use std::thread;
 
@@ -85,20 +87,15 @@ fn a_task_that_runs_on_its_submitter_is_asked_too() {
 fn who_looks_late_finds_that_it_was_asked() {
     for by_handle in [false, true] {
         let r = pooled();
-        let (running, asked) = (Gate::new(), Gate::new());
-        let (run, ask) = (running.clone(), asked.clone());
-        let task = r.submit(move |_| {
-            run.open();
-            ask.wait();
+        let (gate, task) = hold_running(&r, |_| {
             (cancel_token().is_cancelled(), cancel_token().is_cancelled())
         });
-        running.wait();
         if by_handle {
             assert!(!task.cancel());
         } else {
             r.cancel_pending();
         }
-        asked.open();
+        gate.open();
         assert_eq!(outcome(task), Ok((true, true)));
     }
 }

@@ -6,7 +6,7 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler};
-use common::{Gate, hold, outcome, pooled, wait_outstanding};
+use common::{Gate, hold, hold_running, outcome, pooled, wait_outstanding};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,15 +42,7 @@ fn left_over(links: &Links) -> u64 {
 /// A pool of one worker, which is busy until the gate opens.
 fn busy_pool() -> (Scheduler, Gate) {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
-    let (gate, running) = (Gate::new(), Gate::new());
-    let (exit, started) = (gate.clone(), running.clone());
-    pooled(&scheduler, ())
-        .execute(move |()| {
-            started.open();
-            exit.wait();
-        })
-        .unwrap();
-    running.wait();
+    let (gate, _) = hold_running(&pooled(&scheduler, ()), |()| ());
     (scheduler, gate)
 }
 

@@ -4,7 +4,9 @@
 mod common;
 
 use captor::{Completion, Dispatch, Resource, TaskError};
-use common::{CountingWaker, Drops, Gate, hold, join, outcome, wait_until, within_deadline};
+use common::{
+    CountingWaker, Drops, hold, hold_running, join, outcome, wait_until, within_deadline,
+};
 use futures::executor::block_on;
 use futures::future::{self, Either};
 use std::future::Future;
@@ -393,16 +395,9 @@ fn outcome_is_there_before_the_wake() {
         .dispatch(Dispatch::Pool)
         .build(3)
         .unwrap();
-    let (running, go) = (Gate::new(), Gate::new());
-    let (task_running, task_go) = (running.clone(), go.clone());
-    let task = r.submit(move |n| {
-        task_running.open();
-        task_go.wait();
-        *n
-    });
-    running.wait();
+    let (gate, task) = hold_running(&r, |n| *n);
     let waiting = thread::spawn(move || block_on(task));
-    go.open();
+    gate.open();
     assert_eq!(join(waiting).unwrap(), Ok(3));
 }
 

@@ -138,6 +138,34 @@ impl Drop for Held {
     }
 }
 
+/// Occupies a pooled resource from the calling thread; returns once the occupying task runs.
+///
+/// The task waits at the gate that is returned, then runs `then`. The completion is that of the
+/// task. Use [`hold`] for a resource with inline dispatch: an idle one would run the task on the
+/// calling thread, which could then never open the gate.
+///
+/// # Panics
+/// If the task runs on the calling thread, or is refused.
+#[track_caller]
+pub(crate) fn hold_running<T: Send + 'static, R: Send + 'static>(
+    resource: &Resource<T>,
+    then: impl FnOnce(&mut T) -> R + Send + 'static,
+) -> (Gate, Completion<R>) {
+    let (gate, running) = (Gate::new(), Gate::new());
+    let (opened, started) = (gate.clone(), running.clone());
+    let caller = thread::current().id();
+    let task = resource.submit(move |value| {
+        assert_ne!(thread::current().id(), caller, "the resource is not pooled");
+        started.open();
+        opened.wait();
+        then(value)
+    });
+    // The gate is shut: a task that runs elsewhere has not finished.
+    assert!(!task.is_finished(), "the occupying task failed");
+    running.wait();
+    (gate, task)
+}
+
 /// Joins a thread, within [`DEADLINE`].
 #[track_caller]
 pub(crate) fn join<R>(handle: JoinHandle<R>) -> thread::Result<R> {

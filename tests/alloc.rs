@@ -34,7 +34,7 @@ fn assert_allocations(info: AllocationInfo, count: u64) {
 }
 
 #[test]
-fn an_idle_resource_runs_tasks_without_allocating() {
+fn tasks_do_not_allocate_when_resource_is_idle() {
     let r = Resource::new([0_u64; 8]);
     let mut sum = 0;
     let info = measure_warm(|| {
@@ -52,7 +52,7 @@ fn an_idle_resource_runs_tasks_without_allocating() {
 }
 
 #[test]
-fn closures_and_results_of_any_size_stay_on_the_stack() {
+fn big_closure_does_not_allocate_when_idle() {
     let r = Resource::new(0_u64);
     let info = measure_warm(|| {
         let big = [7_u8; 4096];
@@ -63,7 +63,7 @@ fn closures_and_results_of_any_size_stay_on_the_stack() {
 }
 
 #[test]
-fn awaiting_a_ready_completion_does_not_allocate() {
+fn awaiting_ready_completion_does_not_allocate() {
     let r = Resource::new(1);
     let info = measure_warm(|| {
         for _ in 0..ROUNDS {
@@ -77,7 +77,7 @@ fn awaiting_a_ready_completion_does_not_allocate() {
 }
 
 #[test]
-fn nested_tasks_on_idle_resources_do_not_allocate() {
+fn nested_tasks_do_not_allocate_when_idle() {
     let (outer, inner) = (Resource::new(0), Resource::new(0));
     let info = measure_warm(|| {
         outer
@@ -91,7 +91,7 @@ fn nested_tasks_on_idle_resources_do_not_allocate() {
 }
 
 #[test]
-fn an_async_task_that_never_waits_is_one_allocation() {
+fn async_task_without_wait_allocates_once() {
     let r = Resource::new(0);
     let info = measure_warm(|| {
         for _ in 0..ROUNDS {
@@ -106,7 +106,7 @@ fn an_async_task_that_never_waits_is_one_allocation() {
 }
 
 #[test]
-fn a_queued_execute_is_one_allocation() {
+fn queued_execute_allocates_once() {
     let r = Resource::new(0);
     let held = hold(&r);
     let info = measure_warm(|| {
@@ -120,7 +120,7 @@ fn a_queued_execute_is_one_allocation() {
 }
 
 #[test]
-fn a_queued_submit_is_one_allocation_waiting_included() {
+fn queued_submit_with_wait_allocates_once() {
     let r = Resource::new(0);
     let queue = |completions: &mut Vec<_>| {
         for _ in 0..QUEUED {
@@ -150,7 +150,7 @@ fn a_queued_submit_is_one_allocation_waiting_included() {
 }
 
 #[test]
-fn dropping_and_cancelling_queued_tasks_does_not_allocate() {
+fn drop_and_cancel_do_not_allocate_when_queued() {
     let r = Resource::new(0);
     let held = hold(&r);
     // The rare counters are made at the first cancellation.
@@ -168,7 +168,7 @@ fn dropping_and_cancelling_queued_tasks_does_not_allocate() {
 }
 
 #[test]
-fn room_for_a_queued_task_is_no_allocation_and_its_refusal_none_at_all() {
+fn capacity_check_does_not_allocate_when_busy() {
     let bounded = Resource::builder().capacity(2 * QUEUED as usize);
     let r = bounded.build(0).unwrap();
     let held = hold(&r);
@@ -211,7 +211,7 @@ fn queued_with(r: &Resource<u64>) -> AllocationInfo {
 }
 
 #[test]
-fn a_queued_with_does_not_allocate() {
+fn queued_with_does_not_allocate() {
     // Any wait that is in vain makes the thread's waker.
     assert!(!Resource::new(()).wait_closed(Duration::from_micros(1)));
     let r = Resource::new(0);
@@ -222,7 +222,7 @@ fn a_queued_with_does_not_allocate() {
 }
 
 #[test]
-fn a_task_that_queues_others_gives_all_back() {
+fn tasks_queued_by_task_free_their_memory() {
     let info = measure_warm(|| {
         let r = Resource::builder()
             .capture_limit(1000)
@@ -245,7 +245,7 @@ fn a_task_that_queues_others_gives_all_back() {
 }
 
 /// Everything that ends a task other than by running it, on one thread.
-fn every_end() {
+fn end_tasks_in_every_way() {
     let r = Resource::builder()
         .capture_limit(1000)
         .capture_time(DEADLINE)
@@ -289,8 +289,8 @@ fn every_end() {
 }
 
 #[test]
-fn nothing_is_leaked_however_a_task_ends() {
-    let info = measure_warm(every_end);
+fn every_end_of_a_task_frees_its_memory() {
+    let info = measure_warm(end_tasks_in_every_way);
     assert!(info.count_total > 0);
     assert_eq!((info.count_current, info.bytes_current), (0, 0), "{info:?}");
 }

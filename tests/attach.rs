@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
-fn each_item_is_a_task_in_order() {
+fn each_item_runs_as_task_in_order() {
     let r = Resource::new(Vec::new());
     let items = r.attach(stream::iter(0..1000), |log, n| log.push(n));
     assert_eq!(items.wait(), Ok(1000));
@@ -21,7 +21,7 @@ fn each_item_is_a_task_in_order() {
 }
 
 #[test]
-fn it_ends_when_all_have_run() {
+fn attach_resolves_when_all_items_have_run() {
     let r = Resource::new(0);
     let held = hold(&r);
     let items = r.attach(stream::iter(0..10), |n, _| *n += 1);
@@ -32,7 +32,7 @@ fn it_ends_when_all_have_run() {
 }
 
 /// A stream that tells how often it was polled for an item.
-fn counted(items: usize) -> (Arc<AtomicUsize>, impl futures::Stream<Item = usize> + Send) {
+fn counted_stream(items: usize) -> (Arc<AtomicUsize>, impl futures::Stream<Item = usize> + Send) {
     let polled = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&polled);
     let stream = stream::iter((0..items).inspect(move |_| {
@@ -42,11 +42,11 @@ fn counted(items: usize) -> (Arc<AtomicUsize>, impl futures::Stream<Item = usize
 }
 
 #[test]
-fn no_more_are_on_their_way_than_the_limit() {
+fn stream_is_polled_no_further_than_limit() {
     for limit in [1, 3, 64] {
         let r = Resource::new(0);
         let held = hold(&r);
-        let (polled, stream) = counted(100);
+        let (polled, stream) = counted_stream(100);
         let items = r.attach_limited(limit, stream, |n, _| *n += 1);
         assert_eq!(polled.load(Ordering::SeqCst), limit);
         held.release();
@@ -56,10 +56,10 @@ fn no_more_are_on_their_way_than_the_limit() {
 
 /// Its items stand in line with others for room.
 #[test]
-fn a_full_resource_holds_the_stream_back() {
+fn stream_is_held_back_when_resource_is_full() {
     let r = Resource::builder().capacity(2).build(0).unwrap();
     let held = hold(&r);
-    let (polled, stream) = counted(10);
+    let (polled, stream) = counted_stream(10);
     let items = r.attach(stream, |n, _| *n += 1);
     // Two are queued, and one waits for room.
     assert_eq!(polled.load(Ordering::SeqCst), 3);
@@ -69,7 +69,7 @@ fn a_full_resource_holds_the_stream_back() {
 }
 
 #[test]
-fn a_panic_ends_it() {
+fn stream_is_dropped_when_item_task_panics() {
     let r = Resource::new(0);
     let (send, receive) = mpsc::unbounded();
     let items = r.attach(receive, |n, item| match item {
@@ -84,7 +84,7 @@ fn a_panic_ends_it() {
 }
 
 #[test]
-fn detaching_drops_the_stream_and_works_off_what_was_taken() {
+fn detach_drops_stream_but_runs_taken_items() {
     let r = Resource::new(0);
     let held = hold(&r);
     let (send, receive) = mpsc::unbounded();
@@ -99,7 +99,7 @@ fn detaching_drops_the_stream_and_works_off_what_was_taken() {
 }
 
 #[test]
-fn it_does_not_keep_its_resource() {
+fn attached_stream_does_not_keep_resource_alive() {
     let (value, gone) = (Gate::new(), Gate::new());
     let opens = gone.clone();
     let r = Resource::new(common::on_drop(move || opens.open()));
@@ -112,7 +112,7 @@ fn it_does_not_keep_its_resource() {
 }
 
 #[test]
-fn closing_ends_it() {
+fn close_ends_attached_stream() {
     let r = Resource::new(0);
     let (send, receive) = mpsc::unbounded();
     let items = r.attach(receive, |n, item: u32| *n += item);
@@ -124,7 +124,7 @@ fn closing_ends_it() {
 }
 
 #[test]
-fn waiting_for_it_inside_its_resource_would_deadlock() {
+fn wait_for_items_in_own_resource_is_refused() {
     within_deadline(|| {
         let s = Scheduler::builder().workers(2).build().unwrap();
         let r = common::pooled(&s, 0);
@@ -139,7 +139,7 @@ fn waiting_for_it_inside_its_resource_would_deadlock() {
 }
 
 #[test]
-fn a_stream_that_is_always_ready_keeps_nobody() {
+fn always_ready_stream_does_not_starve_callers() {
     within_deadline(|| {
         let r = Resource::new(0_u64);
         let items = r.attach(stream::repeat(1), |n, one| *n += one);
@@ -150,7 +150,7 @@ fn a_stream_that_is_always_ready_keeps_nobody() {
 }
 
 #[test]
-fn what_panicked_is_not_called_again() {
+fn closure_is_not_called_again_after_panic() {
     let r = Resource::new(0);
     let held = hold(&r);
     let items = r.attach_limited(8, stream::iter(0..8), |n, _| {
@@ -164,7 +164,7 @@ fn what_panicked_is_not_called_again() {
 
 /// Three resources in a row, with bounded buffers between.
 #[test]
-fn stages_in_a_row() {
+fn three_stage_pipeline_keeps_items_in_order() {
     let sums = Resource::new(Vec::new());
     let (to_double, doubles) = mpsc::channel::<u32>(4);
     let (to_sum, summed) = mpsc::channel::<u32>(4);

@@ -23,7 +23,7 @@ fn pushes(of: usize, count: usize) -> impl Iterator<Item = impl FnOnce(&mut Log)
 }
 
 #[test]
-fn results_are_in_order() {
+fn batch_results_are_in_submission_order() {
     let r = Resource::new(Log::new());
     for queued in [false, true] {
         let held = queued.then(|| hold(&r));
@@ -36,7 +36,7 @@ fn results_are_in_order() {
 }
 
 #[test]
-fn it_keeps_its_place() {
+fn batch_keeps_its_place_in_queue() {
     let r = Resource::new(Log::new());
     let held = hold(&r);
     r.execute(|log| log.push(1)).unwrap();
@@ -48,7 +48,7 @@ fn it_keeps_its_place() {
 }
 
 #[test]
-fn nothing_comes_between() {
+fn batch_runs_without_interleaving() {
     const EACH: usize = 20;
     within_deadline(|| {
         let r = Resource::new(Log::new());
@@ -75,7 +75,7 @@ fn nothing_comes_between() {
 }
 
 #[test]
-fn it_counts_as_one_task() {
+fn batch_counts_as_single_task() {
     let r = Resource::new(Log::new());
     outcome(r.submit_batch(pushes(1, 100))).unwrap();
     let stats = r.stats();
@@ -83,14 +83,14 @@ fn it_counts_as_one_task() {
 }
 
 #[test]
-fn an_empty_one() {
+fn empty_batch_resolves_to_empty_vec() {
     let r = Resource::new(Log::new());
     assert_eq!(outcome(r.submit_batch(pushes(1, 0))), Ok(vec![]));
     assert_eq!(r.stats().completed, 1);
 }
 
 #[test]
-fn the_iterator_runs_outside_of_the_resource() {
+fn batch_iterator_runs_outside_of_resource() {
     let r = Resource::new(vec![7]);
     let lengths = (0..3).map(|_| {
         let len = r.with(|log| log.len()).unwrap();
@@ -127,7 +127,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_panic_ends_it() {
+fn panic_ends_batch_and_drops_each_closure() {
     // All that is dropped on the way panics as well.
     let (r, drops) = (Resource::new(Log::new()), Drops::new());
     for queued in [false, true] {
@@ -153,7 +153,7 @@ fn a_panic_ends_it() {
 }
 
 #[test]
-fn cancelled_as_a_whole() {
+fn cancel_drops_whole_batch_when_queued() {
     let (r, drops) = (Resource::new(Log::new()), Drops::new());
     let held = hold(&r);
     let batch = r.submit_batch((0..5).map(|n| {
@@ -172,7 +172,7 @@ fn cancelled_as_a_whole() {
 }
 
 #[test]
-fn refused_as_a_whole_also_if_every_drop_panics() {
+fn refused_batch_survives_panicking_drops() {
     let (r, drops) = (Resource::new(Log::new()), Drops::new());
     r.close();
     let batch = r.submit_batch((0..5).map(|_| {
@@ -184,7 +184,7 @@ fn refused_as_a_whole_also_if_every_drop_panics() {
 }
 
 #[test]
-fn completions_are_joined() {
+fn join_all_resolves_all_completions() {
     let rs: Vec<_> = (0..10).map(Resource::new).collect();
     let held: Vec<_> = rs.iter().map(hold).collect();
     let all = join_all(rs.iter().map(|r| r.submit(|n| *n)));
@@ -194,7 +194,7 @@ fn completions_are_joined() {
 }
 
 #[test]
-fn the_first_completion_that_succeeds_is_selected() {
+fn select_ok_takes_first_success() {
     let rs: Vec<_> = (0..4).map(Resource::new).collect();
     let held: Vec<_> = rs.iter().map(hold).collect();
     let any = select_ok(rs.iter().map(|r| r.submit(|n| *n)));
@@ -211,7 +211,7 @@ fn the_first_completion_that_succeeds_is_selected() {
 }
 
 #[test]
-fn none_that_succeeds_is_an_error() {
+fn select_ok_fails_when_all_completions_fail() {
     let rs: Vec<_> = (0..3).map(Resource::new).collect();
     rs.iter().for_each(Resource::close);
     let any = select_ok(rs.iter().map(|r| r.submit(|n| *n)));

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 #[test]
-fn queued_drops_the_closure_at_once_and_never_runs() {
+fn cancel_drops_closure_at_once_when_queued() {
     let drops = Drops::new();
     let r = Resource::new(0);
     let held = hold(&r);
@@ -36,7 +36,7 @@ fn queued_drops_the_closure_at_once_and_never_runs() {
 }
 
 #[test]
-fn of_several_only_the_one() {
+fn cancel_leaves_remaining_tasks_queued() {
     let r = Resource::new(Vec::new());
     let held = hold(&r);
     let tasks: Vec<_> = (0..5).map(|n| r.submit(move |v| v.push(n))).collect();
@@ -57,7 +57,7 @@ fn of_several_only_the_one() {
 }
 
 #[test]
-fn running_goes_on() {
+fn cancel_does_not_stop_running_task() {
     let r = Resource::builder()
         .dispatch(Dispatch::Pool)
         .build(0)
@@ -72,7 +72,7 @@ fn running_goes_on() {
 }
 
 #[test]
-fn finished_keeps_its_outcome() {
+fn cancel_keeps_outcome_when_finished() {
     let r = Resource::new(1);
     let inline = r.submit(|n| *n);
     assert!(!inline.cancel());
@@ -86,7 +86,7 @@ fn finished_keeps_its_outcome() {
 }
 
 #[test]
-fn after_the_resource_is_gone() {
+fn cancel_keeps_outcome_when_resource_is_gone() {
     let r = Resource::new(1);
     let held = hold(&r);
     let queued = r.submit(|n| *n);
@@ -98,7 +98,7 @@ fn after_the_resource_is_gone() {
 }
 
 #[test]
-fn wakes_who_awaits_it() {
+fn cancel_wakes_polled_completion_once() {
     let r = Resource::new(());
     let held = hold(&r);
     let mut task = r.submit(|_| ());
@@ -117,7 +117,7 @@ fn wakes_who_awaits_it() {
 }
 
 #[test]
-fn wakes_the_thread_that_waits_for_it() {
+fn cancel_pending_wakes_blocked_thread() {
     // One thread waits for the completion; `cancel_pending` cancels it.
     let r = Resource::new(());
     let held = hold(&r);
@@ -129,7 +129,7 @@ fn wakes_the_thread_that_waits_for_it() {
 }
 
 #[test]
-fn on_drop_cancels_what_has_not_started() {
+fn cancel_on_drop_cancels_queued_task() {
     let drops = Drops::new();
     let r = Resource::new(0);
     let held = hold(&r);
@@ -149,7 +149,7 @@ fn on_drop_cancels_what_has_not_started() {
 }
 
 #[test]
-fn on_drop_leaves_what_has_started_and_what_is_through() {
+fn cancel_on_drop_spares_running_and_finished() {
     let r = Resource::builder()
         .dispatch(Dispatch::Pool)
         .build(0)
@@ -165,7 +165,7 @@ fn on_drop_leaves_what_has_started_and_what_is_through() {
 }
 
 #[test]
-fn on_drop_does_not_outlive_a_taken_outcome() {
+fn cancel_on_drop_does_nothing_after_wait() {
     let r = Resource::new(0);
     let held = hold(&r);
     let task = r.submit(|n| *n += 1).cancel_on_drop();
@@ -175,7 +175,7 @@ fn on_drop_does_not_outlive_a_taken_outcome() {
 }
 
 #[test]
-fn on_drop_when_a_wait_in_time_gave_up() {
+fn cancel_on_drop_holds_after_timed_out_wait() {
     let r = Resource::new(0);
     let held = hold(&r);
     let task = r.submit(|n| *n += 1).cancel_on_drop();
@@ -186,7 +186,7 @@ fn on_drop_when_a_wait_in_time_gave_up() {
 }
 
 #[test]
-fn pending_from_outside_spares_the_running_one() {
+fn cancel_pending_spares_running_task() {
     let drops = Drops::new();
     let r = Resource::new(0);
     let held = hold(&r);
@@ -221,7 +221,7 @@ fn pending_from_outside_spares_the_running_one() {
 }
 
 #[test]
-fn pending_on_idle_and_on_closed() {
+fn cancel_pending_works_when_idle_or_closed() {
     let r = Resource::new(());
     assert_eq!(r.cancel_pending(), 0);
     let held = hold(&r);
@@ -234,7 +234,7 @@ fn pending_on_idle_and_on_closed() {
 }
 
 #[test]
-fn pending_from_inside_spares_the_caller() {
+fn cancel_pending_spares_calling_task() {
     let r = Resource::new(0);
     let (running, go) = (Gate::new(), Gate::new());
     let canceller = {
@@ -261,7 +261,7 @@ fn pending_from_inside_spares_the_caller() {
 }
 
 #[test]
-fn pending_resolves_threads_blocked_in_with() {
+fn cancel_pending_wakes_threads_blocked_in_with() {
     let asleep = Sleepers::new();
     let r = Resource::new(0);
     let held = hold(&r);
@@ -286,7 +286,7 @@ fn pending_resolves_threads_blocked_in_with() {
 }
 
 #[test]
-fn pending_before_a_handed_off_queue_is_picked_up() {
+fn cancel_pending_empties_handed_off_queue() {
     // All that the job is to run is cancelled before the job comes to run.
     let (send, jobs) = std::sync::mpsc::channel();
     let scheduler = captor::Scheduler::builder()
@@ -307,7 +307,7 @@ fn pending_before_a_handed_off_queue_is_picked_up() {
 }
 
 #[test]
-fn a_cancelled_closure_may_submit_to_the_same_resource_in_its_drop() {
+fn closure_may_submit_in_drop_when_cancelled() {
     struct Resubmits(Resource<u32>);
     impl Drop for Resubmits {
         fn drop(&mut self) {
@@ -330,7 +330,7 @@ fn a_cancelled_closure_may_submit_to_the_same_resource_in_its_drop() {
 }
 
 #[test]
-fn cancelling_against_the_drainer() {
+fn task_never_both_runs_and_is_cancelled() {
     // Each task runs or is cancelled, never both, and both sides agree.
     within_deadline(|| {
         let r = Resource::new(());
@@ -368,7 +368,7 @@ fn cancelling_against_the_drainer() {
 }
 
 #[test]
-fn cancelling_all_against_the_drainer_and_submitters() {
+fn cancel_pending_count_is_exact_during_submits() {
     within_deadline(|| {
         let r = Resource::builder().capture_limit(2).build(0_u64).unwrap();
         let stop = Gate::new();
@@ -402,7 +402,7 @@ fn cancelling_all_against_the_drainer_and_submitters() {
 }
 
 #[test]
-fn one_completion_cancelled_from_two_threads() {
+fn single_cancel_wins_when_two_threads_race() {
     let r = Resource::new(());
     for _ in 0..100 {
         let held = hold(&r);
@@ -425,7 +425,7 @@ fn one_completion_cancelled_from_two_threads() {
 /// What the holder has taken and not started is pending as well: it is
 /// cancelled at once, while the task before it blocks.
 #[test]
-fn cancel_pending_reaches_what_the_holder_has_taken() {
+fn cancel_pending_reaches_tasks_taken_by_holder() {
     let r = Resource::new(0);
     let held = hold(&r);
     let (running, gate) = (common::Gate::new(), common::Gate::new());

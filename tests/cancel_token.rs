@@ -29,7 +29,7 @@ fn pooled() -> Resource<()> {
 }
 
 #[test]
-fn a_running_task_is_asked_through_its_completion() {
+fn cancel_sets_token_of_running_task() {
     let r = pooled();
     let (task, token) = until_stopped(&r);
     assert!(!token.is_cancelled());
@@ -39,7 +39,7 @@ fn a_running_task_is_asked_through_its_completion() {
 }
 
 #[test]
-fn dropping_a_completion_asks_where_it_is_to_cancel() {
+fn cancel_on_drop_sets_token_of_running_task() {
     let r = pooled();
     let (task, token) = until_stopped(&r);
     drop(task.cancel_on_drop());
@@ -47,7 +47,7 @@ fn dropping_a_completion_asks_where_it_is_to_cancel() {
 }
 
 #[test]
-fn all_that_is_pending_is_cancelled_and_what_runs_is_asked() {
+fn sweep_cancels_queue_and_sets_running_token() {
     for close in [false, true] {
         let r = pooled();
         let (task, _) = until_stopped(&r);
@@ -66,7 +66,7 @@ fn all_that_is_pending_is_cancelled_and_what_runs_is_asked() {
 
 /// It runs on its submitter, so nobody has its completion yet.
 #[test]
-fn a_task_that_runs_on_its_submitter_is_asked_too() {
+fn cancel_pending_sets_token_of_inline_task() {
     let r = Resource::new(());
     let started = Gate::new();
     let (inside, running) = (r.clone(), started.clone());
@@ -84,7 +84,7 @@ fn a_task_that_runs_on_its_submitter_is_asked_too() {
 
 /// Asked before it looks for the first time.
 #[test]
-fn who_looks_late_finds_that_it_was_asked() {
+fn first_look_at_token_sees_earlier_cancel() {
     for by_handle in [false, true] {
         let r = pooled();
         let (gate, task) = hold_running(&r, |_| {
@@ -101,7 +101,7 @@ fn who_looks_late_finds_that_it_was_asked() {
 }
 
 #[test]
-fn the_next_task_is_not_asked() {
+fn cancel_does_not_set_token_of_next_task() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder().dispatch(dispatch).build(()).unwrap();
         // While nothing runs.
@@ -124,7 +124,7 @@ fn the_next_task_is_not_asked() {
 
 /// Its number may be another's, but not its token.
 #[test]
-fn a_token_stays_what_it_was_when_its_task_has_ended() {
+fn token_stays_unset_after_task_ends() {
     let r = Resource::new(());
     let token = r.with(|_| cancel_token()).unwrap();
     for _ in 0..3 {
@@ -139,7 +139,7 @@ fn a_token_stays_what_it_was_when_its_task_has_ended() {
 }
 
 #[test]
-fn inside_another_task_it_is_the_inner_ones() {
+fn nested_task_sees_its_own_token() {
     let (outer, inner) = (Resource::new(()), Resource::new(()));
     let asked = outer.with(|_| {
         let mine = cancel_token();
@@ -157,7 +157,7 @@ fn inside_another_task_it_is_the_inner_ones() {
 }
 
 #[test]
-fn outside_of_tasks_there_is_one_that_is_never_set() {
+fn token_is_never_set_outside_of_tasks() {
     assert!(!cancel_token().is_cancelled());
     assert!(format!("{:?}", cancel_token()).contains("cancelled: false"));
 }
@@ -165,7 +165,7 @@ fn outside_of_tasks_there_is_one_that_is_never_set() {
 /// The task before it is through and its waker is at work: it is not among what is
 /// pending any more, or it is.
 #[test]
-fn what_comes_next_is_cancelled_or_asked() {
+fn next_task_is_cancelled_or_asked_during_wake() {
     let r = pooled();
     let held = hold(&r);
     let mut first = r.submit(|()| ());
@@ -195,7 +195,7 @@ fn what_comes_next_is_cancelled_or_asked() {
 /// A task that is about to start is one or the other: of many rounds, each at another
 /// moment.
 #[test]
-fn nothing_starts_between_the_two() {
+fn close_now_reaches_task_about_to_start() {
     within_deadline(|| {
         for round in 0..400 {
             let r = pooled();

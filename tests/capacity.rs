@@ -64,7 +64,7 @@ fn waiting(r: &Resource<u64>) -> (Reserve<u64>, Arc<CountingWaker>) {
 }
 
 #[test]
-fn every_call_is_refused_where_the_queue_is_full() {
+fn every_submission_is_refused_when_full() {
     for dispatch in EACH {
         let (r, held) = full(2, dispatch);
         let drops = Drops::new();
@@ -86,7 +86,7 @@ fn every_call_is_refused_where_the_queue_is_full() {
 }
 
 #[test]
-fn what_runs_at_once_needs_no_room() {
+fn inline_task_needs_no_room() {
     let r = bounded(1, Dispatch::Inline);
     let permit = r.try_reserve().unwrap();
     for n in 1..=3 {
@@ -99,7 +99,7 @@ fn what_runs_at_once_needs_no_room() {
 }
 
 #[test]
-fn a_resource_without_a_capacity_is_never_full() {
+fn unbounded_resource_is_never_full() {
     let r = Resource::new(0_u64);
     let held = hold(&r);
     let permits: Vec<_> = (0..100).map(|_| r.try_reserve().unwrap()).collect();
@@ -117,7 +117,7 @@ fn a_resource_without_a_capacity_is_never_full() {
 }
 
 #[test]
-fn a_capacity_of_nothing_is_an_error() {
+fn build_fails_when_capacity_is_zero() {
     let error = Resource::builder().capacity(0).build(()).unwrap_err();
     assert_eq!(error, BuildError::ZeroCapacity);
     let r = bounded(usize::MAX, Dispatch::Inline);
@@ -128,7 +128,7 @@ fn a_capacity_of_nothing_is_an_error() {
 }
 
 #[test]
-fn who_blocks_for_the_result_needs_no_room() {
+fn with_needs_no_room_when_full() {
     for dispatch in EACH {
         let (r, held) = full(1, dispatch);
         let asleep = Sleepers::new();
@@ -147,7 +147,7 @@ fn who_blocks_for_the_result_needs_no_room() {
 }
 
 #[test]
-fn room_comes_back_when_a_task_starts() {
+fn room_returns_when_task_starts() {
     for dispatch in EACH {
         let r = bounded(1, dispatch);
         let held = hold(&r);
@@ -173,7 +173,7 @@ fn room_comes_back_when_a_task_starts() {
 }
 
 #[test]
-fn room_comes_back_when_a_task_is_cancelled_and_only_once() {
+fn room_returns_once_when_task_is_cancelled() {
     for dispatch in EACH {
         let r = bounded(2, dispatch);
         let held = hold(&r);
@@ -192,7 +192,7 @@ fn room_comes_back_when_a_task_is_cancelled_and_only_once() {
 }
 
 #[test]
-fn room_comes_back_when_all_is_cancelled() {
+fn room_returns_when_queue_is_cancelled() {
     for dispatch in EACH {
         let (r, held) = full(3, dispatch);
         assert_eq!(r.cancel_pending(), 3);
@@ -209,7 +209,7 @@ fn room_comes_back_when_all_is_cancelled() {
 }
 
 #[test]
-fn room_comes_back_from_a_sweep_by_poison_and_from_refusals() {
+fn room_returns_after_poison_sweep_and_refusals() {
     for dispatch in EACH {
         let r = Resource::builder()
             .capacity(3)
@@ -244,7 +244,7 @@ fn room_comes_back_from_a_sweep_by_poison_and_from_refusals() {
 }
 
 #[test]
-fn a_permits_task_gives_its_room_back_once() {
+fn task_of_permit_returns_room_once() {
     for dispatch in EACH {
         let r = bounded(1, dispatch);
         // On an idle resource.
@@ -275,7 +275,7 @@ fn a_permits_task_gives_its_room_back_once() {
 }
 
 #[test]
-fn a_permit_is_not_refused_for_want_of_room() {
+fn permit_is_accepted_when_full() {
     for dispatch in EACH {
         let r = bounded(2, dispatch);
         let held = hold(&r);
@@ -290,7 +290,7 @@ fn a_permit_is_not_refused_for_want_of_room() {
 }
 
 #[test]
-fn a_permit_that_is_dropped_gives_its_room_back() {
+fn room_returns_when_permit_is_dropped() {
     let (r, held) = full(1, Dispatch::Inline);
     held.release();
     let permit = r.try_reserve().unwrap();
@@ -300,7 +300,7 @@ fn a_permit_that_is_dropped_gives_its_room_back() {
 }
 
 #[test]
-fn who_waits_is_served_in_the_order_they_came() {
+fn waiters_get_room_in_arrival_order() {
     within_deadline(|| {
         let r = bounded(1, Dispatch::Inline);
         let permit = r.try_reserve().unwrap();
@@ -342,7 +342,7 @@ fn who_waits_is_served_in_the_order_they_came() {
 }
 
 #[test]
-fn who_gives_up_loses_no_room() {
+fn room_is_not_lost_when_waiter_gives_up() {
     let r = bounded(1, Dispatch::Inline);
     let permit = r.try_reserve().unwrap();
     // Before it is served.
@@ -374,7 +374,7 @@ fn who_gives_up_loses_no_room() {
 }
 
 #[test]
-fn a_reserve_that_moves_to_another_task_wakes_that_one() {
+fn reserve_wakes_last_waker_when_moved() {
     let (r, held) = full(1, Dispatch::Inline);
     let (mut reserve, before) = waiting(&r);
     let after = CountingWaker::new();
@@ -388,7 +388,7 @@ fn a_reserve_that_moves_to_another_task_wakes_that_one() {
 
 #[test]
 #[should_panic(expected = "polled after completion")]
-fn a_reserve_is_ready_once() {
+fn reserve_panics_when_polled_after_ready() {
     let r = bounded(1, Dispatch::Inline);
     let (mut reserve, waker) = (r.reserve(), CountingWaker::new());
     assert!(poll(&mut reserve, &waker).is_ready());
@@ -396,7 +396,7 @@ fn a_reserve_is_ready_once() {
 }
 
 #[test]
-fn closing_turns_away_who_waits() {
+fn close_turns_away_waiters_for_room() {
     within_deadline(|| {
         for dispatch in EACH {
             let r = bounded(2, dispatch);
@@ -434,7 +434,7 @@ fn closing_turns_away_who_waits() {
 }
 
 #[test]
-fn one_that_was_served_before_the_close_has_its_permit() {
+fn waiter_served_before_close_gets_permit() {
     let r = bounded(1, Dispatch::Inline);
     let permit = r.try_reserve().unwrap();
     let (mut reserve, _) = waiting(&r);
@@ -445,7 +445,7 @@ fn one_that_was_served_before_the_close_has_its_permit() {
 }
 
 #[test]
-fn what_is_closed_and_full_is_closed() {
+fn error_is_closed_when_closed_and_full() {
     for dispatch in EACH {
         let (r, held) = full(1, dispatch);
         r.close();
@@ -457,7 +457,7 @@ fn what_is_closed_and_full_is_closed() {
 }
 
 #[test]
-fn waiting_ends_in_time() {
+fn reserve_timeout_ends_in_time() {
     within_deadline(|| {
         let r = bounded(1, Dispatch::Inline);
         let permit = r.try_reserve().unwrap();
@@ -485,7 +485,7 @@ fn waiting_ends_in_time() {
 }
 
 /// What a task of `r` comes to that submits more to it than there is room for.
-fn fills_its_own(r: &Resource<u64>, capacity: usize) {
+fn fill_own_resource(r: &Resource<u64>, capacity: usize) {
     for _ in 0..capacity {
         r.execute(|n| *n += 1).unwrap();
     }
@@ -500,7 +500,7 @@ fn fills_its_own(r: &Resource<u64>, capacity: usize) {
 }
 
 #[test]
-fn a_task_that_fills_its_own_resource_is_refused_and_goes_on() {
+fn task_filling_its_own_resource_is_refused() {
     within_deadline(|| {
         for dispatch in EACH {
             let r = bounded(2, dispatch);
@@ -509,14 +509,14 @@ fn a_task_that_fills_its_own_resource_is_refused_and_goes_on() {
             r.with(move |_| {
                 // No wait is needed.
                 drop(inner.reserve_blocking().unwrap());
-                fills_its_own(&inner, 2);
+                fill_own_resource(&inner, 2);
             })
             .unwrap();
             assert_eq!(r.with(|n| *n), Ok(2));
             // It runs out of the queue, on another thread than its submitter's.
             let held = hold(&r);
             let inner = r.clone();
-            let task = r.submit(move |_| fills_its_own(&inner, 2));
+            let task = r.submit(move |_| fill_own_resource(&inner, 2));
             held.release();
             assert_eq!(outcome(task), Ok(()));
             assert_eq!(r.with(|n| *n), Ok(4));
@@ -526,7 +526,7 @@ fn a_task_that_fills_its_own_resource_is_refused_and_goes_on() {
 }
 
 #[test]
-fn a_circle_through_a_full_resource_is_refused() {
+fn cycle_through_full_resource_is_refused() {
     within_deadline(|| {
         let (a, b) = (Resource::new(()), bounded(1, Dispatch::Inline));
         let (started, asleep) = (Gate::new(), Sleepers::new());
@@ -557,7 +557,7 @@ fn a_circle_through_a_full_resource_is_refused() {
 }
 
 #[test]
-fn a_worker_that_waits_for_room_is_stood_in_for() {
+fn stand_in_starts_when_worker_waits_for_room() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         let builder = || {
@@ -579,7 +579,7 @@ fn a_worker_that_waits_for_room_is_stood_in_for() {
 }
 
 #[test]
-fn an_executors_thread_that_waits_for_room_is_stood_in_for() {
+fn stand_in_starts_when_executor_waits_for_room() {
     within_deadline(|| {
         let (send, receive) = mpsc::channel::<Job>();
         let scheduler = Scheduler::builder()
@@ -617,7 +617,7 @@ impl Wake for Visits {
 }
 
 #[test]
-fn a_waker_that_comes_back_is_told_so_and_one_that_panics_harms_nobody() {
+fn waker_may_reenter_or_panic_when_room_returns() {
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
@@ -664,7 +664,7 @@ fn a_waker_that_comes_back_is_told_so_and_one_that_panics_harms_nobody() {
 }
 
 #[test]
-fn handles_of_a_resource_outlive_what_it_has_queued() {
+fn permit_and_reserve_do_not_leak_resource() {
     // Permits and waits hold the resource; a task that does is no circle.
     let drops = Drops::new();
     let r = Resource::builder()
@@ -704,7 +704,7 @@ const CAPACITY: usize = 3;
 const ROUNDS: u64 = 400;
 
 #[test]
-fn never_more_is_queued_than_there_is_room() {
+fn queue_never_exceeds_capacity() {
     for dispatch in EACH {
         within_deadline(move || {
             let scheduler = Scheduler::builder().workers(2).build().unwrap();
@@ -758,7 +758,7 @@ fn never_more_is_queued_than_there_is_room() {
 }
 
 #[test]
-fn whatever_becomes_of_tasks_and_waits_all_room_is_back_at_the_end() {
+fn all_room_returns_however_tasks_end() {
     for dispatch in EACH {
         within_deadline(move || {
             let r = bounded(CAPACITY, dispatch);
@@ -807,7 +807,7 @@ fn whatever_becomes_of_tasks_and_waits_all_room_is_back_at_the_end() {
 /// By the thread that calls `then`, or by the waker of the first task; and a
 /// task that comes to be queued gives its room back.
 #[test]
-fn a_continuation_needs_room_too() {
+fn then_fails_when_target_is_full() {
     within_deadline(|| {
         for ready in [true, false] {
             let (r, held) = full(1, Dispatch::Inline);
@@ -831,7 +831,7 @@ fn a_continuation_needs_room_too() {
 /// A waker may panic in its drop.
 #[test]
 #[allow(unsafe_code)]
-fn a_waker_that_is_not_needed_costs_no_room() {
+fn panicking_waker_drop_loses_no_room() {
     use std::task::{RawWaker, RawWakerVTable};
     static BRITTLE: RawWakerVTable = RawWakerVTable::new(
         |at| RawWaker::new(at, &BRITTLE),

@@ -19,7 +19,7 @@ fn note(log: &Log) {
 
 /// Has a submitter run its own task while `queued` others come in; returns
 /// how many of those it ran, after all have run.
-fn captured(log: &Log, queued: usize) -> usize {
+fn count_captured(log: &Log, queued: usize) -> usize {
     let held = hold(log);
     let holder = held.thread();
     for _ in 0..queued {
@@ -39,35 +39,35 @@ fn build(builder: ResourceBuilder) -> Log {
 }
 
 #[test]
-fn counts_its_own_task() {
+fn capture_limit_counts_own_task() {
     for limit in [1, 2, 3, 7] {
         let log = build(Resource::builder().capture_limit(limit).capture_time(LONG));
-        assert_eq!(captured(&log, 20), limit - 1, "limit {limit}");
+        assert_eq!(count_captured(&log, 20), limit - 1, "limit {limit}");
     }
 }
 
 #[test]
-fn limit_beyond_the_queue_runs_all_of_it() {
+fn submitter_runs_whole_queue_below_limit() {
     let log = build(
         Resource::builder()
             .capture_limit(usize::MAX)
             .capture_time(LONG),
     );
-    assert_eq!(captured(&log, 200), 200);
+    assert_eq!(count_captured(&log, 200), 200);
     assert_eq!(log.stats().handoffs, 0);
 }
 
 #[test]
-fn default_limit_is_ten() {
+fn default_capture_limit_is_ten() {
     let log = build(Resource::builder().capture_time(LONG));
-    assert_eq!(captured(&log, 30), 9);
+    assert_eq!(count_captured(&log, 30), 9);
     let exactly = build(Resource::builder().capture_time(LONG));
-    assert_eq!(captured(&exactly, 9), 9);
+    assert_eq!(count_captured(&exactly, 9), 9);
     assert_eq!(exactly.stats().handoffs, 0);
 }
 
 #[test]
-fn the_schedulers_limit_unless_the_resource_has_its_own() {
+fn capture_limit_of_resource_overrides_scheduler() {
     let scheduler = Scheduler::builder()
         .workers(1)
         .capture_limit(3)
@@ -75,23 +75,23 @@ fn the_schedulers_limit_unless_the_resource_has_its_own() {
         .build()
         .unwrap();
     let log: Log = scheduler.resource(Vec::new());
-    assert_eq!(captured(&log, 20), 2);
+    assert_eq!(count_captured(&log, 20), 2);
     let own = build(Resource::builder().scheduler(&scheduler).capture_limit(5));
-    assert_eq!(captured(&own, 20), 4);
+    assert_eq!(count_captured(&own, 20), 4);
 }
 
 #[test]
-fn after_the_capture_time_it_starts_no_more() {
+fn no_task_starts_after_capture_time() {
     let log = build(
         Resource::builder()
             .capture_limit(usize::MAX)
             .capture_time(Duration::ZERO),
     );
-    assert_eq!(captured(&log, 20), 0);
+    assert_eq!(count_captured(&log, 20), 0);
 }
 
 #[test]
-fn the_schedulers_capture_time_unless_the_resource_has_its_own() {
+fn capture_time_of_resource_overrides_scheduler() {
     let scheduler = Scheduler::builder()
         .workers(1)
         .capture_limit(100)
@@ -99,13 +99,13 @@ fn the_schedulers_capture_time_unless_the_resource_has_its_own() {
         .build()
         .unwrap();
     let log: Log = scheduler.resource(Vec::new());
-    assert_eq!(captured(&log, 20), 0);
+    assert_eq!(count_captured(&log, 20), 0);
     let own = build(Resource::builder().scheduler(&scheduler).capture_time(LONG));
-    assert_eq!(captured(&own, 20), 20);
+    assert_eq!(count_captured(&own, 20), 20);
 }
 
 #[test]
-fn a_long_task_of_another_ends_the_capture() {
+fn capture_ends_after_long_foreign_task() {
     // The first of the others takes longer than the capture time: it was
     // started in time and runs to its end; none is started after it.
     let time = Duration::from_secs(1);
@@ -135,7 +135,7 @@ fn a_long_task_of_another_ends_the_capture() {
 }
 
 #[test]
-fn its_own_long_task_does_not_count_against_the_capture_time() {
+fn own_task_does_not_use_up_capture_time() {
     let time = Duration::from_millis(200);
     let log = build(Resource::builder().capture_limit(2).capture_time(time));
     // More than once: the machine may take longer than that for nothing.
@@ -165,7 +165,7 @@ fn its_own_long_task_does_not_count_against_the_capture_time() {
 }
 
 #[test]
-fn a_submitter_that_takes_over_what_was_handed_off() {
+fn submitter_takes_over_handed_off_queue() {
     // The executor keeps its jobs: what was handed off lies there until a
     // submitter comes by.
     let (send, jobs) = mpsc::channel::<Job>();
@@ -198,7 +198,7 @@ fn a_submitter_that_takes_over_what_was_handed_off() {
 }
 
 #[test]
-fn a_limit_of_one_never_runs_anothers_task() {
+fn capture_limit_1_runs_no_foreign_task() {
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(1)
@@ -219,7 +219,7 @@ fn a_limit_of_one_never_runs_anothers_task() {
 }
 
 #[test]
-fn a_submitter_is_let_go_by_a_resource_that_feeds_itself() {
+fn submitter_returns_when_resource_feeds_itself() {
     let r = Resource::new(());
     let stop = Gate::new();
     feed(&r, &stop);
@@ -240,7 +240,7 @@ fn feed(r: &Resource<()>, stop: &Gate) {
 }
 
 #[test]
-fn a_panic_in_its_own_task_does_not_spare_it_the_capture() {
+fn submitter_is_captured_when_own_task_panics() {
     let log = build(Resource::builder().capture_limit(4).capture_time(LONG));
     let (running, go) = (Gate::new(), Gate::new());
     let submitter = {
@@ -266,7 +266,7 @@ fn a_panic_in_its_own_task_does_not_spare_it_the_capture() {
 }
 
 #[test]
-fn a_limit_of_zero_is_an_error() {
+fn build_fails_when_capture_limit_is_zero() {
     let resource = Resource::builder().capture_limit(0).build(());
     assert_eq!(resource.unwrap_err(), BuildError::ZeroCaptureLimit);
     let scheduler = Scheduler::builder().capture_limit(0).build();

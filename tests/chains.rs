@@ -28,7 +28,7 @@ fn link(links: &Links, i: usize) -> impl FnOnce(&mut usize) + Send + use<> {
 }
 
 /// Waits until every link has run; how many tasks are left.
-fn left_over(links: &Links) -> u64 {
+fn wait_until_all_ran(links: &Links) -> u64 {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let left = links.iter().map(|r| r.stats().outstanding).sum();
@@ -49,7 +49,7 @@ fn busy_pool() -> (Scheduler, Gate) {
 /// Every link is handed off to the pool before the pool comes to run the
 /// first. Waiters take over what is on offer, each inside the one before.
 #[test]
-fn a_long_chain_of_waiters_does_not_overflow_the_stack() {
+fn chain_of_5000_waiters_fits_on_stack() {
     let (scheduler, gate) = busy_pool();
     let make = |_| {
         let builder = Resource::builder().scheduler(&scheduler).capture_limit(1);
@@ -62,12 +62,12 @@ fn a_long_chain_of_waiters_does_not_overflow_the_stack() {
         r.execute(move |_| inside.execute(work)).unwrap();
     }
     gate.open();
-    assert_eq!(left_over(&links), 0);
+    assert_eq!(wait_until_all_ran(&links), 0);
 }
 
 /// Here nobody may take over: each link keeps a worker waiting.
 #[test]
-fn a_long_chain_of_blocked_workers_does_not_hang() {
+fn chain_of_400_blocked_workers_does_not_hang() {
     let (scheduler, gate) = busy_pool();
     let make = |_| {
         let builder = Resource::builder().scheduler(&scheduler);
@@ -78,14 +78,14 @@ fn a_long_chain_of_blocked_workers_does_not_hang() {
         r.execute(link(&links, i)).unwrap();
     }
     gate.open();
-    let left = left_over(&links);
+    let left = wait_until_all_ran(&links);
     assert_eq!(left, 0, "{:?}", scheduler.stats());
 }
 
 /// The executor's only thread waits for a resource, which is handed off to
 /// that executor: only the waiter can run what is queued.
 #[test]
-fn a_waiting_executor_thread_is_found_behind_any_number_of_tasks() {
+fn waiting_executor_thread_takes_over_queue() {
     for ahead in [5, 100] {
         let (send, receive) = mpsc::channel::<Job>();
         thread::spawn(move || receive.into_iter().for_each(Job::run));

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 #[test]
-fn idle_refuses_from_now_on() {
+fn close_refuses_submissions_when_idle() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder().dispatch(dispatch).build(1).unwrap();
         assert!(!r.is_closed());
@@ -35,7 +35,7 @@ fn idle_refuses_from_now_on() {
 }
 
 #[test]
-fn busy_runs_what_it_has_accepted() {
+fn close_runs_accepted_tasks_when_busy() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder()
             .dispatch(dispatch)
@@ -63,7 +63,7 @@ fn busy_runs_what_it_has_accepted() {
 }
 
 #[test]
-fn from_inside_its_own_task_with_work_queued() {
+fn close_in_own_task_runs_queued_tasks() {
     let r = Resource::new(0);
     let (running, go) = (Gate::new(), Gate::new());
     let closer = {
@@ -96,7 +96,7 @@ fn from_inside_its_own_task_with_work_queued() {
 }
 
 #[test]
-fn by_a_queued_task_spares_those_behind_it() {
+fn close_in_queued_task_spares_tasks_behind() {
     let r = Resource::new(());
     let held = hold(&r);
     let inner = r.clone();
@@ -109,7 +109,7 @@ fn by_a_queued_task_spares_those_behind_it() {
 }
 
 #[test]
-fn wait_closed_from_inside_a_queued_task_returns_at_once() {
+fn wait_closed_returns_false_in_own_task() {
     within_deadline(|| {
         let r = Resource::new(());
         let held = hold(&r);
@@ -123,7 +123,7 @@ fn wait_closed_from_inside_a_queued_task_returns_at_once() {
 }
 
 #[test]
-fn wait_closed_gives_up_in_time() {
+fn wait_closed_times_out_when_open_or_busy() {
     let r = Resource::new(());
     assert!(!r.wait_closed(Duration::ZERO));
     assert!(!r.wait_closed(Duration::from_millis(5)));
@@ -135,7 +135,7 @@ fn wait_closed_gives_up_in_time() {
 }
 
 #[test]
-fn wait_closed_wakes_every_waiter() {
+fn close_wakes_every_thread_in_wait_closed() {
     let r = Resource::new(());
     let held = hold(&r);
     let waiters: Vec<_> = (0..4)
@@ -152,7 +152,7 @@ fn wait_closed_wakes_every_waiter() {
 }
 
 #[test]
-fn closed_resolves_after_the_last_task_only() {
+fn closed_resolves_after_last_task() {
     let r = Resource::new(());
     let count = CountingWaker::new();
     let waker = count.waker();
@@ -169,7 +169,7 @@ fn closed_resolves_after_the_last_task_only() {
 }
 
 #[test]
-fn closed_awaited_by_several_and_dropped_by_some() {
+fn close_wakes_closed_futures_except_dropped() {
     let r = Resource::new(());
     let counts: Vec<_> = (0..4).map(|_| CountingWaker::new()).collect();
     let mut futures: Vec<_> = counts
@@ -193,7 +193,7 @@ fn closed_awaited_by_several_and_dropped_by_some() {
 }
 
 #[test]
-fn closed_before_the_first_poll() {
+fn closed_is_ready_when_polled_after_close() {
     let r = Resource::new(());
     let closed = r.closed();
     r.close();
@@ -201,7 +201,7 @@ fn closed_before_the_first_poll() {
 }
 
 #[test]
-fn closed_keeps_the_value_until_it_is_dropped() {
+fn closed_future_keeps_value_alive() {
     let drops = Drops::new();
     let r = Resource::new(drops.counted());
     let closed = r.closed();
@@ -213,7 +213,7 @@ fn closed_keeps_the_value_until_it_is_dropped() {
 }
 
 #[test]
-fn closed_sees_what_the_last_task_wrote() {
+fn wait_closed_sees_writes_of_last_task() {
     let r = Resource::new(());
     for _ in 0..80 {
         let (r2, written) = (Resource::new(()), Arc::new(AtomicU64::new(0)));
@@ -234,7 +234,7 @@ fn closed_sees_what_the_last_task_wrote() {
 }
 
 #[test]
-fn cancelled_rest_is_an_end_too() {
+fn close_completes_when_queue_is_cancelled() {
     let r = Resource::new(());
     let held = hold(&r);
     let tasks: Vec<_> = (0..5).map(|_| r.submit(|_| ())).collect();
@@ -249,7 +249,7 @@ fn cancelled_rest_is_an_end_too() {
 }
 
 #[test]
-fn closing_twice_at_once() {
+fn two_threads_may_close_at_once() {
     within_deadline(|| {
         for _ in 0..80 {
             let r = Resource::new(());
@@ -273,7 +273,7 @@ fn closing_twice_at_once() {
 }
 
 #[test]
-fn against_submitters_every_task_ran_or_was_refused() {
+fn task_runs_or_is_refused_during_close() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             for round in 0..30_u64 {
@@ -357,7 +357,7 @@ fn submit_all(
 }
 
 #[test]
-fn a_queue_that_was_handed_off_when_it_closed() {
+fn close_waits_for_handed_off_queue() {
     let (send, jobs) = std::sync::mpsc::channel();
     let scheduler = Scheduler::builder()
         .capture_limit(1)

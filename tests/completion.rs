@@ -23,7 +23,7 @@ fn poll<R>(task: &mut Completion<R>, waker: &Arc<CountingWaker>) -> Poll<Result<
 }
 
 #[test]
-fn ready_at_once_when_the_caller_ran_it() {
+fn completion_is_ready_when_task_ran_inline() {
     let r = Resource::new(1);
     let count = CountingWaker::new();
     let mut task = r.submit(|n| *n);
@@ -34,7 +34,7 @@ fn ready_at_once_when_the_caller_ran_it() {
 }
 
 #[test]
-fn awaited_without_a_runtime() {
+fn completion_resolves_without_runtime() {
     let r = Resource::new(20);
     assert_eq!(block_on(r.submit(|n| *n + 1)), Ok(21));
     let held = hold(&r);
@@ -47,7 +47,7 @@ fn awaited_without_a_runtime() {
 }
 
 #[test]
-fn awaited_in_a_runtime_of_one_thread_and_of_many() {
+fn completions_resolve_in_both_tokio_runtimes() {
     within_deadline(|| {
         let one = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -79,7 +79,7 @@ fn awaited_in_a_runtime_of_one_thread_and_of_many() {
 }
 
 #[test]
-fn woken_once_and_pending_before() {
+fn completion_wakes_its_waker_once() {
     let r = Resource::new(1);
     let held = hold(&r);
     let count = CountingWaker::new();
@@ -95,7 +95,7 @@ fn woken_once_and_pending_before() {
 }
 
 #[test]
-fn the_same_waker_is_kept_once() {
+fn same_waker_is_stored_once_when_repolled() {
     let r = Resource::new(());
     let held = hold(&r);
     let count = CountingWaker::new();
@@ -113,7 +113,7 @@ fn the_same_waker_is_kept_once() {
 }
 
 #[test]
-fn only_the_last_of_two_tasks_that_poll_in_turn_is_woken() {
+fn only_last_waker_is_woken_when_two_poll() {
     let r = Resource::new(1);
     let held = hold(&r);
     let (first, second) = (CountingWaker::new(), CountingWaker::new());
@@ -130,7 +130,7 @@ fn only_the_last_of_two_tasks_that_poll_in_turn_is_woken() {
 }
 
 #[test]
-fn a_waker_replaced_while_the_task_completes() {
+fn poller_is_woken_when_waker_is_replaced() {
     // Whichever waker is in place, the poller hears of it.
     within_deadline(|| {
         let r = Resource::new(0_u64);
@@ -163,7 +163,7 @@ fn a_waker_replaced_while_the_task_completes() {
 }
 
 #[test]
-fn polled_first_and_waited_for_then() {
+fn wait_returns_outcome_after_poll() {
     let r = Resource::new(1);
     let held = hold(&r);
     let count = CountingWaker::new();
@@ -175,7 +175,7 @@ fn polled_first_and_waited_for_then() {
 }
 
 #[test]
-fn waited_for_in_time_first_and_polled_then() {
+fn poll_returns_outcome_after_wait_timeout() {
     let r = Resource::new(1);
     let held = hold(&r);
     let task = r.submit(|n| *n);
@@ -188,7 +188,7 @@ fn waited_for_in_time_first_and_polled_then() {
 }
 
 #[test]
-fn moves_between_threads_while_it_is_pending() {
+fn pending_completion_moves_between_threads() {
     let r = Resource::new(5);
     let held = hold(&r);
     let count = CountingWaker::new();
@@ -200,7 +200,7 @@ fn moves_between_threads_while_it_is_pending() {
 }
 
 #[test]
-fn wait_timeout_comes_back_in_time() {
+fn wait_timeout_returns_in_time() {
     let r = Resource::new(1);
     let held = hold(&r);
     let begin = Instant::now();
@@ -217,7 +217,7 @@ fn wait_timeout_comes_back_in_time() {
 }
 
 #[test]
-fn wait_timeout_beyond_the_end_of_time() {
+fn wait_timeout_accepts_duration_max() {
     let r = Resource::new(1);
     let held = hold(&r);
     let task = r.submit(|n| *n);
@@ -227,7 +227,7 @@ fn wait_timeout_beyond_the_end_of_time() {
 }
 
 #[test]
-fn wait_timeout_against_completion() {
+fn outcome_is_kept_when_wait_timeout_races() {
     within_deadline(|| {
         let r = Resource::new(0_u64);
         for round in 0..150_u64 {
@@ -249,7 +249,7 @@ fn wait_timeout_against_completion() {
 }
 
 #[test]
-fn one_of_two_in_a_select() {
+fn select_returns_finished_completion_first() {
     let (a, b) = (Resource::new("a"), Resource::new("b"));
     let held = hold(&a);
     let slow = a.submit(|s| *s);
@@ -264,7 +264,7 @@ fn one_of_two_in_a_select() {
 }
 
 #[test]
-fn joined() {
+fn try_join_all_collects_all_outcomes() {
     let r = Resource::new(0);
     let held = hold(&r);
     let tasks: Vec<_> = (0..50)
@@ -284,7 +284,7 @@ fn joined() {
 }
 
 #[test]
-fn polled_after_it_was_ready_panics() {
+fn poll_and_wait_panic_after_ready() {
     let r = Resource::new(1);
     let count = CountingWaker::new();
     let mut inline = r.submit(|n| *n);
@@ -305,7 +305,7 @@ fn polled_after_it_was_ready_panics() {
 }
 
 #[test]
-fn forgotten_while_queued() {
+fn task_runs_when_completion_is_forgotten() {
     let drops = Drops::new();
     let r = Resource::new(0);
     let held = hold(&r);
@@ -323,7 +323,7 @@ fn forgotten_while_queued() {
 }
 
 #[test]
-fn dropped_while_queued_drops_the_waker_then_and_the_result_later() {
+fn dropping_queued_completion_drops_waker_first() {
     let drops = Drops::new();
     let r = Resource::new(());
     let held = hold(&r);
@@ -340,7 +340,7 @@ fn dropped_while_queued_drops_the_waker_then_and_the_result_later() {
 }
 
 #[test]
-fn dropped_after_completion_drops_the_result() {
+fn dropping_finished_completion_drops_result() {
     let drops = Drops::new();
     let r = Resource::new(());
     let made = drops.clone();
@@ -357,7 +357,7 @@ fn dropped_after_completion_drops_the_result() {
 }
 
 #[test]
-fn dropped_against_completion() {
+fn result_is_dropped_when_drop_races_finish() {
     within_deadline(|| {
         let r = Resource::new(());
         for round in 1..=150 {
@@ -379,7 +379,7 @@ fn dropped_against_completion() {
 }
 
 #[test]
-fn outlives_the_resource() {
+fn completion_outlives_its_resource() {
     let r = Resource::new(String::from("kept"));
     let held = hold(&r);
     let task = r.submit(|s| s.clone());
@@ -389,7 +389,7 @@ fn outlives_the_resource() {
 }
 
 #[test]
-fn outcome_is_there_before_the_wake() {
+fn outcome_is_there_when_waker_is_called() {
     // The waker looks at the completion from inside the wake.
     let r = Resource::builder()
         .dispatch(Dispatch::Pool)
@@ -402,7 +402,7 @@ fn outcome_is_there_before_the_wake() {
 }
 
 #[test]
-fn is_finished_never_goes_back() {
+fn is_finished_stays_true() {
     let r = Resource::new(());
     let held = hold(&r);
     let task = r.submit(|_| ());

@@ -19,7 +19,7 @@ fn names(now: Option<Current>) -> (Option<String>, Option<&'static str>) {
 }
 
 #[test]
-fn a_task_that_runs_at_once_is_described() {
+fn current_describes_inline_task() {
     let r = named("a").priorities(4).build(()).unwrap();
     let now = r.task().name("x").priority(3).with(|_| current());
     let now = now.unwrap().unwrap();
@@ -36,7 +36,7 @@ fn a_task_that_runs_at_once_is_described() {
 }
 
 #[test]
-fn a_task_that_was_queued_is_described() {
+fn current_describes_queued_task() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = named("a").dispatch(dispatch).priorities(4).build(());
         let r = r.unwrap();
@@ -64,7 +64,7 @@ fn a_task_that_was_queued_is_described() {
 }
 
 #[test]
-fn of_tasks_inside_tasks_it_is_the_innermost() {
+fn current_describes_innermost_task_when_nested() {
     let (a, b) = (named("a").build(()).unwrap(), named("b").build(()).unwrap());
     let inner = b.clone();
     let (within, after) = a
@@ -81,7 +81,7 @@ fn of_tasks_inside_tasks_it_is_the_innermost() {
 
 /// The same name twice: "inside" means this instance.
 #[test]
-fn asserting_tells_resources_of_one_name_apart() {
+fn assert_current_tells_equal_names_apart() {
     let (one, two) = (
         named("same").build(()).unwrap(),
         named("same").build(()).unwrap(),
@@ -100,7 +100,7 @@ fn asserting_tells_resources_of_one_name_apart() {
 
 /// Drops and wakers run under the role, but are no part of the task.
 #[test]
-fn what_comes_with_a_task_is_not_inside_of_it() {
+fn current_is_none_when_result_is_dropped() {
     struct Looks(Gate);
     impl Drop for Looks {
         fn drop(&mut self) {
@@ -121,7 +121,7 @@ fn what_comes_with_a_task_is_not_inside_of_it() {
 
 /// A submitter runs others' tasks after its own: each sees its own description.
 #[test]
-fn nothing_of_one_task_is_seen_by_the_next() {
+fn captured_tasks_see_their_own_description() {
     let r = named("a").priorities(3).build(Vec::new()).unwrap();
     let held = hold(&r);
     let log = |seen: &mut Vec<_>| {
@@ -147,7 +147,7 @@ fn nothing_of_one_task_is_seen_by_the_next() {
 /// A submission in a drop while its thread panics: others' tasks that it runs
 /// are tasks like any others, and a panic in one is its outcome.
 #[test]
-fn a_panicking_threads_state_does_not_reach_the_tasks_that_it_runs() {
+fn tasks_run_normally_when_submitter_unwinds() {
     struct Submits(Resource<Mutex<u32>>);
     impl Drop for Submits {
         fn drop(&mut self) {
@@ -169,7 +169,7 @@ fn a_panicking_threads_state_does_not_reach_the_tasks_that_it_runs() {
 }
 
 #[test]
-fn an_executors_thread_counts_as_a_worker_only_in_its_jobs() {
+fn executor_thread_is_worker_during_job() {
     let scheduler = Scheduler::builder()
         .executor(|job: captor::Job| drop(thread::spawn(|| job.run())))
         .build()
@@ -183,7 +183,7 @@ fn an_executors_thread_counts_as_a_worker_only_in_its_jobs() {
 
 /// A destructor that submits while its thread unwinds: only its own task sees that.
 #[test]
-fn nobody_elses_task_runs_in_a_thread_that_unwinds() {
+fn unwinding_thread_runs_no_foreign_task() {
     let r = Resource::new(());
     let (running, gate) = (Gate::new(), Gate::new());
     let (inside, runs, opened) = (r.clone(), running.clone(), gate.clone());
@@ -209,7 +209,7 @@ fn nobody_elses_task_runs_in_a_thread_that_unwinds() {
 }
 
 #[test]
-fn who_awaits_the_end_is_woken_outside_of_the_task_that_closes() {
+fn closed_waker_runs_outside_of_closing_task() {
     let (outer, r) = (named("outer").build(()).unwrap(), Resource::new(()));
     let (send, seen) = std::sync::mpsc::channel();
     let mut closed = r.closed();

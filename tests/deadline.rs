@@ -20,7 +20,7 @@ fn resource(dispatch: Dispatch) -> Resource<u32> {
 }
 
 #[test]
-fn a_queued_task_expires_at_its_time_and_not_when_its_turn_comes() {
+fn queued_task_expires_at_its_deadline() {
     for dispatch in EACH {
         let r = resource(dispatch);
         let held = hold(&r);
@@ -43,7 +43,7 @@ fn a_queued_task_expires_at_its_time_and_not_when_its_turn_comes() {
 }
 
 #[test]
-fn who_waits_is_woken_however_it_waits() {
+fn expiry_wakes_wait_await_and_wait_timeout() {
     let r = resource(Dispatch::Inline);
     let held = hold(&r);
     let late = || r.task().timeout(SOON).submit(|n| *n);
@@ -57,7 +57,7 @@ fn who_waits_is_woken_however_it_waits() {
 }
 
 #[test]
-fn one_that_has_started_is_not_interrupted() {
+fn started_task_runs_on_past_its_deadline() {
     for dispatch in EACH {
         let r = resource(dispatch);
         let soon = Instant::now() + SOON;
@@ -74,7 +74,7 @@ fn one_that_has_started_is_not_interrupted() {
 }
 
 #[test]
-fn one_that_is_late_when_it_is_submitted_never_runs() {
+fn task_never_runs_when_submitted_late() {
     for held in [false, true] {
         let r = resource(Dispatch::Inline);
         let held = held.then(|| hold(&r));
@@ -110,7 +110,7 @@ fn one_that_is_late_when_it_is_submitted_never_runs() {
 }
 
 #[test]
-fn a_thread_that_blocks_is_back_in_time() {
+fn with_returns_in_time_when_deadline_passes() {
     for dispatch in EACH {
         let r = resource(dispatch);
         let held = hold(&r);
@@ -134,7 +134,7 @@ fn a_thread_that_blocks_is_back_in_time() {
 }
 
 #[test]
-fn a_thread_that_blocks_gets_its_result_if_it_started_in_time() {
+fn with_returns_result_when_started_in_time() {
     let r = Resource::builder()
         .dispatch(Dispatch::Pool)
         .build(0)
@@ -148,7 +148,7 @@ fn a_thread_that_blocks_gets_its_result_if_it_started_in_time() {
 }
 
 #[test]
-fn a_refused_closure_comes_back_whole() {
+fn try_submit_returns_closure_when_refused() {
     let r = Resource::builder().capacity(1).build(0).unwrap();
     let held = hold(&r);
     let fills = r.task().timeout(LATER).submit(|n| *n += 1);
@@ -171,7 +171,7 @@ fn a_refused_closure_comes_back_whole() {
 }
 
 #[test]
-fn waiting_for_itself_is_an_error_and_not_a_wait_for_the_deadline() {
+fn with_in_own_task_is_refused_before_deadline() {
     let r = resource(Dispatch::Inline);
     let inside = r.clone();
     let with = r.with(move |_| inside.task().timeout(LATER).with(|_| ()));
@@ -179,7 +179,7 @@ fn waiting_for_itself_is_an_error_and_not_a_wait_for_the_deadline() {
 }
 
 #[test]
-fn an_expired_task_gives_back_its_room() {
+fn room_returns_when_task_expires() {
     for dispatch in EACH {
         let r = Resource::builder().capacity(1).dispatch(dispatch).build(0);
         let r = r.unwrap();
@@ -197,7 +197,7 @@ fn an_expired_task_gives_back_its_room() {
 
 /// What is left of them in the queue is no task.
 #[test]
-fn cancelled_and_expired_tasks_do_not_use_up_the_capture_limit() {
+fn expired_tasks_do_not_use_up_capture_limit() {
     let r = Resource::builder().capture_limit(3);
     let r = r.capture_time(LATER).build(Vec::new()).unwrap();
     let held = hold(&r);
@@ -225,7 +225,7 @@ fn cancelled_and_expired_tasks_do_not_use_up_the_capture_limit() {
 }
 
 #[test]
-fn a_sweep_meets_what_is_left_of_expired_tasks() {
+fn sweep_does_not_recount_expired_tasks() {
     let r = resource(Dispatch::Inline);
     let held = hold(&r);
     let late = r.task().timeout(SOON).submit(|_| ());
@@ -244,7 +244,7 @@ fn a_sweep_meets_what_is_left_of_expired_tasks() {
 }
 
 #[test]
-fn a_closed_resource_ends_once_what_is_queued_has_expired() {
+fn close_completes_when_queue_has_expired() {
     let r = resource(Dispatch::Inline);
     let held = hold(&r);
     let late = r.task().timeout(SOON).submit(|_| ());
@@ -255,7 +255,7 @@ fn a_closed_resource_ends_once_what_is_queued_has_expired() {
 }
 
 #[test]
-fn outcomes_do_not_stay_with_the_timer() {
+fn timer_keeps_no_outcome_of_finished_task() {
     let r = resource(Dispatch::Inline);
     let drops = Drops::new();
     for taken in [false, true] {
@@ -278,7 +278,7 @@ fn outcomes_do_not_stay_with_the_timer() {
 }
 
 #[test]
-fn a_closure_whose_drop_panics_is_its_tasks_outcome() {
+fn panic_in_drop_is_outcome_when_task_expires() {
     struct Brittle;
     impl Drop for Brittle {
         fn drop(&mut self) {
@@ -302,7 +302,7 @@ fn a_closure_whose_drop_panics_is_its_tasks_outcome() {
 
 /// Its waker submits, cancels and waits, on the timer's thread.
 #[test]
-fn what_is_woken_may_use_resources() {
+fn then_resolves_to_expired_when_first_expires() {
     let r = resource(Dispatch::Inline);
     let held = hold(&r);
     let other = resource(Dispatch::Inline);
@@ -316,7 +316,7 @@ fn what_is_woken_may_use_resources() {
 }
 
 #[test]
-fn each_kind_of_scheduler_has_a_timer() {
+fn task_expires_on_every_kind_of_scheduler() {
     let executor = Scheduler::builder()
         .executor(|job: Job| drop(thread::spawn(|| job.run())))
         .build();
@@ -330,7 +330,7 @@ fn each_kind_of_scheduler_has_a_timer() {
 }
 
 #[test]
-fn a_time_past_the_end_of_time_is_no_deadline() {
+fn timeout_of_duration_max_never_expires() {
     let r = resource(Dispatch::Inline);
     let held = hold(&r);
     let task = r.task().timeout(Duration::MAX).submit(|n| *n);
@@ -340,7 +340,7 @@ fn a_time_past_the_end_of_time_is_no_deadline() {
 
 /// Tasks expire, run and are cancelled from all sides.
 #[test]
-fn each_of_many_is_accounted_for() {
+fn stats_add_up_during_expiry_and_cancels() {
     let r = Resource::builder().priorities(3).capacity(50).build(0_u64);
     let r = r.unwrap();
     let stop = Gate::new();
@@ -389,7 +389,7 @@ fn each_of_many_is_accounted_for() {
 
 /// What expires is dropped on the timer's thread, which has to be back for others.
 #[test]
-fn a_closure_that_uses_its_resource_when_it_expires_does_not_hold_up_the_timer() {
+fn drop_of_expired_closure_does_not_block_timer() {
     let (r, other) = (resource(Dispatch::Inline), resource(Dispatch::Inline));
     let held = hold(&other);
     let (inside, waits) = (r.clone(), other.clone());
@@ -416,7 +416,7 @@ fn a_closure_that_uses_its_resource_when_it_expires_does_not_hold_up_the_timer()
 }
 
 #[test]
-fn what_a_closure_submits_when_it_expires_runs_elsewhere() {
+fn task_submitted_by_expiry_avoids_timer_thread() {
     let (r, log) = (resource(Dispatch::Inline), resource(Dispatch::Inline));
     let held = hold(&r);
     let (send, threads) = mpsc::channel();
@@ -432,7 +432,7 @@ fn what_a_closure_submits_when_it_expires_runs_elsewhere() {
 }
 
 #[test]
-fn late_and_closed_is_closed() {
+fn error_is_closed_when_late_and_closed() {
     let r = resource(Dispatch::Inline);
     r.close();
     let late = || r.task().deadline(Instant::now());
@@ -445,7 +445,7 @@ fn late_and_closed_is_closed() {
 
 /// It watches for a moment whether the resource falls idle: not past its deadline.
 #[test]
-fn who_watches_a_busy_resource_starts_nothing_late() {
+fn with_starts_no_task_late_when_busy() {
     let r = Resource::new(());
     let (mut ran, mut rounds) = (0, 0_u64);
     while ran < 20 && rounds < 20_000 {

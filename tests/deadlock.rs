@@ -20,16 +20,16 @@ const DEADLOCK: TaskError = TaskError::WouldDeadlock;
 /// block workers in a way that captor does not see.
 fn resources(dispatch: Dispatch) -> [Resource<u32>; 3] {
     let scheduler = Scheduler::builder().workers(3).build().unwrap();
-    on(&scheduler, dispatch)
+    resources_on(&scheduler, dispatch)
 }
 
-fn on(scheduler: &Scheduler, dispatch: Dispatch) -> [Resource<u32>; 3] {
+fn resources_on(scheduler: &Scheduler, dispatch: Dispatch) -> [Resource<u32>; 3] {
     let builder = || Resource::builder().scheduler(scheduler).dispatch(dispatch);
     [0, 1, 2].map(|n| builder().build(n).unwrap())
 }
 
 #[test]
-fn with_inside_its_own_task() {
+fn with_in_own_task_is_refused() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             let [r, ..] = resources(dispatch);
@@ -47,7 +47,7 @@ fn with_inside_its_own_task() {
 }
 
 #[test]
-fn with_inside_its_own_task_whose_closure_panics_in_its_drop() {
+fn refused_with_reports_panic_in_closure_drop() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -61,7 +61,7 @@ fn with_inside_its_own_task_whose_closure_panics_in_its_drop() {
 }
 
 #[test]
-fn wait_inside_its_own_task_leaves_the_other_queued() {
+fn refused_wait_in_own_task_leaves_task_queued() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             let [r, ..] = resources(dispatch);
@@ -79,7 +79,7 @@ fn wait_inside_its_own_task_leaves_the_other_queued() {
 }
 
 #[test]
-fn wait_inside_its_own_task_for_what_is_through_is_fine() {
+fn wait_in_own_task_returns_finished_outcome() {
     let r = Resource::new(0);
     let held = hold(&r);
     let first = r.submit(|n| {
@@ -92,13 +92,13 @@ fn wait_inside_its_own_task_for_what_is_through_is_fine() {
 }
 
 #[test]
-fn through_other_resources() {
+fn cycle_through_nested_tasks_is_refused() {
     // On the caller all of it is on one thread. On the pool each task has a
     // worker of its own, though there is one worker: the others stand in.
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
-            let [a, b, c] = on(&scheduler, dispatch);
+            let [a, b, c] = resources_on(&scheduler, dispatch);
             let (b2, c2, a2) = (b.clone(), c.clone(), a.clone());
             let nested = a.with(move |_| b2.with(move |_| c2.with(move |_| a2.with(|n| *n))));
             assert_eq!(nested, Ok(Ok(Ok(Err(DEADLOCK)))));
@@ -119,7 +119,7 @@ fn through_other_resources() {
 }
 
 #[test]
-fn through_a_submission_that_ran_inline() {
+fn cycle_through_inline_submit_is_refused() {
     within_deadline(|| {
         let [a, b, _] = resources(Dispatch::Inline);
         let (b2, a2) = (b.clone(), a.clone());
@@ -162,7 +162,7 @@ fn ring(resources: &[Resource<u32>], wait: fn(&Resource<u32>) -> Result<u32, Tas
 }
 
 #[test]
-fn across_threads_by_with() {
+fn cycle_of_with_across_threads_is_refused() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             for _ in 0..30 {
@@ -175,7 +175,7 @@ fn across_threads_by_with() {
 }
 
 #[test]
-fn across_threads_by_wait() {
+fn cycle_of_wait_across_threads_is_refused() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             for _ in 0..30 {
@@ -188,7 +188,7 @@ fn across_threads_by_wait() {
 }
 
 #[test]
-fn across_threads_by_wait_in_time_that_is_never_up() {
+fn cycle_of_endless_wait_timeout_is_refused() {
     within_deadline(|| {
         let all = resources(Dispatch::Inline);
         ring(&all, |next| {
@@ -198,7 +198,7 @@ fn across_threads_by_wait_in_time_that_is_never_up() {
 }
 
 #[test]
-fn across_nested_tasks_of_two_threads() {
+fn cycle_across_threads_is_refused_when_nested() {
     // One thread is in A and in B and waits for C, the other in C waits for A.
     within_deadline(|| {
         let [a, b, c] = resources(Dispatch::Inline);
@@ -228,7 +228,7 @@ fn across_nested_tasks_of_two_threads() {
 }
 
 #[test]
-fn by_waiting_for_the_end_of_a_resource_whose_task_waits_for_ours() {
+fn cycle_through_wait_closed_is_refused() {
     within_deadline(|| {
         let [a, b, _] = resources(Dispatch::Inline);
         let both = Arc::new(Barrier::new(2));
@@ -255,7 +255,7 @@ fn by_waiting_for_the_end_of_a_resource_whose_task_waits_for_ours() {
 }
 
 #[test]
-fn through_a_task_run_for_others_by_a_waiter_whose_own_was_cancelled() {
+fn cycle_through_cancelled_helper_is_refused() {
     // B's task waits for A and runs A's queue meanwhile; the task it runs waits
     // for C. Then its own is cancelled: what B waited for has come, but its
     // thread is not free. So C's task must not wait for B.
@@ -266,7 +266,7 @@ fn through_a_task_run_for_others_by_a_waiter_whose_own_was_cancelled() {
             .executor(move |job| drop(send.send(job)))
             .build()
             .unwrap();
-        let [a, b, c] = on(&scheduler, Dispatch::Inline);
+        let [a, b, c] = resources_on(&scheduler, Dispatch::Inline);
         let (inside, go) = (Gate::new(), Gate::new());
         let in_c = {
             let (b, c, inside, go) = (b.clone(), c.clone(), inside.clone(), go.clone());
@@ -304,7 +304,7 @@ fn through_a_task_run_for_others_by_a_waiter_whose_own_was_cancelled() {
 }
 
 #[test]
-fn in_the_drop_of_a_result_on_the_thread_that_ran_the_task() {
+fn wait_in_drop_of_result_does_not_hang() {
     // The result of a forgotten completion is dropped by whoever ran the task,
     // while it still holds the resource.
     struct Waits(Resource<()>, Arc<Mutex<Option<Result<(), TaskError>>>>);
@@ -327,7 +327,7 @@ fn in_the_drop_of_a_result_on_the_thread_that_ran_the_task() {
 }
 
 #[test]
-fn in_a_waker_on_the_thread_that_ran_the_task() {
+fn wait_in_waker_does_not_hang() {
     struct Waits(Resource<()>, Mutex<Option<Result<(), TaskError>>>);
     impl Wake for Waits {
         fn wake(self: Arc<Self>) {
@@ -352,7 +352,7 @@ fn in_a_waker_on_the_thread_that_ran_the_task() {
 }
 
 #[test]
-fn in_the_drop_of_a_result_that_waits_for_another_resource_and_back() {
+fn cycle_through_drop_of_result_does_not_hang() {
     // As above, across two: the drop waits for B, whose task waits for A.
     struct Waits(Resource<u32>, Arc<Barrier>);
     impl Drop for Waits {
@@ -386,7 +386,7 @@ fn in_the_drop_of_a_result_that_waits_for_another_resource_and_back() {
 // What follows are no deadlocks.
 
 #[test]
-fn not_submitting_inside_its_own_task() {
+fn submit_in_own_task_is_allowed() {
     let r = Resource::new(0);
     let inner = r.clone();
     let nested: Completion<u32> = r
@@ -402,7 +402,7 @@ fn not_submitting_inside_its_own_task() {
 }
 
 #[test]
-fn not_nested_with_on_other_resources() {
+fn nested_with_on_20_resources_is_allowed() {
     let all: Vec<_> = (0..20_u32).map(Resource::new).collect();
     fn sum(all: &[Resource<u32>]) -> u32 {
         match all {
@@ -414,7 +414,7 @@ fn not_nested_with_on_other_resources() {
 }
 
 #[test]
-fn not_the_same_order_on_many_threads() {
+fn nested_with_in_same_order_is_allowed() {
     within_deadline(|| {
         let all = resources(Dispatch::Inline);
         thread::scope(|s| {
@@ -441,7 +441,7 @@ fn not_the_same_order_on_many_threads() {
 }
 
 #[test]
-fn not_waiting_for_a_resource_that_waits_for_a_third() {
+fn chain_of_waits_across_threads_is_allowed() {
     within_deadline(|| {
         let asleep = Sleepers::new();
         let [a, b, c] = resources(Dispatch::Inline);
@@ -469,7 +469,7 @@ fn not_waiting_for_a_resource_that_waits_for_a_third() {
 }
 
 #[test]
-fn not_a_captured_task_that_waits_for_what_its_runner_was_in_before() {
+fn wait_on_resource_left_by_holder_is_allowed() {
     // The holder's own task used B inside of A; later it runs A's other tasks,
     // outside of any of its own, and one of them waits for B.
     let [a, b, _] = resources(Dispatch::Inline);
@@ -493,7 +493,7 @@ fn not_a_captured_task_that_waits_for_what_its_runner_was_in_before() {
 }
 
 #[test]
-fn not_a_task_that_waits_for_the_resource_its_would_be_runner_is_inside_of() {
+fn wait_on_resource_of_submitter_is_allowed() {
     // A's task submits to B and leaves B with another's task queued, which
     // waits for A. Were that run on A's thread it could not end; it is left
     // to others.
@@ -523,7 +523,7 @@ fn not_a_task_that_waits_for_the_resource_its_would_be_runner_is_inside_of() {
 }
 
 #[test]
-fn not_a_wait_that_has_just_come_to_its_end() {
+fn wait_on_waiter_is_allowed_when_with_finished() {
     // B's task waits for a task of A that has run: nothing holds B's task up
     // any more, though its thread has still to notice. The next task of A may
     // wait for B.
@@ -550,7 +550,7 @@ fn not_a_wait_that_has_just_come_to_its_end() {
 }
 
 #[test]
-fn not_a_completion_that_has_just_come_to_its_end() {
+fn wait_on_waiter_is_allowed_when_task_finished() {
     // The same with a completion.
     within_deadline(|| {
         for _ in 0..60 {
@@ -579,7 +579,7 @@ fn not_a_completion_that_has_just_come_to_its_end() {
 }
 
 #[test]
-fn not_awaiting_outside_of_any_task() {
+fn await_outside_of_tasks_is_allowed() {
     within_deadline(|| {
         let [a, b, _] = resources(Dispatch::Inline);
         futures::executor::block_on(async {
@@ -593,7 +593,7 @@ fn not_awaiting_outside_of_any_task() {
 }
 
 #[test]
-fn a_refused_wait_leaves_no_trace() {
+fn refused_wait_does_not_block_later_waits() {
     // After a refusal the same pair may wait for each other in turn.
     within_deadline(|| {
         let [a, b, _] = resources(Dispatch::Inline);
@@ -608,7 +608,7 @@ fn a_refused_wait_leaves_no_trace() {
 }
 
 #[test]
-fn a_wait_in_time_that_is_up_leaves_no_trace() {
+fn timed_out_wait_does_not_block_later_waits() {
     within_deadline(|| {
         let [a, b, _] = resources(Dispatch::Inline);
         let held = hold(&b);

@@ -23,7 +23,7 @@ fn on_worker() -> bool {
 }
 
 #[test]
-fn never_on_the_caller() {
+fn pooled_task_never_runs_on_caller() {
     let scheduler = one_worker();
     let r = pooled(&scheduler, Vec::<ThreadId>::new());
     for _ in 0..50 {
@@ -37,7 +37,7 @@ fn never_on_the_caller() {
 }
 
 #[test]
-fn never_on_a_waiter_that_could_help() {
+fn pooled_task_never_runs_on_waiter() {
     // The worker hands nothing to threads parked in `with` or `wait`.
     within_deadline(|| {
         let scheduler = one_worker();
@@ -60,7 +60,7 @@ fn never_on_a_waiter_that_could_help() {
 }
 
 #[test]
-fn never_on_the_task_that_submits() {
+fn pooled_task_never_runs_in_submitting_task() {
     let scheduler = one_worker();
     let r = pooled(&scheduler, ());
     let inner = r.clone();
@@ -69,7 +69,7 @@ fn never_on_the_task_that_submits() {
 }
 
 #[test]
-fn under_a_lock_of_the_caller() {
+fn pooled_task_may_take_lock_held_by_submitter() {
     // The task takes a lock that the caller holds across the call.
     let scheduler = one_worker();
     let r = pooled(&scheduler, 0);
@@ -85,7 +85,7 @@ fn under_a_lock_of_the_caller() {
 }
 
 #[test]
-fn submit_returns_before_the_task_runs() {
+fn submit_returns_before_pooled_task_ends() {
     let scheduler = one_worker();
     let r = pooled(&scheduler, ());
     let gate = Gate::new();
@@ -97,7 +97,7 @@ fn submit_returns_before_the_task_runs() {
 }
 
 #[test]
-fn with_from_inside_a_task_of_the_only_worker() {
+fn with_works_in_task_of_single_worker() {
     within_deadline(|| {
         let scheduler = one_worker();
         let (a, b) = (pooled(&scheduler, 1), pooled(&scheduler, 2));
@@ -109,7 +109,7 @@ fn with_from_inside_a_task_of_the_only_worker() {
 }
 
 #[test]
-fn wait_from_inside_a_task_of_the_only_worker() {
+fn wait_works_in_task_of_single_worker() {
     within_deadline(|| {
         let scheduler = one_worker();
         let (a, b) = (pooled(&scheduler, 1), pooled(&scheduler, 2));
@@ -125,7 +125,7 @@ fn wait_from_inside_a_task_of_the_only_worker() {
 }
 
 #[test]
-fn wait_closed_from_inside_a_task_of_the_only_worker() {
+fn wait_closed_works_in_task_of_single_worker() {
     within_deadline(|| {
         let scheduler = one_worker();
         let (a, b) = (pooled(&scheduler, ()), pooled(&scheduler, ()));
@@ -140,7 +140,7 @@ fn wait_closed_from_inside_a_task_of_the_only_worker() {
 }
 
 #[test]
-fn a_chain_of_waits_a_hundred_deep_on_one_worker() {
+fn chain_of_100_waits_ends_on_single_worker() {
     within_deadline(|| {
         let scheduler = one_worker();
         let all: Vec<_> = (0..100_u64).map(|n| pooled(&scheduler, n)).collect();
@@ -157,7 +157,7 @@ fn a_chain_of_waits_a_hundred_deep_on_one_worker() {
 }
 
 #[test]
-fn stand_ins_leave_when_the_blocked_come_back() {
+fn stand_ins_leave_when_workers_unblock() {
     // After all waits are over, one worker runs at a time again.
     within_deadline(|| {
         let scheduler = one_worker();
@@ -189,7 +189,7 @@ fn stand_ins_leave_when_the_blocked_come_back() {
 }
 
 #[test]
-fn inline_and_pool_wait_for_each_other() {
+fn inline_and_pooled_resources_nest_both_ways() {
     within_deadline(|| {
         let scheduler = one_worker();
         let (inline, pool) = (scheduler.resource(1), pooled(&scheduler, 2));
@@ -200,7 +200,7 @@ fn inline_and_pool_wait_for_each_other() {
 }
 
 #[test]
-fn queue_of_a_pooled_resource_while_it_is_held() {
+fn queued_pooled_tasks_run_in_order_on_worker() {
     let asleep = Sleepers::new();
     let scheduler = one_worker();
     let r = pooled(&scheduler, 0);
@@ -229,7 +229,7 @@ fn queue_of_a_pooled_resource_while_it_is_held() {
 }
 
 #[test]
-fn waits_in_time_come_back_while_the_worker_is_busy() {
+fn wait_timeout_ends_when_worker_is_busy() {
     let scheduler = one_worker();
     let (busy, r) = (pooled(&scheduler, ()), pooled(&scheduler, 3));
     let held = hold(&busy);
@@ -240,7 +240,7 @@ fn waits_in_time_come_back_while_the_worker_is_busy() {
 }
 
 #[test]
-fn both_kinds_keep_their_values_apart() {
+fn inline_and_pooled_tasks_run_exactly_once() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(2).build().unwrap();
         let (a, b) = (scheduler.resource(0_u64), pooled(&scheduler, 0_u64));

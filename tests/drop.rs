@@ -42,7 +42,7 @@ impl Drop for Witness {
 }
 
 #[test]
-fn idle_drops_the_value_at_once() {
+fn last_handle_drops_value_at_once_when_idle() {
     let (witness, seen, drops) = Witness::new();
     let r = Resource::new(witness);
     r.with(|w| w.ran += 1).unwrap();
@@ -54,14 +54,14 @@ fn idle_drops_the_value_at_once() {
 }
 
 #[test]
-fn unused_drops_the_value() {
+fn value_is_dropped_when_never_used() {
     let (witness, seen, drops) = Witness::new();
     drop(Resource::new(witness));
     assert_eq!((seen.load(Ordering::SeqCst), drops.count()), (0, 1));
 }
 
 #[test]
-fn queued_tasks_all_run_before_the_value_goes() {
+fn queued_tasks_run_before_value_is_dropped() {
     for (dispatch, limit) in [
         (Dispatch::Inline, 100),
         (Dispatch::Inline, 3),
@@ -91,7 +91,7 @@ fn queued_tasks_all_run_before_the_value_goes() {
 }
 
 #[test]
-fn last_handle_inside_its_own_task() {
+fn value_is_dropped_when_task_drops_last_handle() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let (witness, seen, drops) = Witness::new();
         let r = Resource::builder()
@@ -117,7 +117,7 @@ fn last_handle_inside_its_own_task() {
 }
 
 #[test]
-fn tasks_that_hold_their_own_resource_do_not_leak_it() {
+fn tasks_with_own_handle_do_not_leak_resource() {
     let (witness, seen, drops) = Witness::new();
     let r = Resource::new(witness);
     let held = hold(&r);
@@ -141,7 +141,7 @@ fn tasks_that_hold_their_own_resource_do_not_leak_it() {
 }
 
 #[test]
-fn cancelled_tasks_do_not_keep_the_value() {
+fn cancelled_tasks_do_not_keep_value_alive() {
     let (witness, seen, drops) = Witness::new();
     let r = Resource::new(witness);
     let held = hold(&r);
@@ -157,7 +157,7 @@ fn cancelled_tasks_do_not_keep_the_value() {
 }
 
 #[test]
-fn closed_resources_drop_their_value_like_others() {
+fn value_is_dropped_when_resource_is_closed() {
     let (witness, seen, drops) = Witness::new();
     let r = Resource::new(witness);
     let held = hold(&r);
@@ -170,7 +170,7 @@ fn closed_resources_drop_their_value_like_others() {
 }
 
 #[test]
-fn the_value_may_use_other_resources_in_its_drop() {
+fn value_may_use_resources_in_its_drop() {
     struct Reports(Resource<Vec<&'static str>>);
     impl Drop for Reports {
         fn drop(&mut self) {
@@ -190,7 +190,7 @@ fn the_value_may_use_other_resources_in_its_drop() {
 }
 
 #[test]
-fn a_ring_of_weak_handles_is_no_leak() {
+fn cycle_of_weak_handles_does_not_leak() {
     let drops = Drops::new();
     type Node = (Option<WeakResource<NodeBox>>, Counted);
     struct NodeBox(Node);
@@ -207,7 +207,7 @@ fn a_ring_of_weak_handles_is_no_leak() {
 }
 
 #[test]
-fn weak_handles_upgrade_while_a_handle_or_a_task_is_left() {
+fn weak_handle_upgrades_until_last_task_ends() {
     let r = Resource::new(7);
     let weak = r.downgrade();
     let again = weak.clone();
@@ -225,7 +225,7 @@ fn weak_handles_upgrade_while_a_handle_or_a_task_is_left() {
 }
 
 #[test]
-fn upgrading_against_the_last_drop() {
+fn value_is_dropped_once_when_upgrade_races() {
     within_deadline(|| {
         for _ in 0..150 {
             let drops = Drops::new();
@@ -245,7 +245,7 @@ fn upgrading_against_the_last_drop() {
 }
 
 #[test]
-fn the_last_drop_against_a_hand_off() {
+fn value_is_dropped_once_during_hand_off() {
     within_deadline(|| {
         let scheduler = Scheduler::builder()
             .workers(2)
@@ -273,7 +273,7 @@ fn the_last_drop_against_a_hand_off() {
 }
 
 #[test]
-fn the_scheduler_may_go_before_its_resources() {
+fn resource_outlives_its_scheduler() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let r = pooled(&scheduler, 1);
     drop(scheduler);

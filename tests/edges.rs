@@ -13,7 +13,7 @@ use std::time::Duration;
 /// `cancel_on_drop` holds for a completion that `wait` consumes in vain, as it
 /// does for one that is dropped and for `wait_timeout`.
 #[test]
-fn cancel_on_drop_holds_where_waiting_would_deadlock() {
+fn cancel_on_drop_cancels_when_wait_is_refused() {
     for timed in [false, true] {
         let r = Resource::new(0);
         let inside = r.clone();
@@ -31,7 +31,7 @@ fn cancel_on_drop_holds_where_waiting_would_deadlock() {
 }
 
 #[test]
-fn a_refused_task_was_never_outstanding() {
+fn refused_task_is_never_outstanding() {
     let r = Resource::builder()
         .dispatch(Dispatch::Pool)
         .build(())
@@ -46,7 +46,7 @@ fn a_refused_task_was_never_outstanding() {
 /// The role is handed to a parked waiter, whose task is cancelled before it
 /// gets there: somebody else has to take it, since submitters do not here.
 #[test]
-fn a_waiter_that_is_cancelled_on_its_way_to_the_role_passes_it_on() {
+fn cancelled_waiter_passes_role_on() {
     let mut cancelled = 0;
     for _ in 0..100 {
         let r = Resource::builder().capture_limit(1).build(0).unwrap();
@@ -77,7 +77,7 @@ fn a_waiter_that_is_cancelled_on_its_way_to_the_role_passes_it_on() {
 /// it waits for is cancelled. It cannot go on before that other one ends; so a
 /// circle through it is still a circle.
 #[test]
-fn a_wait_that_was_cancelled_under_a_helper_still_closes_a_circle() {
+fn cancelled_wait_of_helper_still_closes_cycle() {
     // Jobs are kept, so that nobody but the waiter comes to run what is queued.
     let (keep, _jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
@@ -141,7 +141,7 @@ fn a_wait_that_was_cancelled_under_a_helper_still_closes_a_circle() {
 /// Nobody else can come: the pool's only worker waits for this thread, and its
 /// own task stands too far back to be found at a hand-off.
 #[test]
-fn a_waiter_takes_over_by_itself_where_the_pool_is_blocked() {
+fn waiter_takes_over_when_pool_is_blocked() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let blocked = pooled(&scheduler, ());
     let gate = Gate::new();
@@ -165,7 +165,7 @@ fn a_waiter_takes_over_by_itself_where_the_pool_is_blocked() {
 /// A sweep has taken two tasks out. The first one's closure waits, in its
 /// drop, for a resource whose task waits for the second.
 #[test]
-fn a_drop_in_a_sweep_that_waits_for_what_was_swept() {
+fn drop_during_sweep_may_wait_for_swept_task() {
     common::within_deadline(|| {
         struct WaitsInDrop(Resource<i32>, mpsc::Sender<Result<i32, TaskError>>);
         impl Drop for WaitsInDrop {

@@ -8,7 +8,7 @@ use common::{Drops, hold, join, wait_until, within_deadline};
 use std::thread;
 
 #[test]
-fn idle_runs_on_the_caller_before_it_returns() {
+fn execute_runs_on_caller_when_idle() {
     let r = Resource::new(None);
     r.execute(|at| *at = Some(thread::current().id())).unwrap();
     assert_eq!(r.stats().completed, 1);
@@ -16,7 +16,7 @@ fn idle_runs_on_the_caller_before_it_returns() {
 }
 
 #[test]
-fn every_task_of_every_producer_runs_once() {
+fn executed_tasks_run_once_with_four_producers() {
     within_deadline(|| {
         let r = Resource::new(0_u64);
         thread::scope(|s| {
@@ -33,7 +33,7 @@ fn every_task_of_every_producer_runs_once() {
 }
 
 #[test]
-fn the_result_is_dropped_where_the_task_ran() {
+fn execute_drops_result_where_task_ran() {
     let drops = Drops::new();
     let r = Resource::new(());
     let made = drops.clone();
@@ -48,7 +48,7 @@ fn the_result_is_dropped_where_the_task_ran() {
 }
 
 #[test]
-fn refused_says_why_and_drops_the_closure() {
+fn execute_drops_closure_when_refused() {
     let drops = Drops::new();
     let r = Resource::new(());
     r.close();
@@ -58,7 +58,7 @@ fn refused_says_why_and_drops_the_closure() {
 }
 
 #[test]
-fn a_panic_is_counted_and_hurts_nobody() {
+fn execute_counts_panic_and_resource_goes_on() {
     let r = Resource::new(0);
     r.execute(|_| -> () { panic!("inline") }).unwrap();
     let held = hold(&r);
@@ -70,7 +70,7 @@ fn a_panic_is_counted_and_hurts_nobody() {
 }
 
 #[test]
-fn inside_own_task_far_past_the_high_water_mark() {
+fn execute_in_own_task_passes_high_water_mark() {
     // Pacing would wait for the very task that submits.
     within_deadline(|| {
         let r = Resource::new(0_u64);
@@ -86,7 +86,7 @@ fn inside_own_task_far_past_the_high_water_mark() {
 }
 
 #[test]
-fn past_the_high_water_mark_of_a_held_resource() {
+fn execute_does_not_block_when_resource_is_held() {
     // Pacing is bounded: it must not wait for a resource that stays held.
     let r = Resource::new(0_u64);
     let held = hold(&r);
@@ -105,7 +105,7 @@ fn past_the_high_water_mark_of_a_held_resource() {
 }
 
 #[test]
-fn tasks_that_feed_themselves_come_to_an_end() {
+fn self_feeding_tasks_all_run() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder().dispatch(dispatch).build(0).unwrap();
         feed(&r, 5_000);

@@ -15,7 +15,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-fn over(executor: impl Executor) -> Scheduler {
+fn scheduler_over(executor: impl Executor) -> Scheduler {
     Scheduler::builder()
         .executor(executor)
         .capture_limit(2)
@@ -81,12 +81,16 @@ fn feed(r: &Resource<u64>, left: u32, end: &Gate) {
 }
 
 #[test]
-fn a_closure_that_spawns_threads() {
-    within_deadline(|| exercise(&over(|job: Job| drop(thread::spawn(|| job.run())))));
+fn tasks_run_when_executor_spawns_threads() {
+    within_deadline(|| {
+        exercise(&scheduler_over(|job: Job| {
+            drop(thread::spawn(|| job.run()))
+        }))
+    });
 }
 
 #[test]
-fn a_type_of_its_own() {
+fn tasks_run_when_executor_is_custom_type() {
     struct OneThread(Mutex<mpsc::Sender<Job>>);
     impl Executor for OneThread {
         fn execute(&self, job: Job) {
@@ -96,26 +100,26 @@ fn a_type_of_its_own() {
     within_deadline(|| {
         let (send, jobs) = mpsc::channel::<Job>();
         let runner = thread::spawn(move || jobs.into_iter().for_each(Job::run));
-        exercise(&over(OneThread(Mutex::new(send))));
+        exercise(&scheduler_over(OneThread(Mutex::new(send))));
         join(runner).unwrap();
     });
 }
 
 #[test]
-fn one_that_runs_jobs_on_the_spot() {
-    within_deadline(|| exercise(&over(|job: Job| job.run())));
+fn tasks_run_when_executor_runs_jobs_inline() {
+    within_deadline(|| exercise(&scheduler_over(|job: Job| job.run())));
 }
 
 #[test]
-fn one_that_drops_every_job() {
-    within_deadline(|| exercise(&over(|job: Job| drop(job))));
+fn tasks_run_when_executor_drops_jobs() {
+    within_deadline(|| exercise(&scheduler_over(|job: Job| drop(job))));
 }
 
 #[test]
-fn one_that_refuses_some_jobs() {
+fn tasks_run_when_executor_drops_some_jobs() {
     within_deadline(|| {
         let count = AtomicUsize::new(0);
-        exercise(&over(move |job: Job| {
+        exercise(&scheduler_over(move |job: Job| {
             if count.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
                 drop(thread::spawn(|| job.run()));
             }
@@ -124,28 +128,28 @@ fn one_that_refuses_some_jobs() {
 }
 
 #[test]
-fn one_that_drops_jobs_on_another_thread_later() {
+fn tasks_run_when_executor_drops_jobs_later() {
     within_deadline(|| {
         let (send, jobs) = mpsc::channel::<Job>();
         let dropper = thread::spawn(move || jobs.into_iter().for_each(drop));
-        exercise(&over(move |job| drop(send.send(job))));
+        exercise(&scheduler_over(move |job| drop(send.send(job))));
         join(dropper).unwrap();
     });
 }
 
 #[test]
-fn one_whose_queue_is_gone() {
+fn tasks_run_when_executor_queue_is_gone() {
     within_deadline(|| {
         let (send, jobs) = mpsc::channel::<Job>();
         drop(jobs);
-        exercise(&over(move |job| drop(send.send(job))));
+        exercise(&scheduler_over(move |job| drop(send.send(job))));
     });
 }
 
 #[test]
-fn one_whose_queue_goes_with_jobs_in_it() {
+fn task_runs_when_executor_queue_drops_its_job() {
     let (send, jobs) = mpsc::channel::<Job>();
-    let scheduler = over(move |job| drop(send.send(job)));
+    let scheduler = scheduler_over(move |job| drop(send.send(job)));
     let r = pooled(&scheduler, 0);
     let task = r.submit(|n| {
         *n += 1;
@@ -157,10 +161,12 @@ fn one_whose_queue_goes_with_jobs_in_it() {
 }
 
 #[test]
-fn one_that_panics() {
+fn tasks_run_when_executor_panics() {
     within_deadline(|| {
-        exercise(&over(|_job: Job| resume_unwind(Box::new("refused"))));
-        exercise(&over(|job: Job| {
+        exercise(&scheduler_over(|_job: Job| {
+            resume_unwind(Box::new("refused"))
+        }));
+        exercise(&scheduler_over(|job: Job| {
             job.run();
             resume_unwind(Box::new("after the fact"));
         }));
@@ -168,21 +174,21 @@ fn one_that_panics() {
 }
 
 #[test]
-fn on_rayon() {
+fn tasks_run_on_rayon() {
     within_deadline(|| {
-        exercise(&over(|job: Job| rayon::spawn(|| job.run())));
+        exercise(&scheduler_over(|job: Job| rayon::spawn(|| job.run())));
     });
 }
 
 #[test]
-fn on_tokios_blocking_pool() {
+fn tasks_run_on_tokio_blocking_pool() {
     within_deadline(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .build()
             .unwrap();
         let handle = runtime.handle().clone();
-        let scheduler = over(move |job: Job| {
+        let scheduler = scheduler_over(move |job: Job| {
             handle.spawn_blocking(|| job.run());
         });
         exercise(&scheduler);
@@ -193,24 +199,24 @@ fn on_tokios_blocking_pool() {
 }
 
 #[test]
-fn on_tokios_tasks() {
+fn tasks_run_in_tokio_tasks() {
     within_deadline(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .build()
             .unwrap();
         let handle = runtime.handle().clone();
-        exercise(&over(move |job: Job| {
+        exercise(&scheduler_over(move |job: Job| {
             handle.spawn(async move { job.run() });
         }));
     });
 }
 
 #[test]
-fn a_job_that_comes_late_does_nothing() {
+fn late_job_does_nothing_after_takeover() {
     // A waiter took the queue over before; the job is run all the same.
     let (send, jobs) = mpsc::channel::<Job>();
-    let scheduler = over(move |job| drop(send.send(job)));
+    let scheduler = scheduler_over(move |job| drop(send.send(job)));
     let r = scheduler.resource(0);
     let held = hold(&r);
     for _ in 0..5 {
@@ -228,9 +234,9 @@ fn a_job_that_comes_late_does_nothing() {
 }
 
 #[test]
-fn a_late_job_does_not_disturb_a_holder() {
+fn late_job_does_not_disturb_holder() {
     let (send, jobs) = mpsc::channel::<Job>();
-    let scheduler = over(move |job| drop(send.send(job)));
+    let scheduler = scheduler_over(move |job| drop(send.send(job)));
     let r = scheduler.resource(0);
     let held = hold(&r);
     for _ in 0..2 {
@@ -249,10 +255,10 @@ fn a_late_job_does_not_disturb_a_holder() {
 }
 
 #[test]
-fn jobs_say_whose_they_are() {
+fn job_debug_names_its_resource() {
     let names = Arc::new(Mutex::new(Vec::new()));
     let seen = names.clone();
-    let scheduler = over(move |job: Job| {
+    let scheduler = scheduler_over(move |job: Job| {
         seen.lock().unwrap().push(format!("{job:?}"));
         job.run();
     });
@@ -268,9 +274,9 @@ fn jobs_say_whose_they_are() {
 }
 
 #[test]
-fn shutdown_waits_for_the_jobs_it_gave_away() {
+fn shutdown_waits_for_dispatched_jobs() {
     let (send, jobs) = mpsc::channel::<Job>();
-    let scheduler = over(move |job| drop(send.send(job)));
+    let scheduler = scheduler_over(move |job| drop(send.send(job)));
     assert!(scheduler.shutdown(Duration::ZERO), "nothing was given away");
     let r = pooled(&scheduler, 0);
     let task = r.submit(|n| *n);
@@ -281,16 +287,16 @@ fn shutdown_waits_for_the_jobs_it_gave_away() {
 }
 
 /// An executor with a single thread.
-fn of_one_thread() -> Scheduler {
+fn single_thread_scheduler() -> Scheduler {
     let (send, jobs) = mpsc::channel::<Job>();
     thread::spawn(move || jobs.into_iter().for_each(Job::run));
-    over(move |job: Job| drop(send.send(job)))
+    scheduler_over(move |job: Job| drop(send.send(job)))
 }
 
 #[test]
-fn its_only_thread_waits_for_another_resource_that_never_runs_on_callers() {
+fn pooled_task_runs_when_sole_thread_waits() {
     within_deadline(|| {
-        let scheduler = of_one_thread();
+        let scheduler = single_thread_scheduler();
         let (outer, inner) = (pooled(&scheduler, ()), pooled(&scheduler, 7));
         let other = inner.clone();
         let by_with = outer.submit(move |_| other.with(|n| *n));
@@ -301,9 +307,9 @@ fn its_only_thread_waits_for_another_resource_that_never_runs_on_callers() {
 }
 
 #[test]
-fn its_only_thread_waits_for_the_end_of_another_resource() {
+fn wait_closed_returns_when_sole_thread_waits() {
     within_deadline(|| {
-        let scheduler = of_one_thread();
+        let scheduler = single_thread_scheduler();
         let outer = pooled(&scheduler, ());
         for inner in [pooled(&scheduler, 0), scheduler.resource(0)] {
             let ended = outer.submit(move |_| {
@@ -322,9 +328,9 @@ fn its_only_thread_waits_for_the_end_of_another_resource() {
 }
 
 #[test]
-fn shutdown_in_one_of_its_jobs_does_not_wait() {
+fn shutdown_does_not_wait_in_own_job() {
     within_deadline(|| {
-        let scheduler = of_one_thread();
+        let scheduler = single_thread_scheduler();
         let inside = scheduler.clone();
         let task = pooled(&scheduler, ()).submit(move |_| inside.shutdown(Duration::MAX));
         assert_eq!(outcome(task), Ok(false));
@@ -334,11 +340,11 @@ fn shutdown_in_one_of_its_jobs_does_not_wait() {
 
 /// A task lets its thread run another job, of a resource that feeds itself.
 #[test]
-fn a_job_stolen_inside_a_task_comes_back_after_its_quantum() {
+fn stolen_job_ends_after_its_quantum() {
     within_deadline(|| {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         let threads = threads.unwrap();
-        let scheduler = over(move |job: Job| threads.spawn(|| job.run()));
+        let scheduler = scheduler_over(move |job: Job| threads.spawn(|| job.run()));
         let (outer, inner) = (pooled(&scheduler, ()), pooled(&scheduler, true));
         fn feed(r: &Resource<bool>) {
             let again = r.clone();
@@ -361,15 +367,15 @@ fn a_job_stolen_inside_a_task_comes_back_after_its_quantum() {
 /// A thread inside a task of `one` hands off `two`, to an executor that runs
 /// the job at once; in there, a stranger's task visits `one`.
 #[test]
-fn a_job_run_at_once_is_not_run_inside_the_task_that_handed_it_off() {
+fn inline_job_does_not_run_in_handing_off_task() {
     within_deadline(|| {
-        let scheduler = over(Job::run);
+        let scheduler = scheduler_over(Job::run);
         assert_eq!(common::a_strangers_visit(&scheduler), Ok(1));
     });
 }
 
 #[test]
-fn an_executor_that_panics_in_its_drop_hurts_nobody() {
+fn panic_in_executor_drop_is_contained() {
     struct Unruly;
     impl Executor for Unruly {
         fn execute(&self, job: Job) {
@@ -385,14 +391,14 @@ fn an_executor_that_panics_in_its_drop_hurts_nobody() {
         let workers = Scheduler::global().stats().workers;
         for _ in 0..=workers {
             let gate = Gate::new();
-            let (last, opened) = (pooled(&over(Unruly), ()), gate.clone());
+            let (last, opened) = (pooled(&scheduler_over(Unruly), ()), gate.clone());
             let task = last.submit(move |_| opened.wait());
             drop(last);
             gate.open();
             assert_eq!(outcome(task), Ok(()));
         }
         // Dropped here.
-        drop(over(Unruly).resource(1));
+        drop(scheduler_over(Unruly).resource(1));
         let r = Resource::builder().dispatch(Dispatch::Pool).build(1);
         assert_eq!(outcome(r.unwrap().submit(|n| *n)), Ok(1));
     });
@@ -401,7 +407,7 @@ fn an_executor_that_panics_in_its_drop_hurts_nobody() {
 /// The hand-off runs at once, on the thread that ran the waiter's task: the next
 /// task waits for what the waiter does when it is woken.
 #[test]
-fn who_waits_is_woken_before_the_hand_off_runs_on() {
+fn waiter_is_woken_before_hand_off_runs() {
     struct Forward(mpsc::Sender<()>);
     impl Wake for Forward {
         fn wake(self: Arc<Self>) {
@@ -410,7 +416,7 @@ fn who_waits_is_woken_before_the_hand_off_runs_on() {
     }
 
     within_deadline(|| {
-        let scheduler = over(Job::run);
+        let scheduler = scheduler_over(Job::run);
         let r = scheduler.resource(());
         let held = hold(&r);
         let (woken, news) = mpsc::channel();

@@ -1,7 +1,7 @@
-//! Gates, holds and counted drops: what the tests force interleavings with.
+//! Gates, holds and counted drops, by which the tests force an interleaving.
 //!
-//! Nothing here sleeps to order things. Every wait has a deadline far beyond
-//! what a loaded machine needs, which turns a hang into a failure.
+//! No helper sleeps to order events. Every wait has a deadline far beyond what a loaded machine
+//! needs, so a hang becomes a failure.
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 
@@ -15,10 +15,10 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test calls it a hang.
+/// The longest time that a step of a test may take. A longer step counts as a hang.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A gate that is shut until it is opened, and then stays open.
+/// A gate that is shut at first and stays open once opened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -27,7 +27,7 @@ impl Gate {
         Self::default()
     }
 
-    /// Lets through who waits, and who comes later.
+    /// Lets through every thread that waits now or later.
     pub(crate) fn open(&self) {
         let (open, news) = &*self.0;
         *open.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -44,10 +44,10 @@ impl Gate {
     /// If that takes longer than [`DEADLINE`].
     #[track_caller]
     pub(crate) fn wait(&self) {
-        assert!(self.wait_timeout(DEADLINE), "a gate stayed shut: a hang");
+        assert!(self.wait_timeout(DEADLINE), "the gate stayed shut: a hang");
     }
 
-    /// Blocks until the gate is open or the time is over; whether it is open.
+    /// Blocks until the gate is open or the time is over; returns whether the gate is open.
     pub(crate) fn wait_timeout(&self, timeout: Duration) -> bool {
         let (open, news) = &*self.0;
         let open = open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +58,7 @@ impl Gate {
     }
 }
 
-/// A resource that never runs on its callers, but on this scheduler's workers.
+/// Returns a resource whose tasks run on the workers of `scheduler`, never on a caller.
 pub(crate) fn pooled<T: Send + 'static>(scheduler: &Scheduler, value: T) -> Resource<T> {
     Resource::builder()
         .scheduler(scheduler)
@@ -69,9 +69,9 @@ pub(crate) fn pooled<T: Send + 'static>(scheduler: &Scheduler, value: T) -> Reso
 
 /// A resource kept busy by a task that waits at a gate, on a thread of its own.
 ///
-/// That thread submitted the task, so after it the thread is captured by what
-/// was queued meanwhile. Dropping this releases the resource and waits for the
-/// thread to leave it.
+/// The thread submitted the task. So after the task, the thread is captured: it runs tasks that
+/// were queued in the meantime. Dropping the `Held` releases the resource and waits until the
+/// thread has left the resource.
 #[derive(Debug)]
 pub(crate) struct Held {
     gate: Gate,
@@ -79,7 +79,7 @@ pub(crate) struct Held {
     thread: ThreadId,
 }
 
-/// Occupies `resource`; returns once the occupying task runs.
+/// Occupies `resource` from a new thread; returns once the occupying task runs.
 pub(crate) fn hold<T: Send + 'static>(resource: &Resource<T>) -> Held {
     let (gate, running) = (Gate::new(), Gate::new());
     let (exit, started) = (gate.clone(), running.clone());
@@ -90,7 +90,7 @@ pub(crate) fn hold<T: Send + 'static>(resource: &Resource<T>) -> Held {
                 started.open();
                 exit.wait();
             })
-            .expect("the resource to be held refuses");
+            .expect("the resource refused the occupying task");
     });
     running.wait();
     Held {
@@ -101,29 +101,29 @@ pub(crate) fn hold<T: Send + 'static>(resource: &Resource<T>) -> Held {
 }
 
 impl Held {
-    /// The thread that holds the resource.
+    /// Returns the thread that holds the resource.
     pub(crate) fn thread(&self) -> ThreadId {
         self.thread
     }
 
-    /// What lets the occupying task end, for those who cannot own this.
+    /// Returns the gate that ends the occupying task, for code that cannot own the `Held`.
     pub(crate) fn gate(&self) -> Gate {
         self.gate.clone()
     }
 
-    /// Lets the occupying task end, and waits until its thread has left the
-    /// resource. Panics of that thread go on here.
+    /// Lets the occupying task end and waits until its thread has left the resource. Resumes a
+    /// panic of that thread.
     pub(crate) fn release(mut self) {
-        self.let_go();
+        self.open_and_join();
     }
 
-    fn let_go(&mut self) {
+    fn open_and_join(&mut self) {
         self.gate.open();
         let Some(holder) = self.holder.take() else {
             return;
         };
         if thread::panicking() {
-            // The test has failed already: do not hide why behind a hang.
+            // The test has failed already: a hang here would hide the reason.
             return;
         }
         if let Err(payload) = join(holder) {
@@ -134,7 +134,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.let_go();
+        self.open_and_join();
     }
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn hold_running<T: Send + 'static, R: Send + 'static>(
     (gate, task)
 }
 
-/// Joins a thread, within [`DEADLINE`].
+/// Joins a thread within [`DEADLINE`].
 #[track_caller]
 pub(crate) fn join<R>(handle: JoinHandle<R>) -> thread::Result<R> {
     wait_until("a thread ends", || handle.is_finished());
@@ -182,18 +182,18 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     let mut turns = 0_u32;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "gave up waiting until {what}");
         turns += 1;
         if turns < 64 {
             thread::yield_now();
         } else {
-            // Not to order anything: only to leave the CPU to those waited for.
+            // This orders nothing: the sleep leaves the CPU to the other threads.
             thread::sleep(Duration::from_micros(200));
         }
     }
 }
 
-/// The outcome of a completion, within [`DEADLINE`].
+/// Waits for the outcome of a completion, within [`DEADLINE`].
 #[track_caller]
 pub(crate) fn outcome<R>(completion: Completion<R>) -> Result<R, TaskError> {
     match completion.wait_timeout(DEADLINE) {
@@ -202,8 +202,8 @@ pub(crate) fn outcome<R>(completion: Completion<R>) -> Result<R, TaskError> {
     }
 }
 
-/// Runs `f`, all of a test or most of it, on a thread of its own and returns
-/// what it returns; a hang there is a failure here.
+/// Runs `f`, the body of a test, on a thread of its own and returns its result. A hang of that
+/// thread is a failure of the caller.
 #[track_caller]
 pub(crate) fn within_deadline<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
     let (send, receive) = mpsc::channel();
@@ -226,16 +226,16 @@ pub(crate) fn within_deadline<R: Send + 'static>(f: impl FnOnce() -> R + Send + 
 /// Waits until `count` tasks are outstanding: queued or running.
 #[track_caller]
 pub(crate) fn wait_outstanding<T: Send + 'static>(resource: &Resource<T>, count: u64) {
-    wait_until("so many tasks are outstanding", || {
+    wait_until("enough tasks are outstanding", || {
         resource.stats().outstanding >= count
     });
 }
 
-/// Counts its drops.
+/// A value whose drop is counted by its [`Drops`].
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<AtomicUsize>);
 
-/// How many of the things that belong to it were dropped.
+/// A count of the dropped [`Counted`] values that belong to it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Drops(Arc<AtomicUsize>);
 
@@ -244,7 +244,7 @@ impl Drops {
         Self::default()
     }
 
-    /// A thing that is counted here when it is dropped.
+    /// Returns a value whose drop is counted.
     pub(crate) fn counted(&self) -> Counted {
         Counted(Arc::clone(&self.0))
     }
@@ -290,20 +290,20 @@ impl Wake for CountingWaker {
     }
 }
 
-/// The text a task panicked with.
+/// Returns the message that a task panicked with.
 #[track_caller]
 pub(crate) fn panic_message<R: std::fmt::Debug>(outcome: Result<R, TaskError>) -> String {
     match outcome {
         Err(TaskError::Panicked(panic)) => panic.message().to_owned(),
-        other => panic!("not a panic: {other:?}"),
+        other => panic!("expected a panic, got {other:?}"),
     }
 }
 
-/// Threads that are about to block, and whether they have.
+/// Threads that announced that they are about to block.
 ///
-/// A blocked thread cannot say that it is blocked, and a task is counted
-/// shortly before it is queued. So its thread announces itself first, and is
-/// watched from outside until it sleeps.
+/// A blocked thread cannot report that it is blocked, and a task is counted shortly before the
+/// task is queued. So the thread announces itself first, and the test watches from outside until
+/// the thread sleeps.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sleepers(Arc<Mutex<Vec<std::path::PathBuf>>>);
 
@@ -312,38 +312,37 @@ impl Sleepers {
         Self::default()
     }
 
-    /// The calling thread will block in a call on a resource, next.
+    /// Announces that the calling thread will block next, in a call on a resource.
     pub(crate) fn here(&self) {
-        // Where the system does not say who sleeps, this stays empty.
+        // The path stays empty where the system does not tell which threads sleep.
         let thread = std::fs::read_link("/proc/thread-self");
         let stat = thread.map(|at| std::path::Path::new("/proc").join(at).join("stat"));
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         list.push(stat.unwrap_or_default());
     }
 
-    /// Waits until `outstanding` tasks of `resource` are queued or running and
-    /// all who announced themselves sleep: their tasks are queued.
+    /// Waits until `outstanding` tasks of `resource` are queued or running and every announced
+    /// thread sleeps. The tasks of these threads are queued then.
     #[track_caller]
     pub(crate) fn wait<T: Send + 'static>(&self, resource: &Resource<T>, outstanding: u64) {
         wait_outstanding(resource, outstanding);
         self.wait_for(1);
     }
 
-    /// Waits until `count` threads have announced themselves, and all of them
-    /// sleep.
+    /// Waits until `count` threads have announced themselves and every announced thread sleeps.
     #[track_caller]
     pub(crate) fn wait_for(&self, count: usize) {
         let list = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        wait_until("so many have announced themselves", || {
+        wait_until("enough threads have announced themselves", || {
             list().len() >= count
         });
         for stat in list().iter() {
             if stat.as_os_str().is_empty() {
-                // Next to nothing is left for that thread to do.
+                // The thread has next to nothing left to do before it blocks.
                 thread::sleep(Duration::from_millis(50));
                 continue;
             }
-            wait_until("a thread sleeps", || {
+            wait_until("the thread sleeps", || {
                 let text = std::fs::read_to_string(stat).unwrap_or_default();
                 // "<id> (<name>) <state> ..."
                 text.rsplit(") ").next().is_some_and(|s| s.starts_with('S'))
@@ -352,9 +351,12 @@ impl Sleepers {
     }
 }
 
-/// A task of one resource submits to a second, where a stranger queues a task
-/// that visits the first; so the second is handed off inside a task of the
-/// first. What the stranger's visit comes to.
+/// Hands a resource off inside a task of another resource; returns how a task that visits the
+/// outer resource ends.
+///
+/// A task of the first resource submits to the second resource. In there, a new thread queues a
+/// task on the second resource, and that task visits the first. So the holder hands the second
+/// resource off while a task of the first still runs on the same thread.
 pub(crate) fn a_strangers_visit(scheduler: &captor::Scheduler) -> Result<i32, TaskError> {
     let (one, two) = (scheduler.resource(1), scheduler.resource(2));
     let (visited, visits) = std::sync::mpsc::channel();
@@ -372,10 +374,10 @@ pub(crate) fn a_strangers_visit(scheduler: &captor::Scheduler) -> Result<i32, Ta
     visits.recv_timeout(DEADLINE).unwrap()
 }
 
-/// A waker that calls something once.
+/// A waker that calls a closure once.
 pub(crate) struct Once<F>(Mutex<Option<F>>);
 
-/// A waker that calls `f` when it is woken for the first time.
+/// Returns a waker that calls `f` when it is woken for the first time.
 pub(crate) fn waker_that<F: FnOnce() + Send + 'static>(f: F) -> Waker {
     Waker::from(Arc::new(Once(Mutex::new(Some(f)))))
 }
@@ -389,14 +391,14 @@ impl<F: FnOnce() + Send + 'static> Wake for Once<F> {
     }
 }
 
-/// Polls a future that is not ready yet.
+/// Polls a future that must not be ready yet.
 #[track_caller]
 pub(crate) fn poll_pending<F: Future + Unpin>(future: &mut F, waker: &Waker) {
     let polled = Pin::new(future).poll(&mut Context::from_waker(waker));
     assert!(polled.is_pending());
 }
 
-/// Calls `f` when it is dropped.
+/// Calls a closure when it is dropped.
 pub(crate) struct OnDrop<F: FnOnce()>(Option<F>);
 
 pub(crate) fn on_drop<F: FnOnce()>(f: F) -> OnDrop<F> {
@@ -404,7 +406,7 @@ pub(crate) fn on_drop<F: FnOnce()>(f: F) -> OnDrop<F> {
 }
 
 impl<F: FnOnce()> OnDrop<F> {
-    /// It is not called.
+    /// Forgets the closure, so the drop calls nothing.
     pub(crate) fn defuse(mut self) {
         self.0 = None;
     }

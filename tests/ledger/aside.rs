@@ -1,4 +1,4 @@
-//! What a resource runs beside its tasks: its trigger, and its hook.
+//! The closures that a resource runs beside its tasks: its trigger and its `on_idle` hook.
 
 use super::{HEALED, Ledger, stamp};
 use captor::{SubmitError, TaskError};
@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 #[derive(Default)]
 pub(super) struct Aside {
-    /// How often the trigger was fired, and how often that was refused.
+    /// The calls of `fire` that were accepted, and the refused calls.
     pub(super) fires: AtomicU64,
     pub(super) fires_refused: AtomicU64,
-    /// A stamp before the last one that was not.
+    /// A stamp before the last accepted call of `fire`.
     last_fire: AtomicU64,
-    /// How often its closure ran, and a stamp in the last run.
+    /// How often the trigger's closure ran, and a stamp in the last run.
     pub(super) runs: AtomicU64,
     pub(super) last_run: AtomicU64,
-    /// How often `on_idle` was called, and how often that set a hook.
+    /// The calls of `on_idle`, and the calls that set a hook.
     pub(super) hooks: AtomicU64,
     pub(super) hooks_set: AtomicU64,
-    /// A stamp after the last time; 0: never.
+    /// A stamp after a hook was last set. 0 if no hook was set.
     hooked_at: AtomicU64,
-    /// How often the hook was called, and how much ran after the last time.
+    /// How often the hook was called, and how many tasks and trigger runs came after its last call.
     pub(super) idle_calls: AtomicU64,
     pub(super) ran_since: AtomicU64,
 }
@@ -36,18 +36,18 @@ impl Ledger {
             Err(error) => {
                 self.aside.fires_refused.fetch_add(1, SeqCst);
                 if error == SubmitError::Full {
-                    self.fault("a trigger found no room, and needs none".to_owned());
+                    self.fault("a trigger was refused for want of room, and needs none".to_owned());
                 }
             }
         }
     }
 
-    /// `on_idle` is called.
+    /// Records a call of `on_idle`.
     pub(crate) fn hooking(&self) {
         self.aside.hooks.fetch_add(1, SeqCst);
     }
 
-    /// What came of it.
+    /// Records the outcome of a call of `on_idle`.
     pub(crate) fn hooked(&self, outcome: Result<(), TaskError>) {
         match outcome {
             Ok(()) => {
@@ -55,12 +55,12 @@ impl Ledger {
                 self.aside.hooked_at.fetch_max(stamp(), SeqCst);
             }
             Err(TaskError::Closed | TaskError::Poisoned | TaskError::Cancelled) => {}
-            Err(other) => self.fault(format!("a hook was refused: {other:?}")),
+            Err(other) => self.fault(format!("on_idle was refused: {other:?}")),
         }
     }
 
-    /// A run began after the last time that it was fired, unless that was swept
-    /// away; and nobody asked for more runs than there were.
+    /// Checks the trigger: a run began after the last accepted call of `fire`, unless a sweep took
+    /// the trigger's task out. There were no more runs than accepted calls.
     pub(super) fn audit_trigger(&self, panicked: u64, faults: &mut Vec<String>) {
         let Aside {
             fires,
@@ -74,12 +74,12 @@ impl Ledger {
         }
         let swept = self.swept.load(SeqCst) || self.poison && panicked > 0;
         if !swept && last_fire.load(SeqCst) > last_run.load(SeqCst) {
-            faults.push("no run of the trigger after it was fired".to_owned());
+            faults.push("no run of the trigger after the last fire".to_owned());
         }
     }
 
-    /// The hook was called after the last task, if one was set before that was submitted;
-    /// and never twice with nothing between.
+    /// Checks the hook: if a hook was set before the last task was submitted, the hook was called
+    /// after that task. The hook was called at most once for each submission.
     pub(super) fn audit_hook(&self, log: &[u32], submitted: Option<u64>, faults: &mut Vec<String>) {
         let calls = self.aside.idle_calls.load(SeqCst);
         if submitted.is_some_and(|submitted| calls > submitted) {
@@ -90,13 +90,13 @@ impl Ledger {
             return;
         };
         let was_set = hooked_at != 0 && hooked_at < self.slot(last).begin.load(SeqCst);
-        // Of a poisoned resource it is not called.
+        // A poisoned resource does not call its hook.
         if was_set && !self.poison && self.aside.ran_since.load(SeqCst) > 0 {
             faults.push("the hook was not called at the end".to_owned());
         }
     }
 
-    /// So many runs of the trigger and calls of the hook, exactly.
+    /// Checks that there were exactly `runs` runs of the trigger and `calls` calls of the hook.
     pub(crate) fn compare_aside(&self, runs: u64, calls: u64) -> Result<(), String> {
         let ours = [&self.aside.runs, &self.aside.idle_calls].map(|n| n.load(SeqCst));
         match ours == [runs, calls] {

@@ -1,12 +1,12 @@
-//! The checks of all tasks of a resource, once it is gone.
+//! The checks of all tasks of a resource, once the resource is gone.
 
 use super::{HEALED, Ledger, Slot, VERDICTS, Verdict, step};
 use captor::ResourceStats;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 
 impl Ledger {
-    /// All checks, once the value is gone and nobody submits any more; `stats`
-    /// were taken when nothing was queued or running. Returns totals.
+    /// Does all checks; returns the totals. Must be called once the value is gone and no thread
+    /// submits any more. `stats` must be taken while no task is queued or running.
     pub(crate) fn audit(&self, stats: Option<&ResourceStats>) -> Result<Totals, String> {
         let mut faults = std::mem::take(&mut *self.faults.lock().unwrap());
         let mut must = |holds: bool, what: &str| {
@@ -43,10 +43,10 @@ impl Ledger {
             self.audit_stats(stats, &totals, &mut faults);
         }
         if totals.cancelled > self.cancels() {
-            faults.push("more told that they were cancelled than were".to_owned());
+            faults.push("more tasks resolved to Cancelled than were cancelled".to_owned());
         }
         if totals.logged != log.iter().filter(|id| **id != HEALED).count() as u64 {
-            faults.push("tasks ran that the value did not see".to_owned());
+            faults.push("the log of the value lacks tasks that ran".to_owned());
         }
         if faults.is_empty() {
             return Ok(totals);
@@ -57,9 +57,9 @@ impl Ledger {
         ))
     }
 
-    /// The most tasks that may have been cancelled.
+    /// Returns the largest number of tasks that may have been cancelled.
     fn cancels(&self) -> u64 {
-        // Whatever comes to wait when all are asked to stop.
+        // Once all tasks are asked to stop, each async task that waits is cancelled.
         let waits = |slot: &&Slot| slot.waits.load(SeqCst);
         let stopped = match self.stopped.load(SeqCst) {
             true => self.slots.iter().filter(waits).count() as u64,
@@ -68,7 +68,7 @@ impl Ledger {
         self.taken_out.load(SeqCst) + self.unwanted.load(SeqCst) + stopped
     }
 
-    /// Statistics agree with what happened.
+    /// Checks the statistics against the ledger.
     fn audit_stats(&self, s: &ResourceStats, totals: &Totals, faults: &mut Vec<String>) {
         let mut must = |holds: bool, what: &str| {
             if !holds {
@@ -82,7 +82,7 @@ impl Ledger {
         let tried = s.submitted + s.rejected;
         let unasked = totals.would_deadlock + count(&self.fell);
         let asked = totals.tasks + count(&aside.hooks) + count(&aside.fires_refused) - unasked;
-        // How many tasks a trigger came to queue is its own affair, within bounds.
+        // A trigger may queue fewer tasks than it is fired: only bounds are checked.
         let asked = asked + runs - count(&self.loose)..=asked + fires + count(&self.unbegun);
         let ran = totals.ran + count(&aside.hooks_set);
         must(s.outstanding == 0, "outstanding");
@@ -94,12 +94,12 @@ impl Ledger {
         must(s.expired >= totals.expired, "expired");
         must(
             s.cancelled + totals.fell >= count(&self.taken_out),
-            "more taken out than cancelled",
+            "fewer cancelled than taken out",
         );
-        // Poison takes out what nobody counts.
+        // Poison takes tasks out that the ledger does not count.
         must(
             s.cancelled <= self.cancels() || self.poison,
-            "more cancelled than somebody wished to be",
+            "more cancelled than asked for",
         );
         must(s.max_outstanding <= tried, "max_outstanding");
     }
@@ -108,7 +108,7 @@ impl Ledger {
         let ran = slot.ran.load(SeqCst);
         let panicked = slot.panicked.load(SeqCst);
         let brittle = slot.brittle.load(SeqCst) != 0;
-        // An asynchronous task ends by itself, or is given up where it waits.
+        // An async task finishes, or is dropped at an `.await`.
         let waits = slot.waits.load(SeqCst);
         let through = slot.through.load(SeqCst);
         let verdict = VERDICTS[slot.verdict.load(SeqCst) as usize];
@@ -117,7 +117,7 @@ impl Ledger {
         totals.logged += u64::from(ran);
         if leads {
             totals.tasks += 1;
-            // One that was given up did not run, but for a panic in the drop of its future.
+            // A task dropped at an `.await` counts as run only if its drop panicked.
             let fell = waits && !through && panicked > 0;
             totals.fell += u64::from(fell);
             let ran_through = if waits { (through || fell).into() } else { ran };
@@ -148,19 +148,19 @@ impl Ledger {
         } else if slot.dropped.load(SeqCst) != 1 {
             Some(format!("closure dropped {:?} times", slot.dropped))
         } else if in_vain {
-            Some("refused for want of room, and needed none".to_owned())
+            Some("refused with Full, and needed no room".to_owned())
         } else if after_close && ran > 0 {
-            Some("submitted after close, and ran".to_owned())
+            Some("ran, though submitted after close".to_owned())
         } else if before_close && verdict == Verdict::Closed {
-            Some("refused as closed before it was".to_owned())
+            Some("refused with Closed before the close".to_owned())
         } else {
             None
         }
     }
 
-    /// G2: no task ran before one whose submission had returned before its own began.
+    /// Checks G2: if a submission returned before another began, its task ran first.
     fn audit_order(&self, log: &[u32], faults: &mut Vec<String>) {
-        // Of each level.
+        // For each level of priority.
         let mut earliest_ends = [(u64::MAX, 0); 256];
         for &id in log.iter().rev().filter(|id| **id != HEALED) {
             let slot = self.slot(id);
@@ -172,7 +172,7 @@ impl Ledger {
         }
     }
 
-    /// The parts of a batch came one after the other, up to one that panicked.
+    /// Checks that the parts of a batch ran in a row, up to a part that panicked.
     fn audit_batches(&self, log: &[u32], faults: &mut Vec<String>) {
         let used = self.next.load(SeqCst);
         let mut places = vec![None; used];
@@ -193,7 +193,7 @@ impl Ledger {
         }
     }
 
-    /// The results are those of the same tasks run one after the other.
+    /// Checks that replaying the log in sequence gives the same results.
     fn audit_replay(&self, log: &[u32], faults: &mut Vec<String>) {
         let mut state = 0;
         let mut poisoned = false;
@@ -223,10 +223,10 @@ impl Ledger {
 pub(crate) struct Totals {
     pub(crate) tasks: u64,
     pub(crate) ran: u64,
-    /// Those that ran, and all parts of batches that did.
+    /// The tasks that ran, and every part of a batch that ran.
     pub(crate) logged: u64,
     pub(crate) panicked: u64,
-    /// Of those, the ones that were given up where they waited.
+    /// Async tasks that were dropped at an `.await` and panicked in that drop.
     pub(crate) fell: u64,
     pub(crate) cancelled: u64,
     pub(crate) closed: u64,

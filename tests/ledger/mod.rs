@@ -1,11 +1,11 @@
-//! What became of each task of a resource: a slot per task, and the checks of
-//! all of them once the resource is gone.
+//! Records how each task of a resource ended, in a slot per task, and checks all slots once the
+//! resource is gone.
 //!
-//! Every submission draws a slot, and stamps it from one clock before the call
-//! and after it. The value logs which tasks ran, in order. From the two follows
-//! whether order (G2) and exactly-once (G4) held, whatever the interleaving was.
+//! Every submission draws a slot. The submitter stamps the slot before and after the call, from
+//! a clock that all resources share. The value logs the tasks that ran, in order. The stamps and
+//! the log show whether order (G2) and exactly-once (G4) held, whatever the interleaving was.
 
-#![allow(dead_code, unused_imports)] // Each test file uses its own part of it.
+#![allow(dead_code, unused_imports)] // Each test file uses its own part of the ledger.
 
 mod aside;
 mod audit;
@@ -26,7 +26,7 @@ pub(crate) use visit::{Holding, Spill, Visit};
 /// The payload of every intended panic.
 pub(crate) struct Intended;
 
-/// Lets intended panics go by without a word.
+/// Makes the panic hook print nothing for intended panics.
 pub(crate) fn silence_intended_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -43,17 +43,17 @@ pub(crate) fn intended_panic() -> ! {
     panic::panic_any(Intended)
 }
 
-/// One clock for all resources; a stamp is never drawn twice.
+/// The clock that all resources share. No stamp is drawn twice.
 static CLOCK: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn stamp() -> u64 {
     CLOCK.fetch_add(1, SeqCst)
 }
 
-/// How a task ended, as far as its submitter was told.
+/// How a task ended, as its submitter was told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
-    /// Not told: the submitter let go of it.
+    /// Not told: the submitter dropped the completion.
     Unknown = 0,
     Returned,
     Panicked,
@@ -93,10 +93,10 @@ const VERDICTS: [Verdict; 9] = [
     Verdict::Full,
 ];
 
-/// In the log: the value was healed.
+/// A mark in the log: `clear_poison` healed the value.
 const HEALED: u32 = u32::MAX;
 
-/// No tasks, and not in the log.
+/// The trigger and the hook in the place of a task. Neither is in the log.
 const TRIGGERED: u32 = u32::MAX - 1;
 const IDLE: u32 = u32::MAX - 2;
 
@@ -104,29 +104,31 @@ const IDLE: u32 = u32::MAX - 2;
 struct Slot {
     begin: AtomicU64,
     end: AtomicU64,
-    /// Its priority.
+    /// The priority of the task.
     level: AtomicU32,
     ran: AtomicU32,
     panicked: AtomicU32,
     dropped: AtomicU32,
-    /// Its closure panics when it is dropped unrun.
+    /// The closure panics if it is dropped before it ran.
     brittle: AtomicU32,
-    /// It needs no room, or has it already.
+    /// The task needs no room, or has its room already.
     has_room: AtomicBool,
-    /// It is part of a batch, and comes after this one, less one.
+    /// One more than the task before it in its batch. 0 for the first part and outside of batches.
     follows: AtomicU32,
-    /// It is asynchronous; it came to its end, or panicked; how often it went on.
+    /// The task is async.
     waits: AtomicBool,
+    /// The async task finished or panicked.
     through: AtomicBool,
+    /// How often the async task resumed after an `.await`.
     went_on: AtomicU32,
-    /// It may have waited where nobody had a waker.
+    /// The task may have waited while no waker of it existed.
     forsaken: AtomicBool,
     verdict: AtomicU32,
-    /// What the task returned, as its submitter got it; 0: nothing.
+    /// The result that the submitter got. 0 if it got none.
     result: AtomicU64,
 }
 
-/// Everything that is known of one resource's tasks.
+/// The record of all tasks of a resource.
 pub(crate) struct Ledger {
     slots: Box<[Slot]>,
     next: AtomicUsize,
@@ -141,27 +143,31 @@ pub(crate) struct Ledger {
     /// Stamps around the first `close`.
     close_begin: AtomicU64,
     close_end: AtomicU64,
-    /// Tasks that `cancel` or `cancel_pending` said it took out.
+    /// Tasks that `cancel` or `cancel_pending` reported as taken out.
     taken_out: AtomicU64,
-    /// Others that somebody wished to be cancelled.
+    /// Further tasks that a test asked to cancel.
     unwanted: AtomicU64,
-    /// `cancel_pending` was called, or the like; and what all of those returned.
+    /// `cancel_pending` or `close_now` was called.
     swept: AtomicBool,
+    /// The sum of the counts that these calls returned.
     swept_out: AtomicU64,
-    /// Seconds of chains that did not run: the first failed, and nobody was asked;
-    /// or it did not, and they were cancelled before or after they were queued.
+    /// Second tasks of chains that were never submitted, because the first task failed.
     fell: AtomicU64,
+    /// Tasks that did not run and may never have been submitted: second tasks of chains whose first
+    /// task succeeded, and tasks of `submit_when`. A second task of this kind was cancelled before
+    /// or after it was queued.
     loose: AtomicU64,
-    /// Jobs of several steps that may have been refused, or have not begun.
+    /// Jobs of several steps that did not begin. Each may have been refused.
     unbegun: AtomicU64,
-    /// There are asynchronous tasks; all of them are asked to stop.
+    /// The resource has async tasks.
     has_waits: AtomicBool,
+    /// All async tasks are asked to stop.
     stopped: AtomicBool,
     aside: Aside,
 }
 
 impl Ledger {
-    /// For a resource that takes `capacity` tasks at most.
+    /// Returns a ledger with slots for `capacity` tasks.
     pub(crate) fn new(capacity: usize, poison: bool) -> Arc<Ledger> {
         Arc::new(Ledger {
             slots: (0..capacity).map(|_| Slot::default()).collect(),
@@ -188,7 +194,7 @@ impl Ledger {
         })
     }
 
-    /// The resource has a capacity.
+    /// Records that the resource has a capacity.
     pub(crate) fn bound(&self) {
         self.bounded.store(true, SeqCst);
     }
@@ -209,7 +215,7 @@ impl Ledger {
         &self.slots[id as usize]
     }
 
-    /// Begins a submission. `None`: the ledger is full.
+    /// Begins a submission. Returns `None` if the ledger is full.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Ticket> {
         let id = self.next.fetch_add(1, SeqCst);
         if id >= self.slots.len() {
@@ -222,34 +228,34 @@ impl Ledger {
         Some(Ticket::new(self, id as u32))
     }
 
-    /// It is submitted with this priority.
+    /// Records the priority of task `id`.
     pub(crate) fn set_level(&self, id: u32, level: u8) {
         self.slot(id).level.store(level.into(), SeqCst);
     }
 
-    /// It must not be refused for want of room.
+    /// Records that task `id` must not be refused for want of room.
     pub(crate) fn has_room(&self, id: u32) {
         self.slot(id).has_room.store(true, SeqCst);
     }
 
-    /// These are a batch.
+    /// Records that `ids` are the parts of a batch, in order.
     pub(crate) fn batch(&self, ids: &[u32]) {
         for pair in ids.windows(2) {
             self.slot(pair[1]).follows.store(pair[0] + 1, SeqCst);
         }
     }
 
-    /// The submission of `id` began after this stamp.
+    /// Records that the submission of `id` began after `stamp`.
     pub(crate) fn began_after(&self, id: u32, stamp: u64) {
         self.slot(id).begin.fetch_max(stamp, SeqCst);
     }
 
-    /// The submission of `id` has returned.
+    /// Records that the submission of `id` has returned.
     pub(crate) fn submitted(&self, id: u32) {
         self.slot(id).end.store(stamp(), SeqCst);
     }
 
-    /// The submitter was told how `id` ended.
+    /// Records how `id` ended, as the submitter was told.
     pub(crate) fn settled(&self, id: u32, verdict: Verdict) {
         let before = self.slot(id).verdict.swap(verdict as u32, SeqCst);
         if before != Verdict::Unknown as u32 {
@@ -257,7 +263,7 @@ impl Ledger {
         }
     }
 
-    /// The same, from an outcome.
+    /// Records how `id` ended, from its outcome.
     pub(crate) fn outcome(&self, id: u32, outcome: Result<Receipt, TaskError>) {
         match outcome {
             Ok(receipt) => {
@@ -278,7 +284,7 @@ impl Ledger {
         }
     }
 
-    /// The same, from an error that may be that of several.
+    /// Records how `id` ended, from an error, which several tasks may share.
     pub(crate) fn failed(&self, id: u32, error: &TaskError) {
         match Verdict::of(error) {
             Some(verdict) => self.settled(id, verdict),
@@ -286,28 +292,28 @@ impl Ledger {
         }
     }
 
-    /// The same, from an error of `execute` or `try_submit`.
+    /// Records how `id` ended, from an error of `execute` or `try_submit`.
     pub(crate) fn refused(&self, id: u32, error: SubmitError) {
         self.failed(id, &error.into());
     }
 
-    /// Tasks were taken out of the queue.
+    /// Records that `count` tasks were taken out of the queue.
     pub(crate) fn took_out(&self, count: usize) {
         self.taken_out.fetch_add(count as u64, SeqCst);
     }
 
-    /// What was queued was taken out, all of it.
+    /// Records that a sweep took all `count` queued tasks out.
     pub(crate) fn swept(&self, count: usize) {
         self.swept.store(true, SeqCst);
         self.swept_out.fetch_add(count as u64, SeqCst);
         self.took_out(count);
         if self.has_waits.load(SeqCst) {
-            // What ran just then may come to wait, and is given up there.
+            // An async task that ran during the sweep is dropped at its next `.await`.
             self.unwanted();
         }
     }
 
-    /// A task is to be cancelled if that is still possible.
+    /// Records that a task is to be cancelled if that is still possible.
     pub(crate) fn unwanted(&self) {
         self.unwanted.fetch_add(1, SeqCst);
     }
@@ -324,18 +330,18 @@ impl Ledger {
         self.slot(id).brittle.load(SeqCst) > 0
     }
 
-    /// `id` was to go on with the result of a task that returned, or did not; to
-    /// be called when all are through.
+    /// Checks task `id`, the second of a chain. `returned` tells whether the first task returned.
+    /// Must be called once every task has resolved.
     pub(crate) fn chained(&self, id: u32, returned: bool) {
         match (self.ran(id), returned) {
             (true, true) => {}
-            (true, false) => self.fault(format!("task {id} went on with no result")),
+            (true, false) => self.fault(format!("task {id} ran with no result to continue from")),
             (false, true) => drop(self.loose.fetch_add(1, SeqCst)),
             (false, false) => drop(self.fell.fetch_add(1, SeqCst)),
         }
     }
 
-    /// Calls `close`, between two stamps.
+    /// Calls `close` between two stamps.
     pub(crate) fn closing<R>(&self, close: impl FnOnce() -> R) -> R {
         self.close_begin.fetch_min(stamp(), SeqCst);
         let result = close();
@@ -343,35 +349,35 @@ impl Ledger {
         result
     }
 
-    /// Has anybody begun to close it?
+    /// Checks whether a close has begun.
     pub(crate) fn is_closing(&self) -> bool {
         self.close_begin.load(SeqCst) != u64::MAX
     }
 
-    /// Is some task's closure still there, queued or not?
+    /// Checks whether the closure of a task still exists, queued or not.
     pub(crate) fn has_closures(&self) -> bool {
         self.closures() > 0
     }
 
-    /// How many are there?
+    /// Returns how many closures exist.
     pub(crate) fn closures(&self) -> i64 {
         self.closures.load(SeqCst)
     }
 
-    /// Is the value gone?
+    /// Checks whether the value is dropped.
     pub(crate) fn value_is_gone(&self) -> bool {
         self.values.load(SeqCst) == 0
     }
 
-    /// So much was swept away, exactly.
+    /// Checks that sweeps took out exactly `expected` tasks.
     pub(crate) fn compare_swept(&self, expected: u64) -> Result<(), String> {
         match self.swept_out.load(SeqCst) {
             count if count == expected => Ok(()),
-            count => Err(format!("{count} were swept away, not {expected}")),
+            count => Err(format!("sweeps took out {count} tasks, not {expected}")),
         }
     }
 
-    /// Exactly these verdicts, where one was given, and this order.
+    /// Checks the order, and each verdict that a submitter was told.
     pub(crate) fn compare(&self, verdicts: &[Verdict], order: &[u32]) -> Result<(), String> {
         let begun: HashSet<_> = order.iter().copied().collect();
         let used = self.next.load(SeqCst);
@@ -397,15 +403,16 @@ impl Ledger {
     }
 }
 
-/// What one task does to the state.
+/// Returns the state after task `id`.
 fn step(state: u64, id: u32) -> u64 {
     (state ^ u64::from(id + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
-/// Was it one of ours?
+/// Checks whether a panic was intended.
 pub(crate) fn intended(payload: Box<dyn Any + Send>) -> bool {
     payload.is::<Intended>()
 }
+
 /// A small random number generator.
 pub(crate) struct Rng(u64);
 
@@ -425,7 +432,7 @@ impl Rng {
         self.next() % n
     }
 
-    /// True once in `n`.
+    /// Returns `true` once in `n` calls, on average.
     pub(crate) fn once_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }

@@ -1,4 +1,4 @@
-//! What takes part in a resource's work: closures, results, the value.
+//! The parts of a resource's work that the ledger counts: closures, results, the value.
 
 use super::{HEALED, IDLE, Ledger, TRIGGERED, intended_panic, stamp, step};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{
 };
 use std::thread;
 
-/// Travels in a task's closure; counts as the closure.
+/// Travels in the closure of a task, and is counted as the closure.
 pub(crate) struct Ticket {
     pub(super) ledger: Arc<Ledger>,
     pub(crate) id: u32,
@@ -26,19 +26,18 @@ impl Ticket {
         }
     }
 
-    /// From now on, dropping it unrun panics.
+    /// Makes the drop panic if the task has not run.
     pub(crate) fn make_brittle(&mut self) {
         self.brittle = true;
         self.ledger.slot(self.id).brittle.store(1, SeqCst);
     }
 
-    /// It is dropped, and that will panic.
+    /// Checks whether the drop in progress must panic.
     pub(super) fn is_about_to_panic(&self) -> bool {
         self.brittle && !self.ran
     }
 
-    /// The task runs: `body` is its part, between the checks. `panics`: after
-    /// that it panics.
+    /// Runs the task: calls `body` between the checks, then panics if `panics` is set.
     pub(crate) fn run(mut self, value: &mut Value, panics: bool, body: impl FnOnce()) -> Receipt {
         self.ran = true;
         let result = value.enter(self.id);
@@ -73,18 +72,18 @@ impl Drop for Ticket {
     }
 }
 
-/// A task's result.
+/// The result of a task.
 pub(crate) struct Receipt {
     ledger: Arc<Ledger>,
     pub(super) id: u32,
     pub(super) result: u64,
-    /// Drawn when the task was nearly through.
+    /// Drawn shortly before the task finished.
     pub(crate) stamp: u64,
     brittle: bool,
 }
 
 impl Receipt {
-    /// From now on, dropping it panics; inside `execute` that is the task's panic.
+    /// Makes the drop panic. Inside `execute`, that panic is the panic of the task.
     pub(crate) fn brittle_in_execute(mut self) -> Self {
         self.brittle = true;
         self.ledger.slot(self.id).panicked.fetch_add(1, SeqCst);
@@ -101,15 +100,15 @@ impl Drop for Receipt {
     }
 }
 
-/// The value of a resource. Logs what runs on it.
+/// The value of a resource. Logs the tasks that run on it.
 pub(crate) struct Value {
     ledger: Arc<Ledger>,
-    /// The task that runs now, plus one. Relaxed loads and stores: two tasks
-    /// at once are to be seen, not kept apart.
+    /// One more than the running task. 0 if no task runs. Loads and stores are relaxed: they must
+    /// detect two tasks at once, not keep the tasks apart.
     current: AtomicU32,
     state: u64,
     log: Vec<u32>,
-    /// How much ran since the hook was called.
+    /// Tasks and trigger runs since the last call of the hook.
     ran_since: u64,
 }
 
@@ -135,7 +134,7 @@ impl Value {
         self.state
     }
 
-    /// The task that is at work went on after it had waited.
+    /// Records that the running async task resumed after an `.await`.
     pub(super) fn goes_on(&mut self, id: u32) -> u64 {
         self.must_be(id + 1, id);
         self.state = step(self.state, id);
@@ -152,29 +151,29 @@ impl Value {
         let current = self.current.load(Relaxed);
         if current != expected {
             self.ledger
-                .fault(format!("task {id} met {current} at work"));
+                .fault(format!("task {id} ran while current was {current}"));
         }
     }
 
-    /// The resource's trigger runs.
+    /// Records a run of the resource's trigger.
     pub(crate) fn triggered(&mut self) {
         self.must_be(0, TRIGGERED);
         self.ran_since += 1;
         let aside = &self.ledger.aside;
         aside.runs.fetch_add(1, SeqCst);
         aside.last_run.store(stamp(), SeqCst);
-        // For others to fire it while it runs.
+        // Gives other threads time to fire the trigger while it runs.
         thread::yield_now();
     }
 
-    /// The resource's hook is called.
+    /// Records a call of the resource's hook.
     pub(crate) fn idle(&mut self) {
         self.must_be(0, IDLE);
         self.ran_since = 0;
         self.ledger.aside.idle_calls.fetch_add(1, SeqCst);
     }
 
-    /// In `clear_poison`.
+    /// Records a call of `clear_poison`.
     pub(crate) fn healed(&mut self) {
         self.must_be(0, HEALED);
         self.log.push(HEALED);

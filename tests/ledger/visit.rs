@@ -1,12 +1,12 @@
-//! Asynchronous tasks: they are at work on the value from their start until their
-//! future is gone, and go on in between.
+//! Async tasks. Such a task occupies the value from its start until its future is dropped, and
+//! resumes after each `.await`.
 
 use super::{Ledger, Receipt, Ticket, Value, intended_panic};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Ticket {
-    /// The task, which may come to wait, starts.
+    /// Starts the async task.
     pub(crate) fn enter(self, value: &mut Value) -> Visit<'_> {
         let state = value.enter(self.id);
         Visit {
@@ -17,8 +17,7 @@ impl Ticket {
     }
 }
 
-/// A task at work. Whoever drops it unfinished meets its ticket's panic, if that is
-/// brittle.
+/// A started async task. Dropping an unfinished visit panics if its ticket is brittle.
 pub(crate) struct Visit<'a> {
     ticket: Ticket,
     value: &'a mut Value,
@@ -26,12 +25,12 @@ pub(crate) struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// It has waited, or was about to.
+    /// Records that the task resumed, or continued without a wait.
     pub(crate) fn goes_on(&mut self) {
         self.state = self.value.goes_on(self.ticket.id);
     }
 
-    /// It is to panic, next.
+    /// Records that the task panics, then panics.
     pub(crate) fn panics(mut self) -> ! {
         self.through();
         let slot = self.ticket.ledger.slot(self.ticket.id);
@@ -40,7 +39,7 @@ impl Visit<'_> {
         intended_panic();
     }
 
-    /// It is through.
+    /// Records that the task finished; returns its result.
     pub(crate) fn ends(mut self) -> Receipt {
         self.through();
         self.ticket.receipt(self.state)
@@ -65,7 +64,7 @@ impl Drop for Visit<'_> {
     }
 }
 
-/// Part of a task's future that panics when it is dropped.
+/// A part of a task's future that panics in its drop.
 pub(crate) struct Spill(Arc<Ledger>, u32);
 
 impl Drop for Spill {
@@ -75,7 +74,7 @@ impl Drop for Spill {
     }
 }
 
-/// Counts as a closure while it is there.
+/// Counts as a closure while it exists.
 pub(crate) struct Holding(Arc<Ledger>);
 
 impl Drop for Holding {
@@ -85,73 +84,74 @@ impl Drop for Holding {
 }
 
 impl Ledger {
-    /// It is an asynchronous task.
+    /// Records that task `id` is async.
     pub(crate) fn waits(&self, id: u32) {
         self.has_waits.store(true, SeqCst);
         self.slot(id).waits.store(true, SeqCst);
     }
 
-    /// It waits, and there may be no waker of it: if so, it is given up.
+    /// Records that task `id` waits, possibly without a waker. If no waker exists, the task is cancelled.
     pub(crate) fn forsaken(&self, id: u32) {
         if !self.slot(id).forsaken.swap(true, SeqCst) {
             self.unwanted();
         }
     }
 
-    /// Its future is dropped: was it given up because somebody asked for that?
+    /// Checks, in the drop of the future of `id`, whether the task was cancelled on request.
     pub(crate) fn is_given_up(&self, id: u32) -> bool {
         let slot = self.slot(id);
         !slot.through.load(SeqCst) && !slot.forsaken.load(SeqCst)
     }
 
-    /// Its future is dropped, and panics in that: it is the task's panic, if it had none.
+    /// Records a panic in the drop of the future of `id`. Unless the task panicked before, this is
+    /// the panic of the task.
     fn panics_in_drop(&self, id: u32) {
         let panicked = &self.slot(id).panicked;
         let _ = panicked.compare_exchange(0, 1, SeqCst, SeqCst);
     }
 
-    /// Its outcome may be a panic that is not its own.
+    /// Records that the outcome of `id` may be a panic although the task did not panic.
     pub(crate) fn meets_a_panic(&self, id: u32) {
         self.slot(id).brittle.store(1, SeqCst);
     }
 
-    /// A part of its future.
+    /// Returns a part for the future of `id` that panics in its drop.
     pub(crate) fn spill(self: &Arc<Self>, id: u32) -> Spill {
         self.meets_a_panic(id);
         Spill(Arc::clone(self), id)
     }
 
-    /// A part of a future that is no task of this resource.
+    /// Returns a part for a future. The part is counted as a closure until the future is dropped.
     pub(crate) fn holding(self: &Arc<Self>) -> Holding {
         self.closures.fetch_add(1, SeqCst);
         Holding(Arc::clone(self))
     }
 
-    /// What comes to wait from now on is given up.
+    /// Records that each async task is cancelled at its next `.await`.
     pub(crate) fn stopping(&self) {
         self.stopped.store(true, SeqCst);
     }
 
-    /// It was to go on when a future resolves, and may not have been submitted; to be
-    /// called when all are through.
+    /// Records task `id`, which `submit_when` submits when a future resolves. A task that
+    /// did not run may not have been submitted. Must be called once every task has resolved.
     pub(crate) fn awaited_a_future(&self, id: u32) {
         if !self.ran(id) {
             self.loose.fetch_add(1, SeqCst);
         }
     }
 
-    /// A job did not begin: it may have been refused.
+    /// Records that a job did not begin. The job may have been refused.
     pub(crate) fn did_not_begin(&self) {
         self.unbegun.fetch_add(1, SeqCst);
     }
 
-    /// So often each task went on, exactly.
+    /// Checks that each task resumed exactly as often as `progress` says.
     pub(crate) fn compare_progress(&self, progress: &[u32]) -> Result<(), String> {
         let went_on = |slot: &super::Slot| slot.went_on.load(SeqCst);
         for (id, (slot, expected)) in self.slots.iter().zip(progress).enumerate() {
             let ours = went_on(slot);
             if ours != *expected {
-                return Err(format!("task {id} went on {ours} times, not {expected}"));
+                return Err(format!("task {id} resumed {ours} times, not {expected}"));
             }
         }
         Ok(())

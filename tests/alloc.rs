@@ -1,8 +1,8 @@
-//! What is allocated: nothing where a task runs at once or blocks its caller,
-//! one block where it is queued, and nothing that is not given back.
+//! Allocations. A task that runs at once or blocks its caller allocates nothing. A queued task
+//! allocates one block. All memory is given back.
 //!
-//! The counts are those of the measuring thread. Each measurement is taken
-//! after the same was done once: a thread's first wait makes its waker.
+//! Only allocations of the measuring thread count. Each measurement repeats work that was done
+//! once before, because the first wait of a thread makes the thread's waker.
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 
@@ -18,11 +18,11 @@ use std::time::Duration;
 
 const ROUNDS: u64 = 100;
 
-/// Fewer where the resource is busy: each submission first yields some turns
-/// to whoever is at work, which takes its time on a loaded machine.
+/// Rounds on a busy resource: fewer, because each submission first yields some turns to the
+/// holder, which takes its time on a loaded machine.
 const QUEUED: u64 = 10;
 
-/// Does `f` once, and then measures it.
+/// Calls `f` once to warm up, then measures a second call.
 fn measure_warm(mut f: impl FnMut()) -> AllocationInfo {
     f();
     measure(f)
@@ -132,7 +132,7 @@ fn queued_submit_with_wait_allocates_once() {
     };
     let mut completions = Vec::with_capacity(2 * QUEUED as usize);
     let held = hold(&r);
-    // A thread makes its waker at the first wait that parks, once for all.
+    // A thread makes its waker once, at its first wait that parks.
     let warm = r.submit(|_| [0; 16]);
     let warm = warm.wait_timeout(std::time::Duration::from_millis(1));
     drop(warm.unwrap_err());
@@ -153,7 +153,7 @@ fn queued_submit_with_wait_allocates_once() {
 fn drop_and_cancel_do_not_allocate_when_queued() {
     let r = Resource::new(0);
     let held = hold(&r);
-    // The rare counters are made at the first cancellation.
+    // The first cancellation allocates the rarely used counters.
     assert!(r.submit(|_| ()).cancel());
     let info = measure_warm(|| {
         for _ in 0..QUEUED {
@@ -192,7 +192,7 @@ fn capacity_check_does_not_allocate_when_busy() {
     assert_eq!(r.with(|n| *n), Ok(2 * QUEUED));
 }
 
-/// Blocks in `with` while the resource is held; returns what that allocated.
+/// Blocks in `with` while the resource is held; returns the allocations of that call.
 fn queued_with(r: &Resource<u64>) -> AllocationInfo {
     let held = hold(r);
     let release = thread::spawn({
@@ -212,7 +212,7 @@ fn queued_with(r: &Resource<u64>) -> AllocationInfo {
 
 #[test]
 fn queued_with_does_not_allocate() {
-    // Any wait that is in vain makes the thread's waker.
+    // A wait that times out makes the thread's waker.
     assert!(!Resource::new(()).wait_closed(Duration::from_micros(1)));
     let r = Resource::new(0);
     for _ in 0..10 {
@@ -244,7 +244,7 @@ fn tasks_queued_by_task_free_their_memory() {
     assert_eq!((info.count_current, info.bytes_current), (0, 0), "{info:?}");
 }
 
-/// Everything that ends a task other than by running it, on one thread.
+/// Ends tasks in every way other than by running them, on the calling thread.
 fn end_tasks_in_every_way() {
     let r = Resource::builder()
         .capture_limit(1000)
@@ -268,7 +268,7 @@ fn end_tasks_in_every_way() {
             let swept = queue();
             assert_eq!(inside.cancel_pending(), 2);
             assert_eq!(swept.wait(), Err(TaskError::Cancelled));
-            // The remains of these are met in the queue.
+            // The holder later meets the remains of these tasks in the queue.
             assert!(queue().cancel());
             drop(queue().cancel_on_drop());
             v.push('!');

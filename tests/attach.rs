@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Streams whose items become tasks.
+//! Attached streams: each item becomes a task.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn attach_resolves_when_all_items_have_run() {
     assert_eq!(r.with(|n| *n), Ok(10));
 }
 
-/// A stream that tells how often it was polled for an item.
+/// Returns a stream of `items` items, and a count of the items taken so far.
 fn counted_stream(items: usize) -> (Arc<AtomicUsize>, impl futures::Stream<Item = usize> + Send) {
     let polled = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&polled);
@@ -54,14 +54,14 @@ fn stream_is_polled_no_further_than_limit() {
     }
 }
 
-/// Its items stand in line with others for room.
+/// The items of the stream wait in line for room.
 #[test]
 fn stream_is_held_back_when_resource_is_full() {
     let r = Resource::builder().capacity(2).build(0).unwrap();
     let held = hold(&r);
     let (polled, stream) = counted_stream(10);
     let items = r.attach(stream, |n, _| *n += 1);
-    // Two are queued, and one waits for room.
+    // Two items are queued, and a third waits for room.
     assert_eq!(polled.load(Ordering::SeqCst), 3);
     held.release();
     assert_eq!(items.wait(), Ok(10));
@@ -90,7 +90,7 @@ fn detach_drops_stream_but_runs_taken_items() {
     let (send, receive) = mpsc::unbounded();
     let items = r.attach(receive, |n, item: u32| *n += item);
     (0..3).for_each(|_| send.unbounded_send(1).unwrap());
-    wait_until("they are queued", || r.stats().outstanding == 4);
+    wait_until("three items are queued", || r.stats().outstanding == 4);
     items.detach();
     wait_until("the stream is dropped", || send.is_closed());
     held.release();
@@ -117,7 +117,7 @@ fn close_ends_attached_stream() {
     let (send, receive) = mpsc::unbounded();
     let items = r.attach(receive, |n, item: u32| *n += item);
     send.unbounded_send(1).unwrap();
-    wait_until("it ran", || r.with(|n| *n) == Ok(1));
+    wait_until("the item's task has run", || r.with(|n| *n) == Ok(1));
     r.close();
     assert_eq!(items.wait(), Err(TaskError::Closed));
     assert!(send.is_closed());
@@ -143,7 +143,9 @@ fn always_ready_stream_does_not_starve_callers() {
     within_deadline(|| {
         let r = Resource::new(0_u64);
         let items = r.attach(stream::repeat(1), |n, one| *n += one);
-        wait_until("it goes on", || r.with(|n| *n > 1000).unwrap());
+        wait_until("over 1000 items have run", || {
+            r.with(|n| *n > 1000).unwrap()
+        });
         items.detach();
         assert_eq!(items.wait(), Err(TaskError::Cancelled));
     });
@@ -162,7 +164,7 @@ fn closure_is_not_called_again_after_panic() {
     assert_eq!(r.into_inner().wait(), Ok(1));
 }
 
-/// Three resources in a row, with bounded buffers between.
+/// Three resources in a row, connected by bounded channels.
 #[test]
 fn three_stage_pipeline_keeps_items_in_order() {
     let sums = Resource::new(Vec::new());

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Batches of closures, and completions joined by the futures crate.
+//! Batches of closures, and completions combined by the futures crate.
 
 mod common;
 
@@ -65,7 +65,7 @@ fn batch_runs_without_interleaving() {
         for thread in threads {
             join(thread).unwrap();
         }
-        wait_until("all ran", || r.stats().outstanding == 0);
+        wait_until("every batch has run", || r.stats().outstanding == 0);
         let log = r.with(std::mem::take).unwrap();
         assert_eq!(log.len(), 3 * 200 * EACH);
         for batch in log.chunks(EACH) {
@@ -99,7 +99,7 @@ fn batch_iterator_runs_outside_of_resource() {
     assert_eq!(outcome(r.submit_batch(lengths)), Ok(vec![1; 3]));
 }
 
-/// Panics when it is dropped, unless it was defused, and is counted.
+/// Panics in its drop unless defused. Each drop is counted.
 struct Bomb {
     armed: bool,
     _counted: common::Counted,
@@ -128,7 +128,7 @@ impl Drop for Bomb {
 
 #[test]
 fn panic_ends_batch_and_drops_each_closure() {
-    // All that is dropped on the way panics as well.
+    // Every closure and result that is dropped on the way panics as well.
     let (r, drops) = (Resource::new(Log::new()), Drops::new());
     for queued in [false, true] {
         let held = queued.then(|| hold(&r));
@@ -198,7 +198,7 @@ fn select_ok_takes_first_success() {
     let rs: Vec<_> = (0..4).map(Resource::new).collect();
     let held: Vec<_> = rs.iter().map(hold).collect();
     let any = select_ok(rs.iter().map(|r| r.submit(|n| *n)));
-    // 0 is cancelled, 1 stays busy for now, 2 succeeds.
+    // Task 0 is cancelled, task 1 stays queued for now, task 2 succeeds.
     assert_eq!(rs[0].cancel_pending(), 1);
     let mut held = held.into_iter();
     let (first, second) = (held.next().unwrap(), held.next().unwrap());

@@ -1,5 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Cancelling: one task, many, from outside and inside; against the drainer.
+//! Cancelling a task or a whole queue, from outside and inside of tasks, and while the holder runs
+//! the queue.
 
 mod common;
 
@@ -28,7 +29,7 @@ fn cancel_drops_closure_at_once_when_queued() {
     assert!(second.cancel());
     assert_eq!(drops.count(), 1);
     assert!(second.is_finished());
-    assert!(!second.cancel(), "it is through");
+    assert!(!second.cancel(), "the task is cancelled already");
     assert_eq!(second.wait(), Err(TaskError::Cancelled));
     held.release();
     assert_eq!(r.with(|n| *n), Ok(0));
@@ -80,7 +81,7 @@ fn cancel_keeps_outcome_when_finished() {
     let held = hold(&r);
     let queued = r.submit(|n| *n + 1);
     held.release();
-    wait_until("it ran", || queued.is_finished());
+    wait_until("the task has run", || queued.is_finished());
     assert!(!queued.cancel());
     assert_eq!(queued.wait(), Ok(2));
 }
@@ -92,7 +93,7 @@ fn cancel_keeps_outcome_when_resource_is_gone() {
     let queued = r.submit(|n| *n);
     drop(r);
     held.release();
-    wait_until("it ran", || queued.is_finished());
+    wait_until("the task has run", || queued.is_finished());
     assert!(!queued.cancel());
     assert_eq!(queued.wait(), Ok(1));
 }
@@ -118,7 +119,7 @@ fn cancel_wakes_polled_completion_once() {
 
 #[test]
 fn cancel_pending_wakes_blocked_thread() {
-    // One thread waits for the completion; `cancel_pending` cancels it.
+    // A thread waits for the completion; `cancel_pending` cancels the task.
     let r = Resource::new(());
     let held = hold(&r);
     let task = r.submit(|_| ());
@@ -180,7 +181,7 @@ fn cancel_on_drop_holds_after_timed_out_wait() {
     let held = hold(&r);
     let task = r.submit(|n| *n += 1).cancel_on_drop();
     let late = task.wait_timeout(std::time::Duration::from_millis(1));
-    drop(late.expect_err("it is queued behind the held one"));
+    drop(late.expect_err("the task is queued behind the held task"));
     held.release();
     assert_eq!(r.with(|n| *n), Ok(0));
 }
@@ -207,7 +208,7 @@ fn cancel_pending_spares_running_task() {
     })
     .unwrap();
     assert!(submitted[3].cancel());
-    assert_eq!(r.cancel_pending(), 10, "one was cancelled before");
+    assert_eq!(r.cancel_pending(), 10, "task 3 was cancelled before");
     assert_eq!(drops.count(), 11);
     for task in submitted {
         assert!(task.is_finished());
@@ -276,7 +277,7 @@ fn cancel_pending_wakes_threads_blocked_in_with() {
             .collect();
         asleep.wait(&r, 5);
         assert_eq!(r.cancel_pending(), 4);
-        // They return while the resource is still held.
+        // The waiters return while the resource is still held.
         for waiter in waiters {
             assert_eq!(waiter.join().unwrap(), Err(TaskError::Cancelled));
         }
@@ -287,7 +288,7 @@ fn cancel_pending_wakes_threads_blocked_in_with() {
 
 #[test]
 fn cancel_pending_empties_handed_off_queue() {
-    // All that the job is to run is cancelled before the job comes to run.
+    // Every task that the job would run is cancelled before the job runs.
     let (send, jobs) = std::sync::mpsc::channel();
     let scheduler = captor::Scheduler::builder()
         .executor(move |job| drop(send.send(job)))
@@ -331,7 +332,7 @@ fn closure_may_submit_in_drop_when_cancelled() {
 
 #[test]
 fn task_never_both_runs_and_is_cancelled() {
-    // Each task runs or is cancelled, never both, and both sides agree.
+    // Each task runs or is cancelled, never both. The canceller and the outcomes agree.
     within_deadline(|| {
         let r = Resource::new(());
         for _ in 0..100 {
@@ -348,7 +349,7 @@ fn task_never_both_runs_and_is_cancelled() {
                 let both = both.clone();
                 thread::spawn(move || {
                     both.wait();
-                    // From the end, towards the drainer.
+                    // From the end of the queue, towards the holder.
                     let cancelled = tasks.iter().rev().filter(|t| t.cancel()).count();
                     (cancelled, tasks)
                 })
@@ -361,7 +362,7 @@ fn task_never_both_runs_and_is_cancelled() {
             let refused = resolved.filter(|o| *o == Err(TaskError::Cancelled)).count();
             assert_eq!(refused, cancelled);
             held.release();
-            wait_until("all are through", || r.stats().outstanding == 0);
+            wait_until("every task has resolved", || r.stats().outstanding == 0);
             assert_eq!(ran.load(Ordering::SeqCst), 20 - cancelled);
         }
     });
@@ -395,7 +396,7 @@ fn cancel_pending_count_is_exact_during_submits() {
             stop.open();
             canceller.join().unwrap()
         });
-        wait_until("all are through", || r.stats().outstanding == 0);
+        wait_until("every task has resolved", || r.stats().outstanding == 0);
         assert_eq!(r.with(|n| *n), Ok(15_000 - swept));
         assert_eq!(r.stats().cancelled, swept);
     });
@@ -422,8 +423,8 @@ fn single_cancel_wins_when_two_threads_race() {
     }
 }
 
-/// What the holder has taken and not started is pending as well: it is
-/// cancelled at once, while the task before it blocks.
+/// A task that the holder has taken and not started is still pending. `cancel_pending` cancels
+/// such a task at once, while the task before it blocks.
 #[test]
 fn cancel_pending_reaches_tasks_taken_by_holder() {
     let r = Resource::new(0);
@@ -436,7 +437,7 @@ fn cancel_pending_reaches_tasks_taken_by_holder() {
     });
     let taken = [r.submit(|n| *n += 1), r.submit(|n| *n += 1)];
     held.gate().open();
-    // The holder took all three in one step.
+    // The holder took all three tasks in one step.
     running.wait();
     let pushed = r.submit(|n| *n += 1);
     assert_eq!(r.cancel_pending(), 3);

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Asking a running task to stop.
+//! Cancel tokens, by which a running task is asked to stop.
 
 mod common;
 
@@ -10,13 +10,13 @@ use common::{
 use std::sync::mpsc;
 use std::thread;
 
-/// A task that runs until it is asked to stop; and its token.
+/// Submits a task that runs until asked to stop; returns its completion and token.
 fn until_stopped<T: Send + 'static>(r: &Resource<T>) -> (Completion<()>, CancelToken) {
     let (send, token) = mpsc::channel();
     let task = r.submit(move |_| {
         let token = cancel_token();
         send.send(token.clone()).unwrap();
-        wait_until("it is asked to stop", || token.is_cancelled());
+        wait_until("the task is asked to stop", || token.is_cancelled());
     });
     (task, token.recv().unwrap())
 }
@@ -33,7 +33,7 @@ fn cancel_sets_token_of_running_task() {
     let r = pooled();
     let (task, token) = until_stopped(&r);
     assert!(!token.is_cancelled());
-    assert!(!task.cancel(), "it has started");
+    assert!(!task.cancel(), "the task has started");
     assert_eq!(outcome(task), Ok(()));
     assert!(token.is_cancelled());
 }
@@ -43,7 +43,7 @@ fn cancel_on_drop_sets_token_of_running_task() {
     let r = pooled();
     let (task, token) = until_stopped(&r);
     drop(task.cancel_on_drop());
-    wait_until("it was asked", || token.is_cancelled());
+    wait_until("the task is asked to stop", || token.is_cancelled());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn sweep_cancels_queue_and_sets_running_token() {
     }
 }
 
-/// It runs on its submitter, so nobody has its completion yet.
+/// The task runs on its submitter, so no thread has its completion yet.
 #[test]
 fn cancel_pending_sets_token_of_inline_task() {
     let r = Resource::new(());
@@ -74,7 +74,7 @@ fn cancel_pending_sets_token_of_inline_task() {
         inside.with(|_| {
             let token = cancel_token();
             running.open();
-            wait_until("it is asked to stop", || token.is_cancelled());
+            wait_until("the task is asked to stop", || token.is_cancelled());
         })
     });
     started.wait();
@@ -82,7 +82,7 @@ fn cancel_pending_sets_token_of_inline_task() {
     assert_eq!(caller.join().unwrap(), Ok(()));
 }
 
-/// Asked before it looks for the first time.
+/// The request to stop comes before the task first looks at its token.
 #[test]
 fn first_look_at_token_sees_earlier_cancel() {
     for by_handle in [false, true] {
@@ -104,7 +104,7 @@ fn first_look_at_token_sees_earlier_cancel() {
 fn cancel_does_not_set_token_of_next_task() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder().dispatch(dispatch).build(()).unwrap();
-        // While nothing runs.
+        // While no task runs.
         r.cancel_pending();
         assert_eq!(r.with(|_| cancel_token().is_cancelled()), Ok(false));
         let held = hold(&r);
@@ -113,7 +113,7 @@ fn cancel_does_not_set_token_of_next_task() {
         held.release();
         assert_eq!(outcome(next), Ok(false));
         assert_eq!(r.with(|_| cancel_token().is_cancelled()), Ok(false));
-        // One that is cancelled in the queue leaves nothing either.
+        // Cancelling a queued task leaves nothing behind for the next task either.
         let held = hold(&r);
         assert!(r.submit(|_| ()).cancel());
         let next = r.submit(|_| cancel_token().is_cancelled());
@@ -122,7 +122,7 @@ fn cancel_does_not_set_token_of_next_task() {
     }
 }
 
-/// Its number may be another's, but not its token.
+/// A later task may reuse the number of an ended task, but not its token.
 #[test]
 fn token_stays_unset_after_task_ends() {
     let r = Resource::new(());
@@ -162,8 +162,8 @@ fn token_is_never_set_outside_of_tasks() {
     assert!(format!("{:?}", cancel_token()).contains("cancelled: false"));
 }
 
-/// The task before it is through and its waker is at work: it is not among what is
-/// pending any more, or it is.
+/// The first task has finished, and the holder calls its waker. Meanwhile the second task counts as
+/// pending or as started. A sweep cancels a pending task and asks a started task to stop.
 #[test]
 fn next_task_is_cancelled_or_asked_during_wake() {
     let r = pooled();
@@ -180,7 +180,7 @@ fn next_task_is_cancelled_or_asked_during_wake() {
     );
     let second = r.submit(|()| {
         let token = cancel_token();
-        wait_until("it is asked to stop", || token.is_cancelled());
+        wait_until("the task is asked to stop", || token.is_cancelled());
     });
     held.release();
     here.wait();
@@ -192,8 +192,8 @@ fn next_task_is_cancelled_or_asked_during_wake() {
     }
 }
 
-/// A task that is about to start is one or the other: of many rounds, each at another
-/// moment.
+/// A task that is about to start is either cancelled or asked to stop. Each of the many rounds
+/// sweeps at a different moment.
 #[test]
 fn close_now_reaches_task_about_to_start() {
     within_deadline(|| {
@@ -206,11 +206,11 @@ fn close_now_reaches_task_about_to_start() {
             }
             let ends = r.submit(|()| {
                 let token = cancel_token();
-                wait_until("it is asked to stop", || token.is_cancelled());
+                wait_until("the task is asked to stop", || token.is_cancelled());
             });
             held.release();
             let ran = move |r: &Resource<()>| r.stats().completed > 1 + round % 200;
-            wait_until("some have run", || ran(&r));
+            wait_until("enough tasks have run", || ran(&r));
             r.close_now();
             let _: Result<(), TaskError> = outcome(ends);
         }

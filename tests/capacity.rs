@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! A bounded queue: who is refused, who waits for room, and when it comes back.
+//! Bounded queues: refusals, waiting for room, and when room comes back.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn bounded(capacity: usize, dispatch: Dispatch) -> Resource<u64> {
         .unwrap()
 }
 
-/// A busy resource whose queue is full.
+/// Returns a busy resource whose queue is full.
 fn full(capacity: usize, dispatch: Dispatch) -> (Resource<u64>, Held) {
     let r = bounded(capacity, dispatch);
     let held = hold(&r);
@@ -41,7 +41,7 @@ fn full(capacity: usize, dispatch: Dispatch) -> (Resource<u64>, Held) {
     (r, held)
 }
 
-/// Is there room for `n`, and no more?
+/// Asserts that there is room for exactly `n` tasks.
 #[track_caller]
 fn has_room(r: &Resource<u64>, n: usize) {
     let permits: Vec<_> = (0..n).map(|_| r.try_reserve().unwrap()).collect();
@@ -49,14 +49,14 @@ fn has_room(r: &Resource<u64>, n: usize) {
     drop(permits);
 }
 
-/// Polls with a waker that counts.
+/// Polls with a counting waker.
 fn poll(reserve: &mut Reserve<u64>, waker: &Arc<CountingWaker>) -> Poll<Option<Permit<u64>>> {
     let waker = waker.waker();
     let polled = Pin::new(reserve).poll(&mut Context::from_waker(&waker));
     polled.map(Result::ok)
 }
 
-/// One that has its place in the line, and its wake-ups.
+/// Returns a `Reserve` that waits in line for room, and the count of its wake-ups.
 fn waiting(r: &Resource<u64>) -> (Reserve<u64>, Arc<CountingWaker>) {
     let (mut reserve, wakes) = (r.reserve(), CountingWaker::new());
     assert!(poll(&mut reserve, &wakes).is_pending());
@@ -75,12 +75,12 @@ fn every_submission_is_refused_when_full() {
         assert_eq!(r.task().submit(|_| ()).wait(), Err(TaskError::Full));
         assert_eq!(r.task().execute(|_| ()), Err(SubmitError::Full));
         let Err(TrySubmitError::Full(f)) = r.try_submit(|n: &mut u64| *n + 5) else {
-            panic!("it should be full");
+            panic!("the queue should be full");
         };
         assert_eq!(Resource::new(1).submit(f).wait(), Ok(6));
         assert_eq!(r.stats().rejected, 5);
         held.release();
-        assert_eq!(r.with(|n| *n), Ok(2), "what was accepted runs");
+        assert_eq!(r.with(|n| *n), Ok(2), "accepted tasks run");
         has_room(&r, 2);
     }
 }
@@ -184,7 +184,7 @@ fn room_returns_once_when_task_is_cancelled() {
         has_room(&r, 1);
         drop(second);
         has_room(&r, 2);
-        // Their remains are still queued, and have no room to give back.
+        // The remains of both tasks are still queued, and have no room to give back.
         held.release();
         assert_eq!(r.with(|n| *n), Ok(0));
         has_room(&r, 2);
@@ -197,7 +197,7 @@ fn room_returns_when_queue_is_cancelled() {
         let (r, held) = full(3, dispatch);
         assert_eq!(r.cancel_pending(), 3);
         has_room(&r, 3);
-        // One that was cancelled before is met as well.
+        // The sweep also meets tasks that were cancelled before.
         let permit = r.try_reserve().unwrap();
         let tasks = [permit.submit(|_| ()), r.submit(|_| ())];
         assert!(tasks[0].cancel() && tasks[1].cancel());
@@ -227,13 +227,13 @@ fn room_returns_after_poison_sweep_and_refusals() {
         for task in swept {
             assert_eq!(outcome(task), Err(TaskError::Poisoned));
         }
-        // The first has the room of the task that panicked; the other is turned
-        // away before any of what is swept comes to it.
+        // The first waiter gets the room of the task that panicked. The second waiter is turned
+        // away before the room of a swept task reaches it.
         drop(served);
-        wait_until("it is turned away", || wakes.wakes() == 1);
+        wait_until("the second waiter is turned away", || wakes.wakes() == 1);
         assert_eq!(block_on(&mut reserve).unwrap_err(), ReserveError::Poisoned);
         assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Poisoned);
-        // More refusals than there is room.
+        // Refused more often than there is room.
         for _ in 0..4 {
             assert_eq!(r.execute(|_| ()), Err(SubmitError::Poisoned));
         }
@@ -254,14 +254,14 @@ fn task_of_permit_returns_room_once() {
         r.try_reserve().unwrap().execute(|n| *n += 1).unwrap();
         r.with(|_| ()).unwrap();
         has_room(&r, 1);
-        // Queued, and run.
+        // Queued, then run.
         let held = hold(&r);
         let task = r.try_reserve().unwrap().submit(|n| *n);
         has_room(&r, 0);
         held.release();
         assert_eq!(outcome(task), Ok(1));
         has_room(&r, 1);
-        // Queued, and cancelled.
+        // Queued, then cancelled.
         let held = hold(&r);
         let task = r.try_reserve().unwrap().submit(|n| *n);
         assert!(task.cancel());
@@ -322,7 +322,7 @@ fn waiters_get_room_in_arrival_order() {
 
         drop(permit);
         assert_eq!((first_wakes.wakes(), third_wakes.wakes()), (1, 0));
-        // Served, though it does not know: nobody gets in between.
+        // The first waiter owns the room, though not polled since: no thread gets in between.
         assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Full);
         assert!(poll(&mut third, &third_wakes).is_pending());
         drop(block_on(&mut first).unwrap());
@@ -330,7 +330,10 @@ fn waiters_get_room_in_arrival_order() {
         assert_eq!((n, third_wakes.wakes()), (2, 0));
         drop(permit);
         assert_eq!(third_wakes.wakes(), 1);
-        assert!(permits.try_recv().is_err(), "the fourth is not served yet");
+        assert!(
+            permits.try_recv().is_err(),
+            "the fourth waiter has no room yet"
+        );
         drop(block_on(&mut third).unwrap());
         let (n, permit) = permits.recv_timeout(DEADLINE).unwrap();
         assert_eq!(n, 4);
@@ -345,20 +348,20 @@ fn waiters_get_room_in_arrival_order() {
 fn room_is_not_lost_when_waiter_gives_up() {
     let r = bounded(1, Dispatch::Inline);
     let permit = r.try_reserve().unwrap();
-    // Before it is served.
+    // The first waiter gives up before room comes.
     let (first, first_wakes) = waiting(&r);
     let (second, second_wakes) = waiting(&r);
     let (mut third, third_wakes) = waiting(&r);
     drop(first);
-    assert_eq!(Arc::strong_count(&first_wakes), 1, "its waker is gone");
+    assert_eq!(Arc::strong_count(&first_wakes), 1, "the waker is gone");
     drop(permit);
     assert_eq!((first_wakes.wakes(), second_wakes.wakes()), (0, 1));
-    // After: the next is served.
+    // The second gives up after room came: the third gets the room.
     assert_eq!(third_wakes.wakes(), 0);
     drop(second);
     assert_eq!(third_wakes.wakes(), 1);
     drop(block_on(&mut third).unwrap());
-    // And where nobody is next, it is free again.
+    // If no waiter is next, the room is free again.
     let permit = r.try_reserve().unwrap();
     let (fourth, wakes) = waiting(&r);
     drop(permit);
@@ -366,7 +369,7 @@ fn room_is_not_lost_when_waiter_gives_up() {
     drop(fourth);
     assert_eq!(wakes.wakes(), 1);
     has_room(&r, 1);
-    // Nor does one that was never polled hold anything.
+    // A `Reserve` that was never polled holds nothing.
     drop(r.reserve());
     has_room(&r, 1);
     drop(block_on(r.reserve()).unwrap());
@@ -379,7 +382,7 @@ fn reserve_wakes_last_waker_when_moved() {
     let (mut reserve, before) = waiting(&r);
     let after = CountingWaker::new();
     assert!(poll(&mut reserve, &after).is_pending());
-    assert_eq!(Arc::strong_count(&before), 1, "its waker is gone");
+    assert_eq!(Arc::strong_count(&before), 1, "the waker is gone");
     assert_eq!(r.cancel_pending(), 1);
     assert_eq!((before.wakes(), after.wakes()), (0, 1));
     assert!(poll(&mut reserve, &after).is_ready());
@@ -424,7 +427,7 @@ fn close_turns_away_waiters_for_room() {
             assert_eq!(block_on(&mut reserve).unwrap_err(), ReserveError::Closed);
             assert_eq!(r.try_reserve().unwrap_err(), ReserveError::Closed);
             assert_eq!(block_on(r.reserve()).unwrap_err(), ReserveError::Closed);
-            // What was reserved is of no use any more.
+            // Permits are of no use after the close.
             assert_eq!(first.submit(|_| ()).wait(), Err(TaskError::Closed));
             assert_eq!(second.execute(|_| ()), Err(SubmitError::Closed));
             held.release();
@@ -465,7 +468,7 @@ fn reserve_timeout_ends_in_time() {
             let late = r.reserve_timeout(timeout);
             assert_eq!(late.unwrap_err(), ReserveError::Timeout);
         }
-        // It is in nobody's way.
+        // The waiters that timed out left the line.
         drop(permit);
         has_room(&r, 1);
         let permit = r.try_reserve().unwrap();
@@ -484,7 +487,7 @@ fn reserve_timeout_ends_in_time() {
     });
 }
 
-/// What a task of `r` comes to that submits more to it than there is room for.
+/// Fills the queue of `r` from inside a task of `r`, and asserts that each further call fails.
 fn fill_own_resource(r: &Resource<u64>, capacity: usize) {
     for _ in 0..capacity {
         r.execute(|n| *n += 1).unwrap();
@@ -505,15 +508,15 @@ fn task_filling_its_own_resource_is_refused() {
         for dispatch in EACH {
             let r = bounded(2, dispatch);
             let inner = r.clone();
-            // It runs at once, or alone in the queue.
+            // The task runs at once, or alone in the queue.
             r.with(move |_| {
-                // No wait is needed.
+                // There is room, so this does not wait.
                 drop(inner.reserve_blocking().unwrap());
                 fill_own_resource(&inner, 2);
             })
             .unwrap();
             assert_eq!(r.with(|n| *n), Ok(2));
-            // It runs out of the queue, on another thread than its submitter's.
+            // The task runs from the queue, not on the thread of its submitter.
             let held = hold(&r);
             let inner = r.clone();
             let task = r.submit(move |_| fill_own_resource(&inner, 2));
@@ -547,10 +550,10 @@ fn cycle_through_full_resource_is_refused() {
             asleep.here();
             b.reserve_blocking().map(drop)
         });
-        // Who comes last is told; the other goes on.
+        // The thread that waits last is refused; the first waiter goes on.
         assert_eq!(join(other).unwrap(), Ok(Err(TaskError::WouldDeadlock)));
         assert_eq!(reserved, Ok(Ok(())));
-        // It has left no trace.
+        // The refusal leaves no trace.
         assert_eq!(b.with(|_| a.with(|_| ())), Ok(Ok(())));
         has_room(&b, 1);
     });
@@ -568,7 +571,7 @@ fn stand_in_starts_when_worker_waits_for_room() {
         let r = builder().capacity(1).build(0_u64).unwrap();
         let inner = r.clone();
         let task = x.submit(move |_| {
-            // The only worker is here.
+            // The only worker runs this task.
             inner.execute(|n| *n += 1).unwrap();
             let permit = inner.reserve_blocking().unwrap();
             permit.execute(|n| *n += 1).unwrap();
@@ -603,7 +606,7 @@ fn stand_in_starts_when_executor_waits_for_room() {
     });
 }
 
-/// A waker that notes what it finds when it is called.
+/// A waker that visits `r` when it is called, and records the answers.
 struct Visits {
     r: Resource<u64>,
     found: Mutex<Vec<(bool, Result<u64, TaskError>)>>,
@@ -627,7 +630,7 @@ fn waker_may_reenter_or_panic_when_room_returns() {
 
     within_deadline(|| {
         for dispatch in EACH {
-            // Room comes from a task that was queued by itself, or with a permit.
+            // Room comes from a task that was queued directly, or by a permit.
             for reserved in [false, true] {
                 let r = bounded(1, dispatch);
                 let held = hold(&r);
@@ -665,7 +668,7 @@ fn waker_may_reenter_or_panic_when_room_returns() {
 
 #[test]
 fn permit_and_reserve_do_not_leak_resource() {
-    // Permits and waits hold the resource; a task that does is no circle.
+    // A permit and a waiter hold the resource. A task submitted by the permit makes no cycle.
     let drops = Drops::new();
     let r = Resource::builder()
         .capacity(1)
@@ -682,7 +685,7 @@ fn permit_and_reserve_do_not_leak_resource() {
     wait_until("the value is dropped", || drops.count() == 1);
 }
 
-/// Counts what is queued, from after it was let in until it starts.
+/// Counts queued tasks: from just after the submission until the task starts.
 #[derive(Default)]
 struct Level {
     now: AtomicI64,
@@ -749,7 +752,8 @@ fn queue_never_exceeds_capacity() {
             }
             assert_eq!(r.with(|n| *n), Ok(4 * ROUNDS));
             assert_eq!(level.now.load(Ordering::SeqCst), 0);
-            // One more: the room of the task that starts is there before it says so.
+            // One more than the capacity: the room of a starting task comes back just before
+            // the task lowers the count.
             let most = level.most.load(Ordering::SeqCst);
             assert!(most <= CAPACITY as i64 + 1, "{most} queued");
             has_room(&r, CAPACITY);
@@ -804,8 +808,8 @@ fn all_room_returns_however_tasks_end() {
     }
 }
 
-/// By the thread that calls `then`, or by the waker of the first task; and a
-/// task that comes to be queued gives its room back.
+/// The second task is queued by the thread that calls `then`, or by the waker of the first task.
+/// A second task that was queued gives its room back.
 #[test]
 fn then_fails_when_target_is_full() {
     within_deadline(|| {
@@ -828,7 +832,7 @@ fn then_fails_when_target_is_full() {
     });
 }
 
-/// A waker may panic in its drop.
+/// The drop of a waker that is not needed may panic.
 #[test]
 #[allow(unsafe_code)]
 fn panicking_waker_drop_loses_no_room() {
@@ -839,12 +843,12 @@ fn panicking_waker_drop_loses_no_room() {
         |_| (),
         |_| resume_unwind(Box::new("drop of a waker")),
     );
-    // SAFETY: the functions ask nothing of the address.
+    // SAFETY: the functions of the vtable do not use the address.
     let brittle = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &BRITTLE)) };
     let brittle = std::mem::ManuallyDrop::new(brittle);
     let mut cx = Context::from_waker(&brittle);
     let r = bounded(1, Dispatch::Inline);
-    // Room at once; and room that came since.
+    // First with room at once, then with room that came between two polls.
     let mut at_once = r.reserve();
     let Poll::Ready(Ok(permit)) = Pin::new(&mut at_once).poll(&mut cx) else {
         panic!("there is room")

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! A submitter that came to run others' tasks: how many, for how long (G6).
+//! Captured submitters: how many foreign tasks they run, and for how long (G6).
 
 mod common;
 
@@ -17,8 +17,8 @@ fn note(log: &Log) {
     log.execute(|v| v.push(thread::current().id())).unwrap();
 }
 
-/// Has a submitter run its own task while `queued` others come in; returns
-/// how many of those it ran, after all have run.
+/// Queues `queued` tasks while a submitter runs its own task. Returns how many of the queued
+/// tasks that submitter ran, once all have run.
 fn count_captured(log: &Log, queued: usize) -> usize {
     let held = hold(log);
     let holder = held.thread();
@@ -29,7 +29,7 @@ fn count_captured(log: &Log, queued: usize) -> usize {
     let ran = log.with(std::mem::take).unwrap();
     assert_eq!(ran.len(), queued);
     let by_holder = ran.iter().filter(|id| **id == holder).count();
-    // It runs the oldest, and leaves for good.
+    // The submitter runs the oldest tasks, then leaves for good.
     assert!(ran[..by_holder].iter().all(|id| *id == holder));
     by_holder
 }
@@ -106,8 +106,8 @@ fn capture_time_of_resource_overrides_scheduler() {
 
 #[test]
 fn capture_ends_after_long_foreign_task() {
-    // The first of the others takes longer than the capture time: it was
-    // started in time and runs to its end; none is started after it.
+    // The first foreign task takes longer than the capture time. Having started in time, it runs to
+    // its end. The submitter starts no further task.
     let time = Duration::from_secs(1);
     let log = build(
         Resource::builder()
@@ -138,36 +138,39 @@ fn capture_ends_after_long_foreign_task() {
 fn own_task_does_not_use_up_capture_time() {
     let time = Duration::from_millis(200);
     let log = build(Resource::builder().capture_limit(2).capture_time(time));
-    // More than once: the machine may take longer than that for nothing.
-    wait_until("others' tasks run after a long one of its own", || {
-        let (running, queued) = (Gate::new(), Gate::new());
-        let submitter = {
-            let (log, running, queued) = (log.clone(), running.clone(), queued.clone());
-            thread::spawn(move || {
-                log.execute(move |_| {
-                    running.open();
-                    queued.wait();
-                    let begin = Instant::now();
-                    while begin.elapsed() < 2 * time {
-                        thread::yield_now();
-                    }
+    // Retried, because a loaded machine may stall for longer than the capture time.
+    wait_until(
+        "a foreign task runs after the submitter's own long task",
+        || {
+            let (running, queued) = (Gate::new(), Gate::new());
+            let submitter = {
+                let (log, running, queued) = (log.clone(), running.clone(), queued.clone());
+                thread::spawn(move || {
+                    log.execute(move |_| {
+                        running.open();
+                        queued.wait();
+                        let begin = Instant::now();
+                        while begin.elapsed() < 2 * time {
+                            thread::yield_now();
+                        }
+                    })
+                    .unwrap();
                 })
-                .unwrap();
-            })
-        };
-        let id = submitter.thread().id();
-        running.wait();
-        note(&log);
-        queued.open();
-        join(submitter).unwrap();
-        log.with(std::mem::take) == Ok(vec![id])
-    });
+            };
+            let id = submitter.thread().id();
+            running.wait();
+            note(&log);
+            queued.open();
+            join(submitter).unwrap();
+            log.with(std::mem::take) == Ok(vec![id])
+        },
+    );
 }
 
 #[test]
 fn submitter_takes_over_handed_off_queue() {
-    // The executor keeps its jobs: what was handed off lies there until a
-    // submitter comes by.
+    // The executor keeps its jobs, so a handed-off queue stays on offer until a submitter takes
+    // the queue over.
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(3)
@@ -183,7 +186,7 @@ fn submitter_takes_over_handed_off_queue() {
     held.release();
     let stats = log.stats();
     assert_eq!((stats.outstanding, stats.handoffs), (8, 1));
-    // Three of the eight, its own stays behind the rest.
+    // The submitter runs three of the eight tasks. Its own task stays at the end of the queue.
     note(&log);
     let stats = log.stats();
     assert_eq!((stats.outstanding, stats.handoffs), (6, 2));
@@ -223,7 +226,7 @@ fn submitter_returns_when_resource_feeds_itself() {
     let r = Resource::new(());
     let stop = Gate::new();
     feed(&r, &stop);
-    // We are here: the endless chain runs elsewhere.
+    // The submitter has returned, so the endless chain runs elsewhere.
     stop.open();
     wait_until("the chain ends", || r.stats().outstanding == 0);
     assert!(r.stats().handoffs >= 1);

@@ -1,5 +1,5 @@
-//! Long chains of tasks that each wait for the next resource: no circle, so
-//! nothing may hang, be refused, or run out of stack.
+//! Long chains of tasks that each wait for the next resource. There is no cycle, so no task may
+//! hang, be refused, or run out of stack.
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 
@@ -11,12 +11,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Long enough for any of these; a hang is seen after it.
+/// The longest time that a chain may take. A longer run counts as a hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Links = Arc<Vec<Resource<usize>>>;
 
-/// What link `i` of the chain does: counts, and waits for the next one.
+/// Returns the task of link `i`, which counts and then waits for the next link.
 fn link(links: &Links, i: usize) -> impl FnOnce(&mut usize) + Send + use<> {
     let links = Arc::clone(links);
     move |n| {
@@ -27,7 +27,7 @@ fn link(links: &Links, i: usize) -> impl FnOnce(&mut usize) + Send + use<> {
     }
 }
 
-/// Waits until every link has run; how many tasks are left.
+/// Waits until every link has run, at most [`PATIENCE`]; returns how many tasks are left.
 fn wait_until_all_ran(links: &Links) -> u64 {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -39,15 +39,15 @@ fn wait_until_all_ran(links: &Links) -> u64 {
     }
 }
 
-/// A pool of one worker, which is busy until the gate opens.
+/// Returns a scheduler whose only worker is busy until the gate opens.
 fn busy_pool() -> (Scheduler, Gate) {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let (gate, _) = hold_running(&pooled(&scheduler, ()), |()| ());
     (scheduler, gate)
 }
 
-/// Every link is handed off to the pool before the pool comes to run the
-/// first. Waiters take over what is on offer, each inside the one before.
+/// Every link is handed off to the pool before the pool runs the first link. Each waiter takes
+/// over the next queue on offer, inside the wait before.
 #[test]
 fn chain_of_5000_waiters_fits_on_stack() {
     let (scheduler, gate) = busy_pool();
@@ -65,7 +65,7 @@ fn chain_of_5000_waiters_fits_on_stack() {
     assert_eq!(wait_until_all_ran(&links), 0);
 }
 
-/// Here nobody may take over: each link keeps a worker waiting.
+/// No waiter may take over a pooled resource: each link blocks a worker.
 #[test]
 fn chain_of_400_blocked_workers_does_not_hang() {
     let (scheduler, gate) = busy_pool();
@@ -82,8 +82,8 @@ fn chain_of_400_blocked_workers_does_not_hang() {
     assert_eq!(left, 0, "{:?}", scheduler.stats());
 }
 
-/// The executor's only thread waits for a resource, which is handed off to
-/// that executor: only the waiter can run what is queued.
+/// The executor's only thread waits for a resource that is handed off to the same executor. Only
+/// the waiter can run the queue.
 #[test]
 fn waiting_executor_thread_takes_over_queue() {
     for ahead in [5, 100] {
@@ -102,7 +102,7 @@ fn waiting_executor_thread_takes_over_queue() {
         let on_executor = pooled(&scheduler, ());
         let waiting = on_executor.submit(move |()| inner.with(|n| *n));
         wait_outstanding(&r, ahead + 2);
-        // Not needed for the result: so that the waiter is parked by then.
+        // Gives the waiter time to park. The result does not depend on that.
         thread::sleep(Duration::from_millis(20));
         held.release();
         let result = waiting.wait_timeout(PATIENCE);

@@ -1,6 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Closing: what was accepted runs, what comes later is refused, and nothing
-//! falls between the two (G4).
+//! Closing: accepted tasks run, later tasks are refused, and no task falls between the two (G4).
 
 mod common;
 
@@ -52,7 +51,7 @@ fn close_runs_accepted_tasks_when_busy() {
             .collect();
         r.close();
         assert!(r.is_closed());
-        assert!(!r.wait_closed(Duration::ZERO), "work is left");
+        assert!(!r.wait_closed(Duration::ZERO), "tasks are left");
         assert_eq!(r.execute(|_| ()), Err(SubmitError::Closed));
         held.release();
         for (n, task) in tasks.into_iter().enumerate() {
@@ -77,7 +76,7 @@ fn close_in_own_task_runs_queued_tasks() {
                 *n += 1;
                 (
                     inner.execute(|_| ()),
-                    // Would wait for this very task.
+                    // Would wait for the calling task, so returns `false`.
                     inner.wait_closed(Duration::MAX),
                 )
             })
@@ -163,7 +162,7 @@ fn closed_resolves_after_last_task() {
     r.close();
     assert!(Pin::new(&mut closed).poll(&mut cx).is_pending());
     held.release();
-    wait_until("it is woken", || count.wakes() >= 1);
+    wait_until("the waker is called", || count.wakes() >= 1);
     assert!(Pin::new(&mut closed).poll(&mut cx).is_ready());
     block_on(r.closed());
 }
@@ -183,7 +182,7 @@ fn close_wakes_closed_futures_except_dropped() {
         })
         .collect();
     drop(futures.remove(1));
-    assert_eq!(Arc::strong_count(&counts[1]), 1, "its waker is gone");
+    assert_eq!(Arc::strong_count(&counts[1]), 1, "the waker is gone");
     r.close();
     let wakes: Vec<_> = counts.iter().map(|count| count.wakes()).collect();
     assert_eq!(wakes, [1, 0, 1, 1]);
@@ -290,7 +289,9 @@ fn task_runs_or_is_refused_during_close() {
                         .map(|_| s.spawn(|| submit_all(&r, &ran, &drops, &start)))
                         .collect();
                     start.wait();
-                    wait_until("some have run", || ran.load(Ordering::SeqCst) > round);
+                    wait_until("enough tasks have run", || {
+                        ran.load(Ordering::SeqCst) > round
+                    });
                     r.close();
                     assert!(r.wait_closed(common::DEADLINE));
                     let at_end = ran.load(Ordering::SeqCst);
@@ -298,7 +299,7 @@ fn task_runs_or_is_refused_during_close() {
                         .into_iter()
                         .map(|s| s.join().unwrap())
                         .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-                    assert_eq!(sums.0, at_end, "a task ran after the end");
+                    assert_eq!(sums.0, at_end, "a task ran after wait_closed returned");
                     sums
                 });
                 assert_eq!(accepted + refused, 3 * EACH);
@@ -314,7 +315,7 @@ fn task_runs_or_is_refused_during_close() {
 
 const EACH: u64 = 200;
 
-/// Submits in all four ways; returns how many were accepted and refused.
+/// Submits in all four ways; returns how many tasks were accepted and refused.
 fn submit_all(
     r: &Resource<()>,
     ran: &Arc<AtomicU64>,
@@ -368,7 +369,7 @@ fn close_waits_for_handed_off_queue() {
     let held = hold(&r);
     r.execute(|n| *n += 1).unwrap();
     held.release();
-    // On offer: nobody holds it now.
+    // The queue is on offer: no thread holds the resource now.
     r.close();
     assert!(!r.wait_closed(Duration::ZERO));
     assert_eq!(r.execute(|_| ()), Err(SubmitError::Closed));

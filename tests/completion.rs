@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! The future of one task: polled, awaited, waited for, moved, forgotten.
+//! Completions, the future of a task: polled, awaited, waited for, moved, forgotten.
 
 mod common;
 
@@ -29,7 +29,7 @@ fn completion_is_ready_when_task_ran_inline() {
     let mut task = r.submit(|n| *n);
     assert_eq!(poll(&mut task, &count), Poll::Ready(Ok(1)));
     assert_eq!(count.wakes(), 0);
-    // Nothing registered: the waker is not kept.
+    // The completion was ready, so the waker was not stored.
     assert_eq!(Arc::strong_count(&count), 1);
 }
 
@@ -89,7 +89,7 @@ fn completion_wakes_its_waker_once() {
     }
     assert_eq!(count.wakes(), 0);
     held.release();
-    wait_until("it is woken", || count.wakes() > 0);
+    wait_until("the waker is called", || count.wakes() > 0);
     assert_eq!(poll(&mut task, &count), Poll::Ready(Ok(1)));
     assert_eq!(count.wakes(), 1);
 }
@@ -105,7 +105,7 @@ fn same_waker_is_stored_once_when_repolled() {
     for _ in 0..5 {
         assert!(Pin::new(&mut task).poll(&mut cx).is_pending());
     }
-    // `count`, `waker`, and the one in the task.
+    // The references are `count`, `waker`, and the clone in the task.
     assert_eq!(Arc::strong_count(&count), 3);
     held.release();
     assert_eq!(outcome(task), Ok(()));
@@ -124,14 +124,14 @@ fn only_last_waker_is_woken_when_two_poll() {
     assert!(poll(&mut task, &second).is_pending());
     assert_eq!(Arc::strong_count(&first), 1, "the replaced waker is gone");
     held.release();
-    wait_until("it is woken", || second.wakes() > 0);
+    wait_until("the waker is called", || second.wakes() > 0);
     assert_eq!((first.wakes(), second.wakes()), (0, 1));
     assert_eq!(poll(&mut task, &first), Poll::Ready(Ok(1)));
 }
 
 #[test]
 fn poller_is_woken_when_waker_is_replaced() {
-    // Whichever waker is in place, the poller hears of it.
+    // The poller is woken, whichever waker is in place.
     within_deadline(|| {
         let r = Resource::new(0_u64);
         for round in 0..150_u64 {
@@ -183,7 +183,7 @@ fn poll_returns_outcome_after_wait_timeout() {
     let count = CountingWaker::new();
     assert!(poll(&mut task, &count).is_pending());
     held.release();
-    wait_until("it is woken", || count.wakes() == 1);
+    wait_until("the waker is called", || count.wakes() == 1);
     assert_eq!(poll(&mut task, &count), Poll::Ready(Ok(1)));
 }
 
@@ -259,7 +259,7 @@ fn select_returns_finished_completion_first() {
             held.release();
             assert_eq!(block_on(slow), Ok("a"));
         }
-        _ => panic!("the other one is held"),
+        _ => panic!("`a` is held, so `b` should finish first"),
     }
 }
 
@@ -292,7 +292,7 @@ fn poll_and_wait_panic_after_ready() {
     let held = hold(&r);
     let mut queued = r.submit(|n| *n);
     held.release();
-    wait_until("it ran", || poll(&mut queued, &count).is_ready());
+    wait_until("the task has run", || poll(&mut queued, &count).is_ready());
     for mut task in [inline, queued] {
         assert!(task.is_finished());
         assert!(!task.cancel());
@@ -350,7 +350,7 @@ fn dropping_finished_completion_drops_result() {
     let made = drops.clone();
     let task = r.submit(move |_| made.counted());
     held.release();
-    wait_until("it ran", || task.is_finished());
+    wait_until("the task has run", || task.is_finished());
     assert_eq!(drops.count(), 1);
     drop(task);
     assert_eq!(drops.count(), 2);
@@ -390,7 +390,7 @@ fn completion_outlives_its_resource() {
 
 #[test]
 fn outcome_is_there_when_waker_is_called() {
-    // The waker looks at the completion from inside the wake.
+    // `block_on` polls when its waker is called. An outcome stored later would never be seen.
     let r = Resource::builder()
         .dispatch(Dispatch::Pool)
         .build(3)
@@ -408,7 +408,7 @@ fn is_finished_stays_true() {
     let task = r.submit(|_| ());
     assert!(!task.is_finished());
     held.release();
-    wait_until("it ran", || task.is_finished());
+    wait_until("the task has run", || task.is_finished());
     assert!(task.is_finished());
     assert_eq!(task.wait(), Ok(()));
 }

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! What runs here: `current`, and that nothing of one task leaks into the next.
+//! `current`, the description of the running task: no task sees the description of another.
 
 mod common;
 
@@ -59,7 +59,11 @@ fn current_describes_queued_task() {
         assert_eq!(now.thread(), kind);
         let now = outcome(plain).unwrap().unwrap();
         assert_eq!((now.task_name(), now.priority()), (None, 2));
-        assert_eq!(now.queued_for(), None, "nobody noted it");
+        assert_eq!(
+            now.queued_for(),
+            None,
+            "the queueing time of a plain task is not recorded"
+        );
     }
 }
 
@@ -79,7 +83,7 @@ fn current_describes_innermost_task_when_nested() {
     assert_eq!(names(after), (Some("a".into()), Some("outer")));
 }
 
-/// The same name twice: "inside" means this instance.
+/// Two resources have the same name. `assert_current` tells the instances apart.
 #[test]
 fn assert_current_tells_equal_names_apart() {
     let (one, two) = (
@@ -98,7 +102,7 @@ fn assert_current_tells_equal_names_apart() {
     assert!(outside.ends_with("and runs in none"), "{outside}");
 }
 
-/// Drops and wakers run under the role, but are no part of the task.
+/// Drops and wakers run while the thread holds the resource, but are no part of the task.
 #[test]
 fn current_is_none_when_result_is_dropped() {
     struct Looks(Gate);
@@ -113,13 +117,13 @@ fn current_is_none_when_result_is_dropped() {
     let held = hold(&r);
     let outside = Gate::new();
     let looks = Looks(outside.clone());
-    // Its outcome is dropped by who ran it.
+    // The holder drops the outcome, because the completion is gone.
     drop(r.submit(move |_| looks));
     held.release();
     outside.wait();
 }
 
-/// A submitter runs others' tasks after its own: each sees its own description.
+/// A captured submitter runs foreign tasks after its own. Each task sees its own description.
 #[test]
 fn captured_tasks_see_their_own_description() {
     let r = named("a").priorities(3).build(Vec::new()).unwrap();
@@ -144,8 +148,8 @@ fn captured_tasks_see_their_own_description() {
     assert!(current().is_none());
 }
 
-/// A submission in a drop while its thread panics: others' tasks that it runs
-/// are tasks like any others, and a panic in one is its outcome.
+/// A drop submits tasks while its thread unwinds. These tasks run like any task, and a panic of
+/// such a task is its outcome.
 #[test]
 fn tasks_run_normally_when_submitter_unwinds() {
     struct Submits(Resource<Mutex<u32>>);
@@ -181,7 +185,7 @@ fn executor_thread_is_worker_during_job() {
     assert_eq!(kind(&scheduler.resource(())), Ok(ThreadKind::Caller));
 }
 
-/// A destructor that submits while its thread unwinds: only its own task sees that.
+/// A drop submits a task while its thread unwinds. Only that task runs on the unwinding thread.
 #[test]
 fn unwinding_thread_runs_no_foreign_task() {
     let r = Resource::new(());

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Tasks that have to start by a time, and expire if they do not.
+//! Deadlines: a task that does not start in time expires.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn queued_task_expires_at_its_deadline() {
         let waits = r.task().timeout(LATER).submit(|n| *n += 1);
         // While the resource is held.
         assert_eq!(outcome(late), Err(TaskError::Expired));
-        assert!(since.elapsed() >= SOON, "and not before");
+        assert!(since.elapsed() >= SOON, "the task expired too early");
         assert_eq!(drops.count(), 1);
         let stats = r.stats();
         assert_eq!((stats.expired, stats.outstanding), (1, 2));
@@ -66,7 +66,7 @@ fn started_task_runs_on_past_its_deadline() {
             *n
         });
         let result = outcome(task);
-        // A thread that came too late is the one excuse.
+        // Expiry is right only if the thread was too late to start the task.
         if result != Err(TaskError::Expired) {
             assert_eq!(result, Ok(0));
         }
@@ -90,7 +90,7 @@ fn task_never_runs_when_submitted_late() {
         assert_eq!(
             task().execute(|_| drop(four)),
             Ok(()),
-            "it expires silently"
+            "a late task expires silently"
         );
         assert_eq!(drops.count(), 4);
         drop(held);
@@ -125,7 +125,7 @@ fn with_returns_in_time_when_deadline_passes() {
         assert_eq!(
             drops.count(),
             1,
-            "the closure is gone, with what it borrows"
+            "the closure is dropped before `with` returns"
         );
         held.release();
         assert_eq!(r.task().timeout(LATER).with(|_| text.len()), Ok(8));
@@ -142,7 +142,7 @@ fn with_returns_result_when_started_in_time() {
     let held = hold(&r);
     let inside = r.clone();
     let caller = thread::spawn(move || inside.task().timeout(LATER).with(|n: &mut i32| *n + 7));
-    wait_until("it is queued", || r.stats().outstanding == 2);
+    wait_until("the task is queued", || r.stats().outstanding == 2);
     held.release();
     assert_eq!(join(caller).unwrap(), Ok(7));
 }
@@ -154,7 +154,7 @@ fn try_submit_returns_closure_when_refused() {
     let fills = r.task().timeout(LATER).submit(|n| *n += 1);
     let refused = r.task().timeout(LATER).try_submit(|n: &mut i32| *n + 5);
     let Err(TrySubmitError::Full(f)) = refused else {
-        panic!("it should be full");
+        panic!("the queue should be full");
     };
     assert_eq!(f(&mut 1), 6);
     assert_eq!(
@@ -186,7 +186,7 @@ fn room_returns_when_task_expires() {
         let held = hold(&r);
         let late = r.task().timeout(SOON).submit(|_| ());
         assert_eq!(r.execute(|_| ()), Err(SubmitError::Full));
-        // Room is there at the time, not when the queue gets to it.
+        // Room comes back at the deadline, not at the task's turn in the queue.
         let permit = r.reserve_timeout(DEADLINE).unwrap();
         assert_eq!(outcome(late), Err(TaskError::Expired));
         let next = permit.submit(|n| *n += 1);
@@ -195,7 +195,7 @@ fn room_returns_when_task_expires() {
     }
 }
 
-/// What is left of them in the queue is no task.
+/// The remains of unrun tasks in the queue do not count as tasks.
 #[test]
 fn expired_tasks_do_not_use_up_capture_limit() {
     let r = Resource::builder().capture_limit(3);
@@ -262,14 +262,14 @@ fn timer_keeps_no_outcome_of_finished_task() {
         let held = hold(&r);
         let (one, two) = (drops.counted(), drops.counted());
         let task = r.task().timeout(LATER).submit(move |_| one);
-        // Nobody asks for this one.
+        // The outcome of this task is not wanted.
         drop(r.task().timeout(LATER).submit(move |_| two));
         held.release();
         let before = drops.count();
         if taken {
             drop(outcome(task));
         } else {
-            wait_until("it is through", || task.is_finished());
+            wait_until("the task has resolved", || task.is_finished());
             drop(task);
         }
         assert_eq!(drops.count(), before + 1);
@@ -293,14 +293,14 @@ fn panic_in_drop_is_outcome_when_task_expires() {
         .timeout(SOON)
         .submit(move |_| std::mem::forget(brittle));
     assert_eq!(panic_message(outcome(late)), "brittle");
-    // The timer goes on.
+    // The timer thread still works.
     let late = r.task().timeout(SOON).submit(|_| ());
     assert_eq!(outcome(late), Err(TaskError::Expired));
     held.release();
     assert_eq!(r.stats().expired, 2);
 }
 
-/// Its waker submits, cancels and waits, on the timer's thread.
+/// The timer thread wakes the continuation of the expired task.
 #[test]
 fn then_resolves_to_expired_when_first_expires() {
     let r = resource(Dispatch::Inline);
@@ -338,7 +338,7 @@ fn timeout_of_duration_max_never_expires() {
     assert_eq!(outcome(task), Ok(0));
 }
 
-/// Tasks expire, run and are cancelled from all sides.
+/// Tasks expire, run and are cancelled on several threads at once.
 #[test]
 fn stats_add_up_during_expiry_and_cancels() {
     let r = Resource::builder().priorities(3).capacity(50).build(0_u64);
@@ -387,7 +387,7 @@ fn stats_add_up_during_expiry_and_cancels() {
     drop(permits);
 }
 
-/// What expires is dropped on the timer's thread, which has to be back for others.
+/// The timer thread drops expired closures, and must not block there.
 #[test]
 fn drop_of_expired_closure_does_not_block_timer() {
     let (r, other) = (resource(Dispatch::Inline), resource(Dispatch::Inline));
@@ -443,7 +443,7 @@ fn error_is_closed_when_late_and_closed() {
     assert_eq!(r.stats().rejected, 3);
 }
 
-/// It watches for a moment whether the resource falls idle: not past its deadline.
+/// A submitter first watches a busy resource for a moment, but never past its deadline.
 #[test]
 fn with_starts_no_task_late_when_busy() {
     let r = Resource::new(());

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Waits that would never end are refused (G8), and only those.
+//! Deadlock detection (G8): a wait that could never end is refused, and no other wait is.
 
 mod common;
 
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 const DEADLOCK: TaskError = TaskError::WouldDeadlock;
 
-/// Three resources on a scheduler with a worker for each: the tests' barriers
-/// block workers in a way that captor does not see.
+/// Returns three resources on a scheduler with three workers. Each resource needs a worker, because
+/// the barriers of the tests block workers in a way that captor does not see.
 fn resources(dispatch: Dispatch) -> [Resource<u32>; 3] {
     let scheduler = Scheduler::builder().workers(3).build().unwrap();
     resources_on(&scheduler, dispatch)
@@ -38,7 +38,7 @@ fn with_in_own_task_is_refused() {
             let nested = r.with(move |_| inner.with(move |_| drop(tag)));
             assert_eq!(nested, Ok(Err(DEADLOCK)));
             assert_eq!(drops.count(), 1, "the closure is dropped unrun");
-            // Nothing was queued.
+            // No task was queued by the inner `with`.
             let stats = r.stats();
             assert_eq!((stats.submitted, stats.rejected), (1, 0));
             assert_eq!(r.with(|n| *n), Ok(0));
@@ -73,7 +73,7 @@ fn refused_wait_in_own_task_leaves_task_queued() {
                 (own.wait(), timed)
             });
             assert_eq!(waited, Ok((Err(DEADLOCK), Err(DEADLOCK))));
-            assert_eq!(r.with(|n| *n), Ok(2), "both ran afterwards");
+            assert_eq!(r.with(|n| *n), Ok(2), "both tasks ran afterwards");
         }
     });
 }
@@ -93,8 +93,8 @@ fn wait_in_own_task_returns_finished_outcome() {
 
 #[test]
 fn cycle_through_nested_tasks_is_refused() {
-    // On the caller all of it is on one thread. On the pool each task has a
-    // worker of its own, though there is one worker: the others stand in.
+    // Inline tasks all run on the calling thread. Pooled tasks run on a thread each: the pool has
+    // one worker, and stand-ins replace blocked threads.
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
@@ -112,7 +112,7 @@ fn cycle_through_nested_tasks_is_refused() {
             });
             assert_eq!(nested, Ok(Ok(Ok(Err(DEADLOCK)))));
             for (n, r) in [a, b, c].iter().enumerate() {
-                assert_eq!(r.with(|n| *n), Ok(n as u32), "none is wedged");
+                assert_eq!(r.with(|n| *n), Ok(n as u32), "a resource is stuck");
             }
         }
     });
@@ -128,8 +128,8 @@ fn cycle_through_inline_submit_is_refused() {
     });
 }
 
-/// Each thread holds one resource and, once all do, waits for the next one's:
-/// a ring. At least one wait is refused, and then all end.
+/// Makes a ring: each thread holds a resource and, once all threads do, waits for the next
+/// thread's resource. At least one wait is refused, and then all threads end.
 fn ring(resources: &[Resource<u32>], wait: fn(&Resource<u32>) -> Result<u32, TaskError>) {
     let all = Arc::new(Barrier::new(resources.len()));
     let threads: Vec<_> = (0..resources.len())
@@ -147,7 +147,7 @@ fn ring(resources: &[Resource<u32>], wait: fn(&Resource<u32>) -> Result<u32, Tas
         .collect();
     let mut refused = 0;
     for thread in threads {
-        match join(thread).unwrap().expect("the outer task is fine") {
+        match join(thread).unwrap().expect("the outer task fails") {
             Ok(_) => {}
             Err(error) => {
                 assert_eq!(error, DEADLOCK);
@@ -199,7 +199,7 @@ fn cycle_of_endless_wait_timeout_is_refused() {
 
 #[test]
 fn cycle_across_threads_is_refused_when_nested() {
-    // One thread is in A and in B and waits for C, the other in C waits for A.
+    // The first thread is in A and B and waits for C. The second is in C and waits for A.
     within_deadline(|| {
         let [a, b, c] = resources(Dispatch::Inline);
         let both = Arc::new(Barrier::new(2));
@@ -256,9 +256,9 @@ fn cycle_through_wait_closed_is_refused() {
 
 #[test]
 fn cycle_through_cancelled_helper_is_refused() {
-    // B's task waits for A and runs A's queue meanwhile; the task it runs waits
-    // for C. Then its own is cancelled: what B waited for has come, but its
-    // thread is not free. So C's task must not wait for B.
+    // B's task waits for its task in A. Meanwhile its thread runs A's queue, and there a task that
+    // waits for C. Then B's task in A is cancelled: B's wait is over, but the thread is not free.
+    // So C's task must not wait for B.
     within_deadline(|| {
         let (send, jobs) = mpsc::channel::<Job>();
         let scheduler = Scheduler::builder()
@@ -292,7 +292,7 @@ fn cycle_through_cancelled_helper_is_refused() {
         };
         asleep.wait(&a, 3);
         held.release();
-        // The thread in B's task now runs A's first, and sleeps there.
+        // The thread of B's task now runs A's first task, and sleeps there.
         asleep.wait(&c, 2);
         assert_eq!(a.cancel_pending(), 1);
         go.open();
@@ -305,8 +305,7 @@ fn cycle_through_cancelled_helper_is_refused() {
 
 #[test]
 fn wait_in_drop_of_result_does_not_hang() {
-    // The result of a forgotten completion is dropped by whoever ran the task,
-    // while it still holds the resource.
+    // The completion is gone. So the holder drops the result, while it still holds the resource.
     struct Waits(Resource<()>, Arc<Mutex<Option<Result<(), TaskError>>>>);
     impl Drop for Waits {
         fn drop(&mut self) {
@@ -353,7 +352,7 @@ fn wait_in_waker_does_not_hang() {
 
 #[test]
 fn cycle_through_drop_of_result_does_not_hang() {
-    // As above, across two: the drop waits for B, whose task waits for A.
+    // The holder of A drops a result. That drop waits for B, whose task waits for A.
     struct Waits(Resource<u32>, Arc<Barrier>);
     impl Drop for Waits {
         fn drop(&mut self) {
@@ -383,7 +382,7 @@ fn cycle_through_drop_of_result_does_not_hang() {
     });
 }
 
-// What follows are no deadlocks.
+// The waits in the tests below are no deadlocks.
 
 #[test]
 fn submit_in_own_task_is_allowed() {
@@ -470,8 +469,8 @@ fn chain_of_waits_across_threads_is_allowed() {
 
 #[test]
 fn wait_on_resource_left_by_holder_is_allowed() {
-    // The holder's own task used B inside of A; later it runs A's other tasks,
-    // outside of any of its own, and one of them waits for B.
+    // The holder's own task used B inside of A. Later the holder runs further tasks of A, outside
+    // of its own task, and one of these tasks waits for B.
     let [a, b, _] = resources(Dispatch::Inline);
     let (running, go) = (Gate::new(), Gate::new());
     let holder = {
@@ -494,9 +493,8 @@ fn wait_on_resource_left_by_holder_is_allowed() {
 
 #[test]
 fn wait_on_resource_of_submitter_is_allowed() {
-    // A's task submits to B and leaves B with another's task queued, which
-    // waits for A. Were that run on A's thread it could not end; it is left
-    // to others.
+    // A's task submits to B. A second thread queues a task on B, and that task waits for A. On A's
+    // thread this task could never end, so A's thread leaves it to another thread.
     within_deadline(|| {
         let [a, b, _] = resources(Dispatch::Inline);
         let (submitted, queued) = (Gate::new(), Gate::new());
@@ -524,9 +522,8 @@ fn wait_on_resource_of_submitter_is_allowed() {
 
 #[test]
 fn wait_on_waiter_is_allowed_when_with_finished() {
-    // B's task waits for a task of A that has run: nothing holds B's task up
-    // any more, though its thread has still to notice. The next task of A may
-    // wait for B.
+    // B's task waits for a task of A that has run. Nothing blocks B's task any more, though its
+    // thread has yet to notice. The next task of A may wait for B.
     within_deadline(|| {
         for _ in 0..60 {
             let asleep = Sleepers::new();
@@ -551,7 +548,7 @@ fn wait_on_waiter_is_allowed_when_with_finished() {
 
 #[test]
 fn wait_on_waiter_is_allowed_when_task_finished() {
-    // The same with a completion.
+    // B's task waits for a completion of A that has resolved. The next task of A may wait for B.
     within_deadline(|| {
         for _ in 0..60 {
             let [a, b, _] = resources(Dispatch::Inline);
@@ -594,7 +591,7 @@ fn await_outside_of_tasks_is_allowed() {
 
 #[test]
 fn refused_wait_does_not_block_later_waits() {
-    // After a refusal the same pair may wait for each other in turn.
+    // After a refusal, A and B may wait for each other in turn.
     within_deadline(|| {
         let [a, b, _] = resources(Dispatch::Inline);
         for _ in 0..50 {
@@ -618,7 +615,7 @@ fn timed_out_wait_does_not_block_later_waits() {
                 .unwrap_err()
         });
         held.release();
-        // Nothing waits any more, so B's task may wait for A.
+        // No task waits any more, so B's task may wait for A.
         assert_eq!(b.with(|_| a.with(|n| *n)), Ok(Ok(0)));
         assert_eq!(outcome(late.unwrap()), Ok(1));
     });

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! `Dispatch::Pool`: never on a caller; and workers that wait for each other.
+//! `Dispatch::Pool`: tasks never run on a caller, and workers may wait for each other.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn pooled_task_never_runs_on_caller() {
 
 #[test]
 fn pooled_task_never_runs_on_waiter() {
-    // The worker hands nothing to threads parked in `with` or `wait`.
+    // The worker hands no task to a thread parked in `with` or `wait`.
     within_deadline(|| {
         let scheduler = one_worker();
         let r = pooled(&scheduler, ());
@@ -70,7 +70,7 @@ fn pooled_task_never_runs_in_submitting_task() {
 
 #[test]
 fn pooled_task_may_take_lock_held_by_submitter() {
-    // The task takes a lock that the caller holds across the call.
+    // The task takes a lock that the submitter holds across `submit`.
     let scheduler = one_worker();
     let r = pooled(&scheduler, 0);
     let lock = std::sync::Arc::new(std::sync::Mutex::new(()));
@@ -104,7 +104,11 @@ fn with_works_in_task_of_single_worker() {
         let b2 = b.clone();
         assert_eq!(a.with(move |x| b2.with(|y| *x + *y)), Ok(Ok(3)));
         let stats = scheduler.stats();
-        assert_eq!((stats.workers, stats.threads), (1, 2), "one stood in");
+        assert_eq!(
+            (stats.workers, stats.threads),
+            (1, 2),
+            "one thread stood in"
+        );
     });
 }
 
@@ -158,7 +162,7 @@ fn chain_of_100_waits_ends_on_single_worker() {
 
 #[test]
 fn stand_ins_leave_when_workers_unblock() {
-    // After all waits are over, one worker runs at a time again.
+    // After all waits, only one worker runs at a time again.
     within_deadline(|| {
         let scheduler = one_worker();
         let all: Vec<_> = (0..10).map(|_| pooled(&scheduler, ())).collect();
@@ -166,7 +170,7 @@ fn stand_ins_leave_when_workers_unblock() {
             let next = pair[1].clone();
             assert_eq!(pair[0].with(move |_| next.with(|_| ())), Ok(Ok(())));
         }
-        // Two tasks that would have to run at once to meet.
+        // Two tasks can meet only if they run at once.
         let met = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let tasks: Vec<_> = all
             .iter()
@@ -184,7 +188,11 @@ fn stand_ins_leave_when_workers_unblock() {
             })
             .collect();
         let most = tasks.into_iter().map(|t| outcome(t).unwrap()).max();
-        assert_eq!(most, Some(1), "as many as there are workers");
+        assert_eq!(
+            most,
+            Some(1),
+            "more tasks ran at once than there are workers"
+        );
     });
 }
 

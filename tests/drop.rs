@@ -1,6 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! The last handle goes: what is queued still runs, then the value is dropped,
-//! once. Weak handles.
+//! Dropping the last handle: queued tasks still run, then the value is dropped, once. Weak handles.
 
 mod common;
 
@@ -10,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Tells, when it is dropped, how many tasks had run by then.
+/// Reports in its drop how many tasks had run.
 struct Witness {
     ran: usize,
     seen: Arc<AtomicUsize>,
@@ -214,13 +213,13 @@ fn weak_handle_upgrades_until_last_task_ends() {
     assert_eq!(weak.upgrade().unwrap().with(|n| *n), Ok(7));
     let held = hold(&r);
     drop(r);
-    // The task that runs is left.
+    // The running task keeps the resource.
     let up = weak.upgrade().expect("a task is running");
     let queued = up.submit(|n| *n + 1);
     drop(up);
     held.release();
     assert_eq!(outcome(queued), Ok(8));
-    wait_until("nothing is left", || weak.upgrade().is_none());
+    wait_until("no task is left", || weak.upgrade().is_none());
     assert!(again.upgrade().is_none());
 }
 

@@ -1,17 +1,17 @@
-//! Small promises at the edge of others.
+//! Edge cases where two guarantees meet.
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler, SubmitError, TaskError};
-use common::{Gate, hold, outcome, pooled, wait_outstanding};
+use common::{Gate, hold, hold_running, outcome, pooled, wait_outstanding};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// `cancel_on_drop` holds for a completion that `wait` consumes in vain, as it
-/// does for one that is dropped and for `wait_timeout`.
+/// A refused `wait` consumes the completion. `cancel_on_drop` cancels the task then too, as after a
+/// drop and for `wait_timeout`.
 #[test]
 fn cancel_on_drop_cancels_when_wait_is_refused() {
     for timed in [false, true] {
@@ -43,8 +43,8 @@ fn refused_task_is_never_outstanding() {
     assert_eq!(stats.max_outstanding, 0);
 }
 
-/// The role is handed to a parked waiter, whose task is cancelled before it
-/// gets there: somebody else has to take it, since submitters do not here.
+/// The role is handed to a parked waiter, whose task is cancelled before the waiter takes the role.
+/// Submitters do not take the role here, so another thread must.
 #[test]
 fn cancelled_waiter_passes_role_on() {
     let mut cancelled = 0;
@@ -56,7 +56,7 @@ fn cancelled_waiter_passes_role_on() {
             move || r.with(|n| *n += 1)
         });
         wait_outstanding(&r, 2);
-        // Until it is parked, most likely; the outcome is right either way.
+        // Most likely the waiter is parked by then. The outcome is right either way.
         thread::sleep(Duration::from_micros(200));
         held.gate().open();
         while r.stats().handoffs == 0 && !waiter.is_finished() {
@@ -70,15 +70,15 @@ fn cancelled_waiter_passes_role_on() {
         cancelled += swept;
         held.release();
     }
-    println!("{cancelled} of 100 were cancelled on their way");
+    println!("{cancelled} of 100 waiters were cancelled on the way to the role");
 }
 
-/// A thread waits for a task, helps, and is inside another one when the task
-/// it waits for is cancelled. It cannot go on before that other one ends; so a
-/// circle through it is still a circle.
+/// A thread waits for a task and, while waiting, runs a foreign task. Then the awaited task is
+/// cancelled. The thread is stuck until the foreign task ends, so a cycle through this thread is
+/// still a cycle.
 #[test]
 fn cancelled_wait_of_helper_still_closes_cycle() {
-    // Jobs are kept, so that nobody but the waiter comes to run what is queued.
+    // The executor keeps its jobs, so only the waiter can run queued tasks.
     let (keep, _jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(1)
@@ -100,7 +100,7 @@ fn cancelled_wait_of_helper_still_closes_cycle() {
         }
     })
     .unwrap();
-    // Holds `a`, waits for `b`, and runs the task above meanwhile.
+    // Holds `a`, waits for `b`, and meanwhile runs the "helper" task.
     thread::spawn({
         let (a, b) = (a.clone(), b.clone());
         move || a.with(|_| drop(b.with(|_| ())))
@@ -110,7 +110,7 @@ fn cancelled_wait_of_helper_still_closes_cycle() {
     helping.wait();
     assert_eq!(b.cancel_pending(), 1);
 
-    // Holds `c`, and then waits for `a`.
+    // Holds `c`, then waits for `a`.
     let (started, go) = (Gate::new(), turn.clone());
     thread::spawn({
         let (c, started) = (c.clone(), started.clone());
@@ -130,23 +130,20 @@ fn cancelled_wait_of_helper_still_closes_cycle() {
     let mut outcomes = Vec::new();
     for _ in 0..2 {
         let next = hear.recv_timeout(Duration::from_secs(10));
-        outcomes.push(next.expect("a hang: nobody was told"));
+        outcomes.push(next.expect("a hang: no wait was refused"));
     }
-    // One of the two was told, and let the other go on.
+    // One wait was refused, and that let the other task finish.
     outcomes.sort_by_key(|(_, outcome)| outcome.is_ok());
     assert_eq!(outcomes[0].1, Err(TaskError::WouldDeadlock));
     assert_eq!(outcomes[1].1, Ok(()));
 }
 
-/// Nobody else can come: the pool's only worker waits for this thread, and its
-/// own task stands too far back to be found at a hand-off.
+/// No other thread can take the queue over. The pool's only worker waits for this thread, and the
+/// waiter's own task is too far back in the queue for a hand-off to find.
 #[test]
 fn waiter_takes_over_when_pool_is_blocked() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
-    let blocked = pooled(&scheduler, ());
-    let gate = Gate::new();
-    let opened = gate.clone();
-    blocked.execute(move |_| opened.wait()).unwrap();
+    let (gate, _) = hold_running(&pooled(&scheduler, ()), |()| ());
     let r = scheduler.resource(0);
     let held = hold(&r);
     for _ in 0..60 {
@@ -162,8 +159,8 @@ fn waiter_takes_over_when_pool_is_blocked() {
     gate.open();
 }
 
-/// A sweep has taken two tasks out. The first one's closure waits, in its
-/// drop, for a resource whose task waits for the second.
+/// A sweep has taken two tasks out. The closure of the first task waits in its drop for a resource
+/// whose task waits for the second.
 #[test]
 fn drop_during_sweep_may_wait_for_swept_task() {
     common::within_deadline(|| {
@@ -187,7 +184,7 @@ fn drop_during_sweep_may_wait_for_swept_task() {
             })
         });
         started.recv().unwrap();
-        // Whichever of the two waits first, the other is told, or has come.
+        // The wait that comes second is refused, or its outcome has come already.
         assert_eq!(swept.cancel_pending(), 2);
         let in_drop = dropped.recv().unwrap();
         let second = common::join(waiter).unwrap().unwrap();

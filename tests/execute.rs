@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Fire and forget.
+//! `execute`: fire and forget.
 
 mod common;
 
@@ -87,7 +87,7 @@ fn execute_in_own_task_passes_high_water_mark() {
 
 #[test]
 fn execute_does_not_block_when_resource_is_held() {
-    // Pacing is bounded: it must not wait for a resource that stays held.
+    // Pacing is bounded: the submitter must not wait for a resource that stays held.
     let r = Resource::new(0_u64);
     let held = hold(&r);
     let producer = {
@@ -109,7 +109,7 @@ fn self_feeding_tasks_all_run() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder().dispatch(dispatch).build(0).unwrap();
         feed(&r, 5_000);
-        wait_until("the chain is through", || r.stats().completed >= 5_000);
+        wait_until("the chain has ended", || r.stats().completed >= 5_000);
         assert_eq!(r.with(|n| *n), Ok(5_000));
     }
 }

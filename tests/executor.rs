@@ -1,6 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Hand-offs go to an executor: one that works, and ones that do not. Nothing
-//! is stranded.
+//! Hand-offs to an executor, sound or broken: no task is stranded.
 
 mod common;
 
@@ -24,8 +23,8 @@ fn scheduler_over(executor: impl Executor) -> Scheduler {
         .unwrap()
 }
 
-/// Queued behind a holder, self-feeding, always on the executor, from several
-/// threads, from inside tasks: all of it runs.
+/// Asserts that every task runs: queued behind a holder, pooled, self-feeding, submitted from
+/// several threads, and submitted from inside tasks.
 fn exercise(scheduler: &Scheduler) {
     let inline = scheduler.resource(0_u64);
     let held = hold(&inline);
@@ -57,7 +56,9 @@ fn exercise(scheduler: &Scheduler) {
             })
             .collect();
         threads.into_iter().for_each(|t| t.join().unwrap());
-        wait_until("inline is through", || inline.stats().outstanding == 0);
+        wait_until("every inline task has resolved", || {
+            inline.stats().outstanding == 0
+        });
         outcome(pooled.submit(|n| *n)).unwrap()
     });
     assert_eq!(total, 660);
@@ -192,7 +193,7 @@ fn tasks_run_on_tokio_blocking_pool() {
             handle.spawn_blocking(|| job.run());
         });
         exercise(&scheduler);
-        // After the runtime is gone its handle drops what it is given.
+        // Once the runtime is gone, its handle drops every job.
         runtime.shutdown_timeout(common::DEADLINE);
         exercise(&scheduler);
     });
@@ -214,7 +215,7 @@ fn tasks_run_in_tokio_tasks() {
 
 #[test]
 fn late_job_does_nothing_after_takeover() {
-    // A waiter took the queue over before; the job is run all the same.
+    // A waiter took the queue over before. The job is run all the same.
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = scheduler_over(move |job| drop(send.send(job)));
     let r = scheduler.resource(0);
@@ -249,7 +250,7 @@ fn late_job_does_not_disturb_holder() {
     for job in jobs.try_iter() {
         job.run();
     }
-    assert!(!queued.is_finished(), "it is still held");
+    assert!(!queued.is_finished(), "the resource is still held");
     held.release();
     assert_eq!(outcome(queued), Ok(()));
 }
@@ -277,7 +278,7 @@ fn job_debug_names_its_resource() {
 fn shutdown_waits_for_dispatched_jobs() {
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = scheduler_over(move |job| drop(send.send(job)));
-    assert!(scheduler.shutdown(Duration::ZERO), "nothing was given away");
+    assert!(scheduler.shutdown(Duration::ZERO), "no job was dispatched");
     let r = pooled(&scheduler, 0);
     let task = r.submit(|n| *n);
     assert!(!scheduler.shutdown(Duration::from_millis(5)));
@@ -286,7 +287,7 @@ fn shutdown_waits_for_dispatched_jobs() {
     assert_eq!(outcome(task), Ok(0));
 }
 
-/// An executor with a single thread.
+/// Returns a scheduler over an executor with a single thread.
 fn single_thread_scheduler() -> Scheduler {
     let (send, jobs) = mpsc::channel::<Job>();
     thread::spawn(move || jobs.into_iter().for_each(Job::run));
@@ -313,7 +314,7 @@ fn wait_closed_returns_when_sole_thread_waits() {
         let outer = pooled(&scheduler, ());
         for inner in [pooled(&scheduler, 0), scheduler.resource(0)] {
             let ended = outer.submit(move |_| {
-                // More than may run here: the rest is handed off.
+                // The capture limit is two, so the rest of the tasks is handed off.
                 let again = inner.clone();
                 let feed = move |_: &mut i32| (0..3).try_for_each(|_| again.execute(|n| *n += 1));
                 inner.execute(move |n| feed(n).unwrap()).unwrap();
@@ -321,7 +322,7 @@ fn wait_closed_returns_when_sole_thread_waits() {
                 inner.close();
                 inner.wait_closed(Duration::MAX)
             });
-            // The close may come before the feeding: then that one panics.
+            // If the close comes before the feeding, the feeding task panics.
             assert_eq!(outcome(ended), Ok(true));
         }
     });
@@ -338,7 +339,7 @@ fn shutdown_does_not_wait_in_own_job() {
     });
 }
 
-/// A task lets its thread run another job, of a resource that feeds itself.
+/// A task lets its thread run a job of a resource that feeds itself.
 #[test]
 fn stolen_job_ends_after_its_quantum() {
     within_deadline(|| {
@@ -364,8 +365,8 @@ fn stolen_job_ends_after_its_quantum() {
     });
 }
 
-/// A thread inside a task of `one` hands off `two`, to an executor that runs
-/// the job at once; in there, a stranger's task visits `one`.
+/// A thread inside a task of `one` hands off `two` to an executor that runs the job at once. In
+/// that job, a foreign task visits `one`.
 #[test]
 fn inline_job_does_not_run_in_handing_off_task() {
     within_deadline(|| {
@@ -397,15 +398,15 @@ fn panic_in_executor_drop_is_contained() {
             gate.open();
             assert_eq!(outcome(task), Ok(()));
         }
-        // Dropped here.
+        // The executor is dropped on this thread.
         drop(scheduler_over(Unruly).resource(1));
         let r = Resource::builder().dispatch(Dispatch::Pool).build(1);
         assert_eq!(outcome(r.unwrap().submit(|n| *n)), Ok(1));
     });
 }
 
-/// The hand-off runs at once, on the thread that ran the waiter's task: the next
-/// task waits for what the waiter does when it is woken.
+/// The executor runs the hand-off at once, on the thread that ran the waiter's task. The next task
+/// waits for a message that the waiter's waker sends.
 #[test]
 fn waiter_is_woken_before_hand_off_runs() {
     struct Forward(mpsc::Sender<()>);

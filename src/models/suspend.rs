@@ -3,7 +3,7 @@
 
 use super::{Log, Mailbox, Token, World, model, named, pooled, ran_all};
 use crate::raw::submit::Entry;
-use crate::raw::task::future::Polled;
+use crate::raw::task::future::AsyncBody;
 use crate::raw::task::handle::Handle;
 use crate::raw::task::tag::Tag;
 use crate::sync::{Arc, AtomicUsize, Ordering};
@@ -145,7 +145,7 @@ fn the_task_sees_what_was_done_before_it_was_woken() {
             told.store(1, Ordering::Relaxed);
             waker.wake();
         });
-        let body = Polled::new(async move |log: &mut Log| {
+        let body = AsyncBody::new(async move |log: &mut Log| {
             wait(&to).await;
             assert_eq!(news.load(Ordering::Relaxed), 1);
             log.push(1);

@@ -4,7 +4,7 @@ use crate::future::completion::Completion;
 use crate::raw::core::{Core, Value};
 use crate::raw::run::start::Started;
 use crate::raw::submit::Entry;
-use crate::raw::task::future::{AsyncTask, Polled};
+use crate::raw::task::future::{AsyncBody, AsyncTask};
 use crate::raw::task::tag::Given;
 use crate::raw::thread::panics;
 use crate::resource::Resource;
@@ -86,7 +86,7 @@ impl<T: Send + 'static> Resource<T> {
         R: Send + 'static,
     {
         let core = self.core();
-        let queued = match core.try_start(Polled::new(f), given) {
+        let queued = match core.try_start(AsyncBody::new(f), given) {
             Ok(Started::Through(outcome)) => return Completion::ready(outcome),
             Ok(Started::Waits(task)) => Ok(task),
             Err(body) => core.queue_body(body, core.tag(given), Entry::Bounded),

@@ -11,7 +11,7 @@ use crate::raw::task::body::{Body, Task, boxed};
 use crate::raw::task::handle::Handle;
 use crate::raw::task::life::Header;
 use crate::raw::task::queued::Queued;
-use crate::raw::task::signal::{Signal, Step};
+use crate::raw::task::signal::{Polled, Signal};
 use crate::raw::task::tag::{Given, Tag};
 use crate::raw::thread::context::Described;
 use crate::raw::thread::context::{self, Kind, MAX_DEPTH, Subject};
@@ -72,13 +72,13 @@ impl<T: Send + 'static> Core<T> {
             unsafe { task.run(self.value().cast::<T>()) }
         });
         let outcome = match ran {
-            Ok(Step::Wait(signal)) => {
+            Ok(Polled::Wait(signal)) => {
                 let (task, handle) = task.into_waiting();
                 self.strand().by_word(way);
                 self.wait_on(task, &signal);
                 return Started::Waits(handle);
             }
-            Ok(Step::Done(result)) => Ok(result),
+            Ok(Polled::Done(result)) => Ok(result),
             Err(payload) => {
                 self.note_panic(header.name());
                 let panic = Panic::new(payload).of(self.name(), header.name());
@@ -137,7 +137,7 @@ impl<F, R> Unqueued<F, R> {
     ///
     /// # Safety
     /// It is run once. `value` is what it was made for, and the caller's alone.
-    unsafe fn run<T>(&self, value: *mut T) -> Result<Step<R>, Box<dyn Any + Send>>
+    unsafe fn run<T>(&self, value: *mut T) -> Result<Polled<R>, Box<dyn Any + Send>>
     where
         F: Body<T, R>,
     {

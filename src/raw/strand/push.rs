@@ -24,7 +24,7 @@ pub(crate) enum Pushed {
 
 /// What a push does to the word, besides queueing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Step {
+enum PushStep {
     /// Nothing: others have the role, or have to see to it.
     Queue,
     /// Takes an idle strand, if nobody is in the lane.
@@ -67,16 +67,16 @@ impl Strand {
         pooled: Pooled,
         inside: bool,
     ) -> Pushed {
-        let mut step = Step::Queue;
+        let mut step = PushStep::Queue;
         let pushed = self.update(|s| {
             if s.is_refusing() {
                 return None;
             }
             step = self.step_of_push(s, terms, pooled);
             let next = match step {
-                Step::Queue | Step::Leave => s,
-                Step::Take | Step::Claim => s.with_mode(Mode::Held),
-                Step::Offer => s.with_mode(Mode::Offered),
+                PushStep::Queue | PushStep::Leave => s,
+                PushStep::Take | PushStep::Claim => s.with_mode(Mode::Held),
+                PushStep::Offer => s.with_mode(Mode::Offered),
             };
             // SAFETY: not yet pushed, so the node is still the caller's alone.
             unsafe { Link::set_next(task, s.head().cast()) };
@@ -86,17 +86,17 @@ impl Strand {
             return Pushed::Refused;
         }
         let captured = match step {
-            Step::Queue => false,
-            Step::Offer => return Pushed::Offered { dispatch: true },
-            Step::Take => return Pushed::Captured,
+            PushStep::Queue => false,
+            PushStep::Offer => return Pushed::Offered { dispatch: true },
+            PushStep::Take => return Pushed::Captured,
             // Its own task is the first.
-            Step::Claim if terms == Terms::Own && !self.lane.is_taken() => {
+            PushStep::Claim if terms == Terms::Own && !self.lane.is_taken() => {
                 return Pushed::Captured;
             }
-            Step::Claim => self.contest() != Claim::Failed,
+            PushStep::Claim => self.contest() != Claim::Failed,
             // Who is inside is in the lane itself, and looks when it leaves.
-            Step::Leave if inside => false,
-            Step::Leave => !self.lane.is_taken_for_sure() && self.tend(),
+            PushStep::Leave if inside => false,
+            PushStep::Leave => !self.lane.is_taken_for_sure() && self.tend(),
         };
         match terms {
             _ if !captured => Pushed::Queued,
@@ -108,15 +108,15 @@ impl Strand {
         }
     }
 
-    fn step_of_push(&self, s: State, terms: Terms, pooled: Pooled) -> Step {
+    fn step_of_push(&self, s: State, terms: Terms, pooled: Pooled) -> PushStep {
         match s.mode() {
-            Mode::Idle if !s.head().is_null() => Step::Queue,
+            Mode::Idle if !s.head().is_null() => PushStep::Queue,
             // It has no lane.
-            Mode::Idle if pooled => Step::Offer,
-            Mode::Idle if self.lane.is_taken() => Step::Leave,
-            Mode::Idle => Step::Claim,
-            Mode::Offered if terms == Terms::Any => Step::Take,
-            _ => Step::Queue,
+            Mode::Idle if pooled => PushStep::Offer,
+            Mode::Idle if self.lane.is_taken() => PushStep::Leave,
+            Mode::Idle => PushStep::Claim,
+            Mode::Offered if terms == Terms::Any => PushStep::Take,
+            _ => PushStep::Queue,
         }
     }
 

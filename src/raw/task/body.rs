@@ -5,7 +5,7 @@ use crate::error::{Panic, TaskError};
 use crate::raw::strand::queue::Link;
 use crate::raw::strand::state::ALIGN;
 use crate::raw::task::life::{HANDLE, Header, QUEUED, Ran, Refused, TIMED, VTable, WAITS};
-use crate::raw::task::signal::{Signal, Step};
+use crate::raw::task::signal::{Polled, Signal};
 use crate::raw::task::tag::Tag;
 use crate::raw::thread::context::Described;
 use crate::sync::{Arc, AtomicU32, UnsafeCell};
@@ -31,14 +31,14 @@ const _: () = assert!(align_of::<Task<(), ()>>() >= ALIGN);
 
 /// How a type of closure is run; what makes a `Task<F, _>` runnable on a `T`.
 pub(crate) trait Body<T, R>: Sized {
-    /// May it answer with [`Step::Wait`]?
+    /// May it answer with [`Polled::Wait`]?
     const WAITS: bool = false;
 
     /// # Safety
     /// `this` holds an initialised closure that nobody else uses. It is moved
-    /// out, unless the answer is [`Step::Wait`]; after that one it stays where it is.
+    /// out, unless the answer is [`Polled::Wait`]; after that one it stays where it is.
     /// `value` is a `T` that nobody else uses now, or did since that answer.
-    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Step<R>;
+    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Polled<R>;
 
     /// By what it is woken, if it may wait.
     ///
@@ -53,11 +53,11 @@ pub(crate) trait Body<T, R>: Sized {
 pub(crate) struct Once<F>(pub(crate) F);
 
 impl<T, R, F: FnOnce(&mut T) -> R> Body<T, R> for Once<F> {
-    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Step<R> {
+    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Polled<R> {
         // SAFETY: initialised, ours, and not used again by the contract.
         let Once(f) = unsafe { ManuallyDrop::take(&mut *this) };
         // SAFETY: nobody else uses it, by the contract.
-        Step::Done(f(unsafe { &mut *value }))
+        Polled::Done(f(unsafe { &mut *value }))
     }
 }
 
@@ -140,8 +140,8 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
             unsafe { F::call(&raw mut (*stage).closure, value.cast::<T>()) }
         }));
         let (outcome, ran) = match ran {
-            Ok(Step::Done(result)) => (Ok(result), Ran::Returned),
-            Ok(Step::Wait(signal)) => return Ran::Suspended(signal),
+            Ok(Polled::Done(result)) => (Ok(result), Ran::Returned),
+            Ok(Polled::Wait(signal)) => return Ran::Suspended(signal),
             Err(payload) => {
                 // SAFETY: live by the contract.
                 let task = unsafe { this.as_ref() }.name();

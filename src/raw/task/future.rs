@@ -9,7 +9,7 @@
 
 use crate::error::TaskError;
 use crate::raw::task::body::Body;
-use crate::raw::task::signal::{self, LazySignal, Signal, Step};
+use crate::raw::task::signal::{self, LazySignal, Polled, Signal};
 use crate::raw::thread::panics;
 use crate::sync::Arc;
 use core::future::Future;
@@ -42,7 +42,7 @@ where
 type FutureOf<T, R, F> = <F as AsyncTask<'static, T, R>>::Future;
 
 /// An asynchronous task.
-pub(crate) struct Polled<T: 'static, R, F: AsyncTask<'static, T, R>> {
+pub(crate) struct AsyncBody<T: 'static, R, F: AsyncTask<'static, T, R>> {
     stage: Stage<T, R, F>,
     signal: LazySignal,
 }
@@ -55,9 +55,9 @@ enum Stage<T: 'static, R, F: AsyncTask<'static, T, R>> {
     Gone,
 }
 
-impl<T, R, F: AsyncTask<'static, T, R>> Polled<T, R, F> {
+impl<T, R, F: AsyncTask<'static, T, R>> AsyncBody<T, R, F> {
     pub(crate) fn new(f: F) -> Self {
-        Polled {
+        AsyncBody {
             stage: Stage::Closure(f),
             signal: LazySignal::new(),
         }
@@ -87,7 +87,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> Polled<T, R, F> {
     }
 }
 
-impl<T, R, F: AsyncTask<'static, T, R>> Drop for Polled<T, R, F> {
+impl<T, R, F: AsyncTask<'static, T, R>> Drop for AsyncBody<T, R, F> {
     fn drop(&mut self) {
         /// Also where the future's drop panics.
         struct Ends<'a>(&'a LazySignal);
@@ -102,7 +102,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> Drop for Polled<T, R, F> {
     }
 }
 
-impl<T, R, F: AsyncTask<'static, T, R>> Body<T, R> for Polled<T, R, F> {
+impl<T, R, F: AsyncTask<'static, T, R>> Body<T, R> for AsyncBody<T, R, F> {
     const WAITS: bool = true;
 
     unsafe fn signal(this: *const ManuallyDrop<Self>) -> Option<Arc<Signal>> {
@@ -111,20 +111,20 @@ impl<T, R, F: AsyncTask<'static, T, R>> Body<T, R> for Polled<T, R, F> {
         Some(Arc::clone(unsafe { &(*this.cast::<Self>()).signal }.get()))
     }
 
-    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Step<R> {
+    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Polled<R> {
         // SAFETY: initialised and ours by the contract.
         let polled = unsafe { &mut **this };
         polled.signal.starts();
         // SAFETY: by the contract; a task is not moved once it was queued.
         let polled_to = catch_unwind(AssertUnwindSafe(|| unsafe { polled.poll(value) }));
         if let Ok(Poll::Pending) = polled_to {
-            return Step::Wait(Arc::clone(polled.signal.get()));
+            return Polled::Wait(Arc::clone(polled.signal.get()));
         }
         // Dropping the future is a part of the task, but is not to meet another panic.
         // SAFETY: not used again.
         let dropped = panics::catch(|| unsafe { ManuallyDrop::drop(&mut *this) });
         match (polled_to, dropped) {
-            (Ok(Poll::Ready(result)), Ok(())) => Step::Done(result),
+            (Ok(Poll::Ready(result)), Ok(())) => Polled::Done(result),
             (Ok(Poll::Ready(result)), Err(panic)) => {
                 panics::contain("drop of a result", || drop(result));
                 panic.resume()

@@ -1,6 +1,6 @@
 //! Tasks that wait and keep their resource without keeping a thread.
 //!
-//! A task's run may end in [`Step::Wait`] in place of an outcome. The holder
+//! A task's run may end in [`Polled::Wait`] in place of an outcome. The holder
 //! then puts it back at the head of its resource, gives its role to the task
 //! ([`Mode::Suspended`](crate::raw::strand::state::Mode)), and *parks* its [`Signal`]. Whoever
 //! has a waker of the task signals that it may go on. Both go through one word:
@@ -49,7 +49,7 @@ const WAKER: usize = 1 << 3;
 
 /// What one run of a task that may wait came to.
 #[derive(Debug)]
-pub(crate) enum Step<R> {
+pub(crate) enum Polled<R> {
     Done(R),
     /// Not yet: run it again once this is signalled.
     Wait(Arc<Signal>),

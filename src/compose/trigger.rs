@@ -22,7 +22,7 @@
 //! task is to run it.
 
 use crate::error::SubmitError;
-use crate::raw::submit::Entry;
+use crate::raw::submit::Admission;
 use crate::raw::thread::panics;
 use crate::resource::Resource;
 use crate::resource::weak::WeakResource;
@@ -189,7 +189,7 @@ where
             through: false,
         };
         // However often it is fired, a thread or two queue it: so it needs no room.
-        resource.execute_as(move |value| turn.run(value), None, Entry::Reserved)?;
+        resource.execute_as(move |value| turn.run(value), None, Admission::Reserved)?;
         // F3. Relaxed: it tells of nothing but this word, whose order is what
         // counts. The round may be over.
         let _ = self

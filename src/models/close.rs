@@ -1,7 +1,7 @@
 //! Closing while others submit.
 
 use super::{FOREVER, Spawned, Token, World, model, named};
-use crate::raw::submit::Entry;
+use crate::raw::submit::Admission;
 use crate::raw::task::tag::Tag;
 use crate::{Completion, TaskError, TrySubmitError};
 use std::time::Duration;
@@ -54,7 +54,7 @@ fn the_end_comes_after_all_that_was_accepted() {
                 let _ = w.r.core().queue_detached(
                     |log| drop(entry(log)),
                     Tag::default(),
-                    Entry::Bounded,
+                    Admission::Bounded,
                 );
             })
         });
@@ -128,9 +128,11 @@ fn one_of_two_gets_the_value() {
         let tally = w.tally().clone();
         let other = w.spawn(|w| {
             let entry = w.entry(1);
-            let _ =
-                w.r.core()
-                    .queue_detached(|log| drop(entry(log)), Tag::default(), Entry::Bounded);
+            let _ = w.r.core().queue_detached(
+                |log| drop(entry(log)),
+                Tag::default(),
+                Admission::Bounded,
+            );
             w.part_with_value()
         });
         let mine = w.part_with_value();

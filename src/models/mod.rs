@@ -81,7 +81,7 @@ use crate::TaskError;
 use crate::raw::core::extra::Settings;
 use crate::raw::core::registry::Registry;
 use crate::raw::core::{Core, Host, Limits};
-use crate::raw::submit::Entry;
+use crate::raw::submit::Admission;
 use crate::raw::task::tag::Tag;
 use crate::raw::timing::alarm::Alarms;
 use crate::resource::Resource;
@@ -283,7 +283,7 @@ impl World {
         let entry = self.entry(n);
         let tag = Tag { level, meta: None };
         let core = self.r.core();
-        let queued = core.queue_detached(|log| drop(entry(log)), tag, Entry::Bounded);
+        let queued = core.queue_detached(|log| drop(entry(log)), tag, Admission::Bounded);
         assert!(queued.is_ok());
     }
 
@@ -322,7 +322,7 @@ impl World {
             ..Default::default()
         };
         let core = self.r.core();
-        let task = core.queue(self.entry(n), core.tag(Some(&given)), Entry::Bounded);
+        let task = core.queue(self.entry(n), core.tag(Some(&given)), Admission::Bounded);
         let task = task.unwrap_or_else(|_| panic!("refused"));
         crate::Completion::queued(task, Arc::downgrade(core) as _)
     }

@@ -2,7 +2,7 @@
 
 use super::{Log, Spawned, World, in_order, model, named, ran_all};
 use crate::raw::core::extra::{Priorities, Settings};
-use crate::raw::submit::Entry;
+use crate::raw::submit::Admission;
 use crate::raw::task::tag::Tag;
 use crate::raw::thread::context;
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn queue_checked(w: &World, level: u8, n: u8) {
         drop(entry(log));
     };
     let tag = Tag { level, meta: None };
-    let queued = w.r.core().queue_detached(checked, tag, Entry::Bounded);
+    let queued = w.r.core().queue_detached(checked, tag, Admission::Bounded);
     assert!(queued.is_ok());
 }
 

@@ -2,7 +2,7 @@
 //! let go of the last waker.
 
 use super::{Log, Mailbox, Token, World, model, named, pooled, ran_all};
-use crate::raw::submit::Entry;
+use crate::raw::submit::Admission;
 use crate::raw::task::future::AsyncBody;
 use crate::raw::task::handle::Handle;
 use crate::raw::task::tag::Tag;
@@ -150,7 +150,9 @@ fn the_task_sees_what_was_done_before_it_was_woken() {
             assert_eq!(news.load(Ordering::Relaxed), 1);
             log.push(1);
         });
-        let queued = w.r.core().queue_body(body, Tag::default(), Entry::Bounded);
+        let queued =
+            w.r.core()
+                .queue_body(body, Tag::default(), Admission::Bounded);
         let Ok::<Handle<()>, _>(handle) = queued else {
             panic!("it is open")
         };

@@ -45,7 +45,7 @@ pub(crate) struct Timer(Arc<Shared>);
 
 struct Shared {
     /// `None`: the thread is to end.
-    inbox: Inbox<Option<Entry>>,
+    inbox: Inbox<Option<Scheduled>>,
     /// Until when the thread is parked, in nanoseconds since `epoch`.
     wakes_at: AtomicU64,
     added: AtomicUsize,
@@ -63,7 +63,7 @@ struct Shared {
 }
 
 /// An alarm, and when it is to ring.
-struct Entry {
+struct Scheduled {
     at: u64,
     alarm: Box<dyn Alarm>,
 }
@@ -125,7 +125,7 @@ impl Alarms for Timer {
     fn add(&self, at: Instant, alarm: Box<dyn Alarm>) {
         let shared = &self.0;
         let at = shared.time_of(at);
-        let is_parked = shared.inbox.push(Some(Entry { at, alarm }));
+        let is_parked = shared.inbox.push(Some(Scheduled { at, alarm }));
         // Relaxed: it only counts.
         let added = shared.added.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         // Relaxed: the push has seen what the thread wrote before it parked.
@@ -253,9 +253,9 @@ impl Heap {
     }
 
     /// `false`: it is the end.
-    fn add(&mut self, entries: Vec<Option<Entry>>) -> bool {
+    fn add(&mut self, entries: Vec<Option<Scheduled>>) -> bool {
         for entry in entries {
-            let Some(Entry { at, alarm }) = entry else {
+            let Some(Scheduled { at, alarm }) = entry else {
                 return false;
             };
             if alarm.is_over() {
@@ -504,7 +504,7 @@ mod tests {
                     rung,
                 };
                 let alarm = Box::new(bell);
-                assert!(heap.add(vec![Some(Entry {
+                assert!(heap.add(vec![Some(Scheduled {
                     at: NEVER - 1,
                     alarm
                 })]));

@@ -229,7 +229,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: F,
         tag: Tag,
-        entry: Entry,
+        entry: Admission,
     ) -> Result<(), Refused<F>>
     where
         F: FnOnce(&mut T) + Send + 'static,
@@ -249,10 +249,10 @@ impl<T: Send + 'static> Core<T> {
         })
     }
 
-    fn enter_queue(&self, entry: Entry) -> Result<bool, SubmitError> {
+    fn enter_queue(&self, entry: Admission) -> Result<bool, SubmitError> {
         match entry {
-            Entry::Bounded => self.take_room(),
-            Entry::Reserved => Ok(false),
+            Admission::Bounded => self.take_room(),
+            Admission::Reserved => Ok(false),
         }
     }
 
@@ -262,7 +262,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: F,
         tag: Tag,
-        entry: Entry,
+        entry: Admission,
     ) -> Result<Handle<R>, Refused<F>>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
@@ -277,7 +277,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         body: F,
         tag: Tag,
-        entry: Entry,
+        entry: Admission,
     ) -> Result<Handle<R>, Refused<F>>
     where
         F: Body<T, R> + Send + 'static,
@@ -328,7 +328,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: F,
         given: Given<'_>,
-        entry: Entry,
+        entry: Admission,
     ) -> Result<Entered<R, Handle<R>>, Refused<F>>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
@@ -343,7 +343,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: F,
         given: Given<'_>,
-        entry: Entry,
+        entry: Admission,
     ) -> Result<Entered<(), ()>, Refused<F>>
     where
         F: FnOnce(&mut T) + Send + 'static,
@@ -383,7 +383,7 @@ impl<T: Send + 'static> Core<T> {
         let core = Arc::clone(self);
         // SAFETY: it is queued just below, for this core, and runs out of its queue.
         let sets = move |_: &mut T| unsafe { core.set_hook(f) };
-        self.queue(sets, self.tag(None), Entry::Reserved)
+        self.queue(sets, self.tag(None), Admission::Reserved)
             .map_err(|(error, sets)| panics::refused(error, sets))
     }
 
@@ -462,7 +462,7 @@ impl<T: Send + 'static> Core<T> {
 
 /// What a task that has to be queued brings along, where the queue is bounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Entry {
+pub(crate) enum Admission {
     /// Nothing: there has to be room for it.
     Bounded,
     /// Room: its closure has it, and gives it back when it starts or is dropped.

@@ -3,7 +3,7 @@
 use crate::future::completion::Completion;
 use crate::raw::core::{Core, Value};
 use crate::raw::run::start::Started;
-use crate::raw::submit::Entry;
+use crate::raw::submit::Admission;
 use crate::raw::task::future::{AsyncBody, AsyncTask};
 use crate::raw::task::tag::Given;
 use crate::raw::thread::panics;
@@ -89,7 +89,7 @@ impl<T: Send + 'static> Resource<T> {
         let queued = match core.try_start(AsyncBody::new(f), given) {
             Ok(Started::Through(outcome)) => return Completion::ready(outcome),
             Ok(Started::Waits(task)) => Ok(task),
-            Err(body) => core.queue_body(body, core.tag(given), Entry::Bounded),
+            Err(body) => core.queue_body(body, core.tag(given), Admission::Bounded),
         };
         match queued {
             Ok(task) => Completion::queued(task, Arc::downgrade(core) as Weak<Core<dyn Value>>),

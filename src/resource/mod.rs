@@ -12,7 +12,7 @@ pub(crate) mod weak;
 use crate::error::{SubmitError, TaskError, TrySubmitError};
 use crate::future::completion::Completion;
 use crate::raw::core::Core;
-use crate::raw::submit::{Entered, Entry};
+use crate::raw::submit::{Admission, Entered};
 use crate::raw::task::tag::Given;
 use crate::raw::thread::context::{self, MAX_DEPTH};
 use crate::raw::thread::panics;
@@ -125,7 +125,7 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.submit_as(f, None, Entry::Bounded)
+        self.submit_as(f, None, Admission::Bounded)
     }
 
     /// [`submit`](Self::submit), but a closure that is refused comes back.
@@ -191,7 +191,7 @@ impl<T: Send + 'static> Resource<T> {
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
-        self.execute_as(f, None, Entry::Bounded)
+        self.execute_as(f, None, Admission::Bounded)
     }
 
     /// Runs `f` and blocks for its result. `f` may borrow from the caller.
@@ -246,7 +246,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[inline]
-    pub(crate) fn submit_as<R, F>(&self, f: F, given: Given<'_>, entry: Entry) -> Completion<R>
+    pub(crate) fn submit_as<R, F>(&self, f: F, given: Given<'_>, entry: Admission) -> Completion<R>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
@@ -272,7 +272,7 @@ impl<T: Send + 'static> Resource<T> {
     {
         match self.try_inline(f, given) {
             Ok(outcome) => Ok(Completion::ready(outcome)),
-            Err(f) => match self.core.submit_busy(f, given, Entry::Bounded) {
+            Err(f) => match self.core.submit_busy(f, given, Admission::Bounded) {
                 Ok(entered) => Ok(Completion::entered(entered, &self.core)),
                 Err((error, f)) => Err(TrySubmitError::new(error, f)),
             },
@@ -296,7 +296,7 @@ impl<T: Send + 'static> Resource<T> {
         &self,
         f: F,
         given: Given<'_>,
-        entry: Entry,
+        entry: Admission,
     ) -> Result<(), SubmitError>
     where
         F: FnOnce(&mut T) -> R + Send + 'static,

@@ -4,7 +4,7 @@ use crate::error::{ReserveError, SubmitError};
 use crate::future::completion::Completion;
 use crate::raw::core::Core;
 use crate::raw::core::room::{Ticket, TurnedAway};
-use crate::raw::submit::Entry;
+use crate::raw::submit::Admission;
 use crate::raw::thread::context::{self, Kind};
 use crate::raw::thread::deadlock::{Wait, WouldDeadlock};
 use crate::raw::thread::park::thread_waker;
@@ -190,7 +190,7 @@ impl<T: Send + 'static> Permit<T> {
         R: Send + 'static,
     {
         let resource = self.resource.clone();
-        resource.submit_as(self.into_task(f), None, Entry::Reserved)
+        resource.submit_as(self.into_task(f), None, Admission::Reserved)
     }
 
     /// [`Resource::execute`], with room reserved.
@@ -212,7 +212,7 @@ impl<T: Send + 'static> Permit<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         let resource = self.resource.clone();
-        resource.execute_as(self.into_task(f), None, Entry::Reserved)
+        resource.execute_as(self.into_task(f), None, Admission::Reserved)
     }
 
     /// The closure has the permit with it, and so the room comes back when it

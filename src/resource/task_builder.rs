@@ -2,7 +2,7 @@
 
 use crate::error::{SubmitError, TaskError, TrySubmitError};
 use crate::future::completion::Completion;
-use crate::raw::submit::Entry;
+use crate::raw::submit::Admission;
 use crate::raw::task::future::AsyncTask;
 use crate::raw::task::tag::Attributes;
 use crate::raw::thread::panics;
@@ -154,7 +154,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     {
         match self.check() {
             Ok(()) if self.is_late() => self.resource.late(f),
-            Ok(()) => (self.resource).submit_as(f, Some(&self.attributes), Entry::Bounded),
+            Ok(()) => (self.resource).submit_as(f, Some(&self.attributes), Admission::Bounded),
             Err(error) => Completion::ready(Err(panics::refused(error, f))),
         }
     }
@@ -242,7 +242,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
                 }
                 Some(error) => Err(panics::turned_away(error, f)),
             },
-            Ok(()) => (self.resource).execute_as(f, Some(&self.attributes), Entry::Bounded),
+            Ok(()) => (self.resource).execute_as(f, Some(&self.attributes), Admission::Bounded),
             Err(error) => Err(panics::turned_away(error, f)),
         }
     }

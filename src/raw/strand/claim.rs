@@ -1,7 +1,7 @@
 //! Claiming an idle strand and releasing it, by the lane or by the word.
 
 use crate::raw::strand::Strand;
-use crate::raw::strand::lane::Entry;
+use crate::raw::strand::lane::LaneEntry;
 use crate::raw::strand::state::{Mode, State};
 use crate::sync::{Ordering, yield_now};
 
@@ -52,12 +52,12 @@ impl Strand {
         match self.lane.enter() {
             // SeqCst: see `Lane::enter`. Acquire: partners with those who
             // released by the word.
-            Entry::Entered if self.word.load(Ordering::SeqCst) == State::IDLE.into_raw() => {
+            LaneEntry::Entered if self.word.load(Ordering::SeqCst) == State::IDLE.into_raw() => {
                 Claim::Made(Way::Lane)
             }
-            Entry::Entered => self.back_off(),
-            Entry::Taken | Entry::Attended => Claim::Failed,
-            Entry::Closed => self.claim_by_word(),
+            LaneEntry::Entered => self.back_off(),
+            LaneEntry::Taken | LaneEntry::Attended => Claim::Failed,
+            LaneEntry::Closed => self.claim_by_word(),
         }
     }
 

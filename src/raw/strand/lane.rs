@@ -49,7 +49,7 @@ pub(crate) struct Lane(AtomicU32);
 
 /// What became of a try to enter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Entry {
+pub(crate) enum LaneEntry {
     Entered,
     Taken,
     Closed,
@@ -74,7 +74,7 @@ impl Lane {
     /// Takes the lane if it is open and free. Who has it may run a task if the
     /// state word is idle afterwards, and else leaves at once.
     #[inline(always)]
-    pub(crate) fn enter(&self) -> Entry {
+    pub(crate) fn enter(&self) -> LaneEntry {
         // SeqCst: in one order with the step by which another takes the word
         // and its look at the lane (`is_taken`): one of the two sees the other.
         // Its acquire half partners with the Release in `leave`, whose task
@@ -83,10 +83,10 @@ impl Lane {
             .0
             .compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::Relaxed)
         {
-            Ok(_) => Entry::Entered,
-            Err(TAKEN) => Entry::Taken,
-            Err(ATTENDED) => Entry::Attended,
-            Err(_) => Entry::Closed,
+            Ok(_) => LaneEntry::Entered,
+            Err(TAKEN) => LaneEntry::Taken,
+            Err(ATTENDED) => LaneEntry::Attended,
+            Err(_) => LaneEntry::Closed,
         }
     }
 

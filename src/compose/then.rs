@@ -31,7 +31,7 @@ use crate::raw::task::body::Once;
 use crate::raw::task::handle::Handle;
 use crate::raw::task::queued::Queued;
 use crate::raw::thread::panics;
-use crate::raw::waiting::chain::{Fallen, Link, Origin, Upstream, fall, fall_with_others};
+use crate::raw::waiting::chain::{Continuation, Fallen, Origin, Upstream, fall, fall_with_others};
 use crate::resource::Resource;
 use crate::sync::{Arc, Mutex, Weak, lock};
 use std::mem::replace;
@@ -334,7 +334,7 @@ impl<A: Antecedent, U: Send + 'static> Wake for Follow<A, U> {
     }
 }
 
-impl<A: Antecedent, U: Send + 'static> Link for Follow<A, U> {
+impl<A: Antecedent, U: Send + 'static> Continuation for Follow<A, U> {
     fn cancel(&self) -> Option<Box<dyn Upstream>> {
         let Waiting { first, task, other } = self.take_waiting()?;
         let core = other.core().map(|core| core as Arc<Core<dyn Value>>);

@@ -8,7 +8,7 @@ use crate::raw::task::signal::is_polling;
 use crate::raw::thread::deadlock::{self, WouldDeadlock};
 use crate::raw::thread::panics;
 use crate::raw::waiting::awaiting::{Awaited, Awaiter, awaiter};
-use crate::raw::waiting::chain::{self, ChainEnd, Link, Origin, Upstream};
+use crate::raw::waiting::chain::{self, ChainEnd, Continuation, Origin, Upstream};
 use crate::raw::waiting::wait;
 use crate::sync::{Arc, Weak, yield_now};
 use std::fmt;
@@ -63,7 +63,7 @@ enum State<R> {
     Ready(Result<R, TaskError>),
     Queued(Handle<R>, Weak<Core<dyn Value>>),
     /// Queued once another task is through, or queued since.
-    Linked(Handle<R>, Arc<dyn Link>),
+    Linked(Handle<R>, Arc<dyn Continuation>),
     /// One of those two, awaited by an asynchronous task.
     Awaited(Box<Awaited<R>>),
     Taken,
@@ -83,7 +83,7 @@ impl<R> State<R> {
     fn origin(&self) -> Option<Origin> {
         match self {
             State::Queued(_, core) => Some(Origin::Resource(Weak::clone(core))),
-            State::Linked(_, link) => Some(Origin::Link(Arc::clone(link))),
+            State::Linked(_, link) => Some(Origin::Continuation(Arc::clone(link))),
             State::Awaited(awaited) => Some(awaited.origin().clone()),
             State::Ready(_) | State::Taken => None,
         }
@@ -118,7 +118,7 @@ impl<R> State<R> {
         }
         let core = match origin {
             Origin::Resource(core) => core.upgrade(),
-            Origin::Link(link) => match link.cancel() {
+            Origin::Continuation(link) => match link.cancel() {
                 None => link.resource().upgrade(),
                 upstream => return (true, upstream),
             },
@@ -132,7 +132,7 @@ impl<R> State<R> {
     fn block(&self, timeout: Option<Duration>) -> Result<bool, TaskError> {
         match (self.task(), self.origin()) {
             (Some(task), Some(Origin::Resource(core))) => block(task, &core, timeout),
-            (Some(task), Some(Origin::Link(link))) => block_linked(task, &link, timeout),
+            (Some(task), Some(Origin::Continuation(link))) => block_linked(task, &link, timeout),
             _ => Ok(true),
         }
     }
@@ -148,7 +148,7 @@ impl<R> State<R> {
     fn pending((task, origin): (Handle<R>, Origin)) -> Self {
         match origin {
             Origin::Resource(core) => State::Queued(task, core),
-            Origin::Link(link) => State::Linked(task, link),
+            Origin::Continuation(link) => State::Linked(task, link),
         }
     }
 
@@ -158,7 +158,7 @@ impl<R> State<R> {
             State::Awaited(awaited) if awaited.is_by(&by) => return Ok(State::Awaited(awaited)),
             State::Awaited(awaited) => awaited.into_parts(),
             State::Queued(task, core) => (task, Origin::Resource(core)),
-            State::Linked(task, link) => (task, Origin::Link(link)),
+            State::Linked(task, link) => (task, Origin::Continuation(link)),
             State::Ready(_) | State::Taken => return Ok(self),
         };
         match Awaited::begin(by, task, origin) {
@@ -346,7 +346,7 @@ impl<R> Completion<R> {
     fn poll_linked(
         &mut self,
         task: Handle<R>,
-        link: Arc<dyn Link>,
+        link: Arc<dyn Continuation>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<R, TaskError>> {
         self.poll_pending(State::Linked(task, link), cx)
@@ -416,7 +416,7 @@ impl<R> Completion<R> {
 
 /// For [`then`](Self::then).
 impl<R> Completion<R> {
-    pub(crate) fn linked(task: Handle<R>, link: Arc<dyn Link>) -> Self {
+    pub(crate) fn linked(task: Handle<R>, link: Arc<dyn Continuation>) -> Self {
         Completion {
             state: ManuallyDrop::new(State::Linked(task, link)),
             cancel_on_drop: false,
@@ -493,7 +493,7 @@ fn block<R>(
 /// Waits for a task and those that it waits for.
 fn block_linked<R>(
     task: &Handle<R>,
-    link: &Arc<dyn Link>,
+    link: &Arc<dyn Continuation>,
     timeout: Option<Duration>,
 ) -> Result<bool, TaskError> {
     if !link.waits() {

@@ -94,11 +94,11 @@ impl<R> Awaited<R> {
     ) -> Result<Self, (WouldDeadlock, Handle<R>, Origin)> {
         let target = match &origin {
             Origin::Resource(core) => core.as_ptr().cast(),
-            Origin::Link(link) => link.resource().as_ptr().cast(),
+            Origin::Continuation(link) => link.resource().as_ptr().cast(),
         };
         let link = match &origin {
             Origin::Resource(_) => None,
-            Origin::Link(link) => Some(Arc::clone(link)),
+            Origin::Continuation(link) => Some(Arc::clone(link)),
         };
         // SAFETY: it goes with the record, which goes before the task.
         let outcome = unsafe { task.outcome() };
@@ -143,7 +143,7 @@ struct Coming {
     outcome: Outcome,
     by: Arc<Signal>,
     /// Whose end it is, if it is one of a chain.
-    link: Option<Arc<dyn crate::raw::waiting::chain::Link>>,
+    link: Option<Arc<dyn crate::raw::waiting::chain::Continuation>>,
 }
 
 impl Event for Coming {

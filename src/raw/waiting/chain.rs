@@ -16,7 +16,7 @@ use core::cell::RefCell;
 use core::task::Waker;
 
 /// A task that is queued once another is through.
-pub(crate) trait Link: Send + Sync {
+pub(crate) trait Continuation: Send + Sync {
     /// Cancels it if it waits for the other, which is returned then.
     fn cancel(&self) -> Option<Box<dyn Upstream>>;
     /// The resource it is for.
@@ -40,12 +40,15 @@ pub(crate) enum Origin {
     /// In the queue of this resource, or through.
     Resource(Weak<Core<dyn Value>>),
     /// At the end of a chain.
-    Link(Arc<dyn Link>),
+    Continuation(Arc<dyn Continuation>),
 }
 
 /// Calls `f` with each resource of the chain that is yet to do something, from
 /// the last to the first; returns the first, which is the one at work.
-pub(crate) fn each_stage(link: &Arc<dyn Link>, mut f: impl FnMut(Id)) -> Weak<Core<dyn Value>> {
+pub(crate) fn each_stage(
+    link: &Arc<dyn Continuation>,
+    mut f: impl FnMut(Id),
+) -> Weak<Core<dyn Value>> {
     let mut link = Arc::clone(link);
     loop {
         let resource = link.resource();
@@ -56,13 +59,13 @@ pub(crate) fn each_stage(link: &Arc<dyn Link>, mut f: impl FnMut(Id)) -> Weak<Co
                 f(first.as_ptr().cast());
                 return first;
             }
-            Some(Origin::Link(earlier)) => link = earlier,
+            Some(Origin::Continuation(earlier)) => link = earlier,
         }
     }
 }
 
 /// The resource whose turn it is; `None`: the chain is just moving on.
-pub(crate) fn stage(link: &Arc<dyn Link>) -> Option<Arc<Core<dyn Value>>> {
+pub(crate) fn stage(link: &Arc<dyn Continuation>) -> Option<Arc<Core<dyn Value>>> {
     each_stage(link, |_| ()).upgrade()
 }
 
@@ -70,7 +73,7 @@ pub(crate) fn stage(link: &Arc<dyn Link>) -> Option<Arc<Core<dyn Value>>> {
 /// yet to do something has to move for it to come.
 pub(crate) struct ChainEnd<'a> {
     pub(crate) task: &'a dyn Awaited,
-    pub(crate) link: &'a Arc<dyn Link>,
+    pub(crate) link: &'a Arc<dyn Continuation>,
 }
 
 impl Event for ChainEnd<'_> {

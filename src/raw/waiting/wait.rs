@@ -11,7 +11,7 @@ use crate::raw::strand::linger::Turns;
 use crate::raw::task::waiter::Awaited;
 use crate::raw::thread::context::{self, Id};
 use crate::raw::thread::park::{park_until, thread_waker};
-use crate::raw::waiting::chain::{self, Link};
+use crate::raw::waiting::chain::{self, Continuation};
 use crate::sync::{Arc, MODEL, is_panicking, yield_now};
 use core::cell::Cell;
 use core::task::{Context, Poll};
@@ -166,7 +166,7 @@ pub(crate) fn block_on<R>(
 /// is not told when the chain moves on, and looks for that as a patrol does: it
 /// is only where all others are blocked that this matters.
 pub(crate) fn wait_for_chain(
-    link: &Arc<dyn Link>,
+    link: &Arc<dyn Continuation>,
     task: &dyn Awaited,
     deadline: Option<Instant>,
 ) -> bool {

@@ -5,7 +5,7 @@ use crate::raw::core::room::Room;
 use crate::raw::core::{Core, Owner, Value, bring_back};
 use crate::raw::strand::drain::{Crew, Flow};
 use crate::raw::strand::queue::Link;
-use crate::raw::task::life::{Header, Ran, Refused};
+use crate::raw::task::life::{ClosureDrop, Header, Ran};
 use crate::raw::task::queued::{self, Queued, Taken};
 use crate::raw::task::signal::Signal;
 use crate::raw::task::waiter::Awaited;
@@ -435,8 +435,8 @@ impl Shift<'_> {
         let late = matches!(error, TaskError::Expired);
         let drops = || task.drop_closure(error, self.name);
         match context::enter(self.core.id(), Kind::Aside, drops) {
-            Refused::Dropped => self.core.note_given_up(late),
-            Refused::Panicked => self.core.note_panic(task.header().name()),
+            ClosureDrop::Dropped => self.core.note_given_up(late),
+            ClosureDrop::Panicked => self.core.note_panic(task.header().name()),
         }
         self.completes(task);
     }

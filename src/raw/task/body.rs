@@ -4,7 +4,7 @@
 use crate::error::{Panic, TaskError};
 use crate::raw::strand::queue::Link;
 use crate::raw::strand::state::ALIGN;
-use crate::raw::task::life::{HANDLE, Header, QUEUED, Ran, Refused, TIMED, VTable, WAITS};
+use crate::raw::task::life::{ClosureDrop, HANDLE, Header, QUEUED, Ran, TIMED, VTable, WAITS};
 use crate::raw::task::signal::{Polled, Signal};
 use crate::raw::task::tag::Tag;
 use crate::raw::thread::context::Described;
@@ -155,7 +155,11 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
     }
 
     /// Holds the closure; the caller claimed it.
-    unsafe fn refuse(this: NonNull<Header>, error: TaskError, resource: Option<&str>) -> Refused {
+    unsafe fn refuse(
+        this: NonNull<Header>,
+        error: TaskError,
+        resource: Option<&str>,
+    ) -> ClosureDrop {
         // SAFETY: by the contract.
         let stage = unsafe { Self::stage(this) };
         let dropped = catch_unwind(AssertUnwindSafe(|| {
@@ -163,12 +167,12 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
             unsafe { ManuallyDrop::drop(&mut (*stage).closure) }
         }));
         let (error, refused) = match dropped {
-            Ok(()) => (error, Refused::Dropped),
+            Ok(()) => (error, ClosureDrop::Dropped),
             Err(payload) => {
                 // SAFETY: live by the contract.
                 let task = unsafe { this.as_ref() }.name();
                 let panic = Panic::new(payload).of(resource, task);
-                (TaskError::Panicked(panic), Refused::Panicked)
+                (TaskError::Panicked(panic), ClosureDrop::Panicked)
             }
         };
         // SAFETY: the closure is gone from the stage, which is still ours.

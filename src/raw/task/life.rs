@@ -120,7 +120,7 @@ pub(in crate::raw) struct VTable {
     pub(in crate::raw) run: unsafe fn(NonNull<Header>, value: *mut (), Option<&str>) -> Ran,
     /// Drops the closure and puts the error in its place; a panic of the drop, if it
     /// panics, and then says so. (The name is its resource's.)
-    pub(in crate::raw) refuse: unsafe fn(NonNull<Header>, TaskError, Option<&str>) -> Refused,
+    pub(in crate::raw) refuse: unsafe fn(NonNull<Header>, TaskError, Option<&str>) -> ClosureDrop,
     /// Moves the outcome to `to`, a `Result<R, TaskError>`.
     pub(in crate::raw) take: unsafe fn(NonNull<Header>, to: *mut ()),
     /// Drops the outcome where it is.
@@ -131,7 +131,7 @@ pub(in crate::raw) struct VTable {
 
 /// How the drop of a closure went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refused {
+pub(crate) enum ClosureDrop {
     Dropped,
     Panicked,
 }

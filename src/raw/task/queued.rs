@@ -4,7 +4,7 @@ use crate::error::TaskError;
 use crate::raw::strand::queue::Link;
 use crate::raw::task::body::{Once, Task, boxed};
 use crate::raw::task::life::{
-    CLAIMED, COMPLETE, HANDLE, Header, QUEUED, Ran, Refused, SUSPENDED, TIMED, given_up,
+    CLAIMED, COMPLETE, ClosureDrop, HANDLE, Header, QUEUED, Ran, SUSPENDED, TIMED, given_up,
 };
 use crate::raw::task::owners::{dispose, let_go};
 use crate::raw::task::tag::{Meta, Tag};
@@ -102,7 +102,7 @@ impl Queued {
 
     /// Drops the claimed closure; its outcome is in place then, and not shown yet. (The
     /// name is its resource's.)
-    pub(crate) fn drop_closure(&self, error: TaskError, resource: Option<&str>) -> Refused {
+    pub(crate) fn drop_closure(&self, error: TaskError, resource: Option<&str>) -> ClosureDrop {
         // SAFETY: the closure is in place: it was claimed and not run to its end.
         unsafe { (self.header().vtable.refuse)(self.0, error, resource) }
     }

@@ -3,7 +3,7 @@
 
 use super::Token;
 use crate::Job;
-use crate::raw::core::Dispatch;
+use crate::raw::core::JobSink;
 use crate::raw::timing::alarm::{Alarm, Alarms};
 use crate::sync::{
     Arc, AtomicUsize, Condvar, Counter, Mutex, OnceLock, Ordering, StaticMutex, lock, yield_now,
@@ -117,7 +117,7 @@ pub(crate) enum Call {
 /// Jobs wait here until a model thread runs them.
 pub(super) struct Jobs(pub(super) Arc<Mailbox<Call>>);
 
-impl Dispatch for Jobs {
+impl JobSink for Jobs {
     fn dispatch(&self, job: Job) {
         self.0.post(Call::Job(job));
     }

@@ -2,7 +2,7 @@
 
 use crate::error::BuildError;
 use crate::pool::MAX_WORKERS;
-use crate::raw::core::{Dispatch, Host, Limits};
+use crate::raw::core::{Host, JobSink, Limits};
 use crate::raw::strand::barrier;
 use crate::scheduler::Scheduler;
 use crate::scheduler::executor::{ByExecutor, Executor};
@@ -44,7 +44,7 @@ pub struct SchedulerBuilder {
     workers: Option<usize>,
     thread_name: Option<String>,
     pub(super) limits: Limits,
-    executor: Option<Box<dyn Dispatch>>,
+    executor: Option<Box<dyn JobSink>>,
 }
 
 impl SchedulerBuilder {

@@ -1,7 +1,7 @@
 //! Where jobs go: to the built-in pool, or to an executor that the user plugs in.
 
 use crate::pool::Pool;
-use crate::raw::core::{Dispatch, Job};
+use crate::raw::core::{Job, JobSink};
 use crate::raw::thread::context;
 use crate::raw::thread::panics;
 use crate::scheduler::Scheduler;
@@ -41,7 +41,7 @@ impl<F: Fn(Job) + Send + Sync + 'static> Executor for F {
 /// Hand-offs go to captor's own pool.
 pub(super) struct ByPool(pub(super) Pool);
 
-impl Dispatch for ByPool {
+impl JobSink for ByPool {
     fn dispatch(&self, job: Job) {
         self.0.push(job);
     }
@@ -70,7 +70,7 @@ impl<E: Executor> Drop for ByExecutor<E> {
     }
 }
 
-impl<E: Executor> Dispatch for ByExecutor<E> {
+impl<E: Executor> JobSink for ByExecutor<E> {
     fn dispatch(&self, job: Job) {
         // It is there until it is dropped.
         if let Some(executor) = &self.0 {

@@ -11,7 +11,7 @@ use crate::pool::spawn::spawn_thread;
 use crate::pool::timer::Timer;
 use crate::pool::{MAX_WORKERS, Observer, Pool};
 use crate::raw::core::registry::Registry;
-use crate::raw::core::{Core, Dispatch, Host, Limits, Value};
+use crate::raw::core::{Core, Host, JobSink, Limits, Value};
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::Alarms;
 use crate::raw::timing::stopwatch::Watch;
@@ -113,7 +113,7 @@ impl Scheduler {
 
     /// One whose jobs and time are a simulation's.
     #[cfg(feature = "testing")]
-    pub(crate) fn simulated(dispatch: Box<dyn Dispatch>, alarms: Box<dyn Alarms>) -> Self {
+    pub(crate) fn simulated(dispatch: Box<dyn JobSink>, alarms: Box<dyn Alarms>) -> Self {
         let limits = Limits {
             // A job does one task.
             quantum: std::time::Duration::ZERO,
@@ -197,7 +197,7 @@ impl fmt::Debug for Scheduler {
 
 impl Host {
     /// The inside of a scheduler that knows its `unnamed` resources too, or not.
-    fn new(limits: Limits, thread_name: &str, unnamed: bool, dispatch: Box<dyn Dispatch>) -> Self {
+    fn new(limits: Limits, thread_name: &str, unnamed: bool, dispatch: Box<dyn JobSink>) -> Self {
         let timer = Timer::new(format!("{thread_name}-timer"), Box::new(spawn_thread));
         Host::with_alarms(limits, unnamed, dispatch, Box::new(timer))
     }
@@ -205,7 +205,7 @@ impl Host {
     fn with_alarms(
         limits: Limits,
         unnamed: bool,
-        dispatch: Box<dyn Dispatch>,
+        dispatch: Box<dyn JobSink>,
         alarms: Box<dyn Alarms>,
     ) -> Self {
         Host {
@@ -223,7 +223,7 @@ impl Host {
 mod tests {
     use super::*;
     use crate::resource::Resource;
-    use crate::resource::settings::Dispatch as Where;
+    use crate::resource::settings::JobSink as Where;
     use std::sync::{Mutex, mpsc};
     use std::thread;
     use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use crate::Job;
 use crate::pool::timer::{Heap, NEVER, discard, ring};
-use crate::raw::core::{Dispatch, Instead};
+use crate::raw::core::{Instead, JobSink};
 use crate::raw::thread::context::{self, Id};
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::{Alarm, Alarms};
@@ -164,7 +164,7 @@ impl State {
 /// A scheduler's, as its jobs and as its timer.
 pub(super) struct Part(pub(super) Arc<World>);
 
-impl Dispatch for Part {
+impl JobSink for Part {
     fn dispatch(&self, job: Job) {
         let mut state = lock(&self.0.state);
         if state.ended {

@@ -56,7 +56,7 @@ pub(crate) struct Limits {
 }
 
 /// Where jobs go.
-pub(crate) trait Dispatch: Send + Sync {
+pub(crate) trait JobSink: Send + Sync {
     /// Has the job run, on another thread where there is one.
     fn dispatch(&self, job: Job);
     /// Has a job run that an executor dropped. Must not give it to that
@@ -88,7 +88,7 @@ pub(crate) enum Instead {
 /// The inside of a scheduler, as its resources see it.
 pub(crate) struct Host {
     pub(crate) limits: Limits,
-    pub(crate) dispatch: Box<dyn Dispatch>,
+    pub(crate) dispatch: Box<dyn JobSink>,
     pub(crate) alarms: Box<dyn Alarms>,
     pub(crate) registry: Registry<Core<dyn Value>>,
     pub(crate) dispatched: Counter,

@@ -8,7 +8,7 @@ use crate::raw::strand::queue::Link;
 use crate::raw::task::life::{ClosureDrop, Header, Ran};
 use crate::raw::task::queued::{self, Queued, Taken};
 use crate::raw::task::signal::Signal;
-use crate::raw::task::waiter::Awaited;
+use crate::raw::task::waiter::Waitable;
 use crate::raw::thread::context::Described;
 use crate::raw::thread::context::{self, Kind, Subject};
 use crate::raw::thread::panics;
@@ -28,7 +28,7 @@ enum Budget<'a> {
     Captured { left: usize },
     /// A thread that blocks for `task` runs what stands before it anyway;
     /// after it, as if captured.
-    Waiter { task: &'a dyn Awaited, left: usize },
+    Waiter { task: &'a dyn Waitable, left: usize },
     /// A worker: until others wait and the quantum is over.
     Worker { since: Instant },
     /// Until nothing is left.
@@ -134,7 +134,7 @@ impl<'a> Shift<'a> {
     }
 
     /// A thread that blocks for `task` and takes the role meanwhile.
-    pub(crate) fn waiter(owner: &'a dyn Owner, task: &'a dyn Awaited) -> Self {
+    pub(crate) fn waiter(owner: &'a dyn Owner, task: &'a dyn Waitable) -> Self {
         let left = match context::depth() {
             0 => owner.core().capture_limit(),
             _ => 0,

@@ -9,7 +9,7 @@ use crate::raw::task::life::{COMPLETE, HANDLE, Header, TAKEN};
 use crate::raw::task::owners::{let_go, refuse_claimed};
 use crate::raw::task::queued::Queued;
 use crate::raw::task::tag::Tag;
-use crate::raw::task::waiter::Awaited;
+use crate::raw::task::waiter::Waitable;
 use crate::raw::thread::panics;
 use crate::sync::yield_now;
 use core::marker::PhantomData;
@@ -54,7 +54,7 @@ impl<R> Handle<R> {
         unsafe { self.0.as_ref() }
     }
 
-    pub(crate) fn waiting(&self) -> &dyn Awaited {
+    pub(crate) fn waiting(&self) -> &dyn Waitable {
         self.header()
     }
 
@@ -152,7 +152,7 @@ impl Drop for Frame {
 pub(crate) fn on_stack<T, R, F, E>(
     closure: F,
     tag: Tag,
-    run: impl FnOnce(&dyn Awaited, Queued) -> Result<(), E>,
+    run: impl FnOnce(&dyn Waitable, Queued) -> Result<(), E>,
 ) -> Result<Result<R, TaskError>, (E, F)>
 where
     F: FnOnce(&mut T) -> R + Send,

@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 use core::task::Waker;
 
 /// What the waiting core needs of a task, whatever it returns.
-pub(crate) trait Awaited: Event {
+pub(crate) trait Waitable: Event {
     /// The outcome's coming.
     fn event(&self) -> &dyn Event;
     /// The address it is queued under.
@@ -37,7 +37,7 @@ impl Event for Header {
     }
 }
 
-impl Awaited for Header {
+impl Waitable for Header {
     fn event(&self) -> &dyn Event {
         self
     }

@@ -7,7 +7,7 @@
 use crate::error::TaskError;
 use crate::raw::core::{Core, Value};
 use crate::raw::task::queued::Queued;
-use crate::raw::task::waiter::Awaited;
+use crate::raw::task::waiter::Waitable;
 use crate::raw::thread::context::Id;
 use crate::raw::thread::deadlock::Event;
 use crate::raw::thread::panics;
@@ -72,7 +72,7 @@ pub(crate) fn stage(link: &Arc<dyn Continuation>) -> Option<Arc<Core<dyn Value>>
 /// The outcome of a chain, as what a thread waits for: each resource that is
 /// yet to do something has to move for it to come.
 pub(crate) struct ChainEnd<'a> {
-    pub(crate) task: &'a dyn Awaited,
+    pub(crate) task: &'a dyn Waitable,
     pub(crate) link: &'a Arc<dyn Continuation>,
 }
 

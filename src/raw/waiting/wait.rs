@@ -8,7 +8,7 @@ use crate::raw::core::{Core, Host, Instead, Owner, Value, dispatch_job, rescue_j
 use crate::raw::run::role::drain;
 use crate::raw::run::shift::Shift;
 use crate::raw::strand::linger::Turns;
-use crate::raw::task::waiter::Awaited;
+use crate::raw::task::waiter::Waitable;
 use crate::raw::thread::context::{self, Id};
 use crate::raw::thread::park::{park_until, thread_waker};
 use crate::raw::waiting::chain::{self, Continuation};
@@ -167,7 +167,7 @@ pub(crate) fn block_on<R>(
 /// is only where all others are blocked that this matters.
 pub(crate) fn wait_for_chain(
     link: &Arc<dyn Continuation>,
-    task: &dyn Awaited,
+    task: &dyn Waitable,
     deadline: Option<Instant>,
 ) -> bool {
     let mut period = FIRST_PATROL;
@@ -217,7 +217,7 @@ pub(crate) fn wait_for_chain(
 
 /// Waits until `task` of `owner`'s resource is complete; `false` if `deadline`
 /// comes first, or nothing could end the wait.
-pub(crate) fn wait(owner: &dyn Owner, task: &dyn Awaited, deadline: Option<Instant>) -> bool {
+pub(crate) fn wait(owner: &dyn Owner, task: &dyn Waitable, deadline: Option<Instant>) -> bool {
     let core = owner.core();
     let helps = may_help(core, deadline);
     let mut patrol = Patrol::new(owner, helps);

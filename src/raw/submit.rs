@@ -6,7 +6,7 @@ use crate::raw::run::role::{captured, pass_on, queue};
 use crate::raw::strand::claim::{Claim, Look, Way};
 use crate::raw::strand::linger::{self, Spins, Turns};
 use crate::raw::task::body::{Body, Once};
-use crate::raw::task::handle::{Frame, Handle, on_stack};
+use crate::raw::task::handle::{AbortOnUnwind, Handle, on_stack};
 use crate::raw::task::queued::Queued;
 use crate::raw::task::tag::{self, Given, Tag};
 use crate::raw::thread::context::{self, MAX_DEPTH};
@@ -432,7 +432,7 @@ impl<T: Send + 'static> Core<T> {
         let queued = match deadlock::Wait::begin(self.id(), event) {
             Err(error) => Err((error.into(), task)),
             Ok(_wait) => {
-                let frame = Frame;
+                let frame = AbortOnUnwind;
                 let queued = queue(self, task);
                 if queued.is_ok() && !wait::wait(self, handle.waiting(), deadline) {
                     match deadline {

@@ -137,9 +137,9 @@ impl<R> Drop for Handle<R> {
 
 /// A stack frame that a queued task refers to: to leave it by an unwind would be
 /// fatal. To be forgotten once nobody refers to it.
-pub(crate) struct Frame;
+pub(crate) struct AbortOnUnwind;
 
-impl Drop for Frame {
+impl Drop for AbortOnUnwind {
     fn drop(&mut self) {
         std::process::abort();
     }
@@ -161,7 +161,7 @@ where
     let body = Once(closure);
     let task = Task::<Once<F>, R>::new::<T>(body, true, tag, FreeFn::Borrowed);
     let this = NonNull::from(&task).cast::<Header>();
-    let frame = Frame;
+    let frame = AbortOnUnwind;
     let result = match run(&task.header, Queued::from_header(this)) {
         Ok(()) => {
             task.header.settle();

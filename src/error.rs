@@ -483,7 +483,7 @@ impl PartialEq for HealError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the scheduler was not through in time: {}{}", List(.resources), if *.threads { "threads still run" } else { "no thread runs any more" })]
+#[error("the scheduler was not through in time: {}{}", Listed(.resources), if *.threads { "threads still run" } else { "no thread runs any more" })]
 #[non_exhaustive]
 pub struct ShutdownError {
     /// The resources that have tasks left.
@@ -503,9 +503,9 @@ pub struct Unfinished {
 }
 
 /// For a message.
-struct List<'a>(&'a [Unfinished]);
+struct Listed<'a>(&'a [Unfinished]);
 
-impl fmt::Display for List<'_> {
+impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, Unfinished { name, outstanding }) in self.0.iter().enumerate() {
             f.write_str(if at == 0 { "tasks left on " } else { ", " })?;

@@ -71,7 +71,7 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        let batch: Vec<_> = batch.into_iter().map(|f| Part(Some(f))).collect();
+        let batch: Vec<_> = batch.into_iter().map(|f| BatchItem(Some(f))).collect();
         self.submit(move |value| {
             let mut results = Vec::with_capacity(batch.len());
             for mut part in batch {
@@ -95,9 +95,9 @@ impl<T: Send + 'static> Resource<T> {
 
 /// A closure of a batch. Where several are dropped unrun, the panic of one must
 /// not meet the panic of another.
-struct Part<F>(Option<F>);
+struct BatchItem<F>(Option<F>);
 
-impl<F> Drop for Part<F> {
+impl<F> Drop for BatchItem<F> {
     fn drop(&mut self) {
         if let Some(f) = self.0.take() {
             panics::contain("drop of a closure", || drop(f));

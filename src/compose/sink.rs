@@ -55,7 +55,7 @@ impl<T: Send + 'static> Resource<T> {
         Commands {
             resource: self.clone(),
             items: OnTheirWay::new(LIMIT, f),
-            next: Next::None,
+            next: NextSlot::None,
             item: PhantomData,
         }
     }
@@ -66,12 +66,12 @@ impl<T: Send + 'static> Resource<T> {
 pub struct Commands<T, I, F> {
     resource: Resource<T>,
     items: OnTheirWay<F>,
-    next: Next<T>,
+    next: NextSlot<T>,
     item: PhantomData<fn(I)>,
 }
 
 /// Room for the next item.
-enum Next<T> {
+enum NextSlot<T> {
     None,
     Reserving(Reserve<T>),
     Reserved(Permit<T>),
@@ -89,23 +89,23 @@ where
         let this = &mut *self;
         loop {
             match &mut this.next {
-                Next::Reserved(_) => return Poll::Ready(Ok(())),
-                Next::None => {
+                NextSlot::Reserved(_) => return Poll::Ready(Ok(())),
+                NextSlot::None => {
                     ready!(this.items.poll_another(cx))?;
-                    this.next = Next::Reserving(this.resource.reserve());
+                    this.next = NextSlot::Reserving(this.resource.reserve());
                 }
-                Next::Reserving(reserve) => {
+                NextSlot::Reserving(reserve) => {
                     let reserved = ready!(Pin::new(reserve).poll(cx));
-                    this.next = Next::None;
-                    this.next = Next::Reserved(reserved?);
+                    this.next = NextSlot::None;
+                    this.next = NextSlot::Reserved(reserved?);
                 }
             }
         }
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: I) -> Result<(), TaskError> {
-        match std::mem::replace(&mut self.next, Next::None) {
-            Next::Reserved(permit) => self.items.send(permit, item),
+        match std::mem::replace(&mut self.next, NextSlot::None) {
+            NextSlot::Reserved(permit) => self.items.send(permit, item),
             _ => panic!("the sink is not ready: `poll_ready` comes before `start_send`"),
         }
         Ok(())

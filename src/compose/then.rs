@@ -5,7 +5,7 @@
 //! completion. When it is woken it puts the first's result where the second's
 //! closure takes it from, and queues it; or the second falls with the first.
 //!
-//! Whoever takes [`Stage::Waiting`] out of the stage decides what becomes of
+//! Whoever takes [`FollowState::WaitingTask`] out of the stage decides what becomes of
 //! the second task; that is one of three:
 //!
 //! - the first completes: its waker runs once, after its outcome is in place;
@@ -13,7 +13,7 @@
 //!   the caller of `then` goes on in its stead;
 //! - it is cancelled through the completion of the second.
 //!
-//! The waker may run before the caller of `then` has put `Waiting` there; it
+//! The waker may run before the caller of `then` has put `WaitingTask` there; it
 //! leaves `Woken` in that case, and the caller goes on. The mutex is held for a
 //! move in and out, and no user code runs under it.
 //!
@@ -165,14 +165,14 @@ where
     F: FnOnce(&mut U, A::Output) -> S + Send + 'static,
 {
     let follow = Arc::new(Follow {
-        stage: Mutex::new(Stage::Joining),
+        stage: Mutex::new(FollowState::Joining),
         other: Arc::downgrade(core),
     });
-    let result = Inbox(Arc::clone(&follow));
+    let result = ResultSlot(Arc::clone(&follow));
     let body = Once(move |value: &mut U| f(value, result.take()));
     let (task, handle) = Handle::with_task::<U, _>(body, core.tag(None));
     let pending = first.register(&Waker::from(Arc::clone(&follow)));
-    let waiting = Waiting { first, task, other };
+    let waiting = WaitingTask { first, task, other };
     if pending {
         follow.wait(waiting);
     } else {
@@ -182,17 +182,17 @@ where
 }
 
 struct Follow<A: Antecedent, U> {
-    stage: Mutex<Stage<A, U>>,
+    stage: Mutex<FollowState<A, U>>,
     other: Weak<Core<U>>,
 }
 
-enum Stage<A: Antecedent, U> {
+enum FollowState<A: Antecedent, U> {
     /// The caller of `then` is at work.
     Joining,
     /// It is, and what comes first is through.
     Woken,
     /// For what comes first.
-    Waiting(Waiting<A, U>),
+    WaitingTask(WaitingTask<A, U>),
     /// The second task is queued, or about to be, with this.
     Passed(A::Output),
     /// Its closure was dropped unrun.
@@ -201,7 +201,7 @@ enum Stage<A: Antecedent, U> {
     Over,
 }
 
-struct Waiting<A, U> {
+struct WaitingTask<A, U> {
     first: A,
     task: Queued,
     other: Other<U>,
@@ -251,16 +251,16 @@ impl By {
 }
 
 impl<A: Antecedent, U> Follow<A, U> {
-    fn set(&self, stage: Stage<A, U>) -> Stage<A, U> {
+    fn set(&self, stage: FollowState<A, U>) -> FollowState<A, U> {
         replace(&mut *lock(&self.stage), stage)
     }
 
     /// Takes out what waits; leaves all other stages but `Joining` as they are.
-    fn take_waiting(&self) -> Option<Waiting<A, U>> {
+    fn take_waiting(&self) -> Option<WaitingTask<A, U>> {
         let mut stage = lock(&self.stage);
-        match replace(&mut *stage, Stage::Over) {
-            Stage::Waiting(waiting) => return Some(waiting),
-            Stage::Joining => *stage = Stage::Woken,
+        match replace(&mut *stage, FollowState::Over) {
+            FollowState::WaitingTask(waiting) => return Some(waiting),
+            FollowState::Joining => *stage = FollowState::Woken,
             other => *stage = other,
         }
         None
@@ -269,10 +269,10 @@ impl<A: Antecedent, U> Follow<A, U> {
 
 impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
     /// The first task's waker is in place.
-    fn wait(&self, waiting: Waiting<A, U>) {
+    fn wait(&self, waiting: WaitingTask<A, U>) {
         let mut stage = lock(&self.stage);
-        if let Stage::Joining = *stage {
-            *stage = Stage::Waiting(waiting);
+        if let FollowState::Joining = *stage {
+            *stage = FollowState::WaitingTask(waiting);
             return;
         }
         drop(stage);
@@ -280,8 +280,8 @@ impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
     }
 
     /// The first task is through: now for the second.
-    fn submit(&self, waiting: Waiting<A, U>, by: By) {
-        let Waiting { first, task, other } = waiting;
+    fn submit(&self, waiting: WaitingTask<A, U>, by: By) {
+        let WaitingTask { first, task, other } = waiting;
         let other = other.core();
         let refused = match (first.into_outcome(), &other) {
             (Ok(result), Some(other)) => {
@@ -299,12 +299,12 @@ impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
                 }
             }
             (Ok(unused), None) => {
-                self.set(Stage::Over);
+                self.set(FollowState::Over);
                 panics::contain("drop of a result", || drop(unused));
                 (TaskError::Closed, task)
             }
             (Err(error), _) => {
-                self.set(Stage::Over);
+                self.set(FollowState::Over);
                 (error, task)
             }
         };
@@ -317,11 +317,11 @@ impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
     /// cancelled and dropped meanwhile, nobody will.
     fn pass(&self, result: A::Output) {
         let mut stage = lock(&self.stage);
-        if let Stage::Dropped = *stage {
+        if let FollowState::Dropped = *stage {
             drop(stage);
             panics::contain("drop of a result", || drop(result));
         } else {
-            *stage = Stage::Passed(result);
+            *stage = FollowState::Passed(result);
         }
     }
 }
@@ -336,7 +336,7 @@ impl<A: Antecedent, U: Send + 'static> Wake for Follow<A, U> {
 
 impl<A: Antecedent, U: Send + 'static> Continuation for Follow<A, U> {
     fn cancel(&self) -> Option<Box<dyn Upstream>> {
-        let Waiting { first, task, other } = self.take_waiting()?;
+        let WaitingTask { first, task, other } = self.take_waiting()?;
         let core = other.core().map(|core| core as Arc<Core<dyn Value>>);
         let error = TaskError::Cancelled;
         fall(Fallen { core, task, error });
@@ -348,12 +348,12 @@ impl<A: Antecedent, U: Send + 'static> Continuation for Follow<A, U> {
     }
 
     fn waits(&self) -> bool {
-        matches!(*lock(&self.stage), Stage::Waiting(_))
+        matches!(*lock(&self.stage), FollowState::WaitingTask(_))
     }
 
     fn origin(&self) -> Option<Origin> {
         match &*lock(&self.stage) {
-            Stage::Waiting(waiting) => waiting.first.origin(),
+            FollowState::WaitingTask(waiting) => waiting.first.origin(),
             _ => None,
         }
     }
@@ -361,20 +361,20 @@ impl<A: Antecedent, U: Send + 'static> Continuation for Follow<A, U> {
 
 /// Where the second task's closure finds the first's result. It goes with the
 /// closure.
-struct Inbox<A: Antecedent, U>(Arc<Follow<A, U>>);
+struct ResultSlot<A: Antecedent, U>(Arc<Follow<A, U>>);
 
-impl<A: Antecedent, U> Inbox<A, U> {
+impl<A: Antecedent, U> ResultSlot<A, U> {
     fn take(self) -> A::Output {
-        match self.0.set(Stage::Over) {
-            Stage::Passed(result) => result,
+        match self.0.set(FollowState::Over) {
+            FollowState::Passed(result) => result,
             _ => unreachable!("the task was queued without the result"),
         }
     }
 }
 
-impl<A: Antecedent, U> Drop for Inbox<A, U> {
+impl<A: Antecedent, U> Drop for ResultSlot<A, U> {
     fn drop(&mut self) {
-        let unused = self.0.set(Stage::Dropped);
+        let unused = self.0.set(FollowState::Dropped);
         // Beside the drop of the user's closure, and not to add to a panic of that.
         panics::contain("drop of a result", || drop(unused));
     }

@@ -55,11 +55,11 @@ use std::time::{Duration, Instant};
 pub struct Completion<R> {
     /// Emptied by `drop`, which has nothing else to do where the outcome was
     /// taken: so it is inlined away on the path that matters.
-    state: ManuallyDrop<State<R>>,
+    state: ManuallyDrop<CompletionState<R>>,
     cancel_on_drop: bool,
 }
 
-enum State<R> {
+enum CompletionState<R> {
     Ready(Result<R, TaskError>),
     Queued(Handle<R>, Weak<Core<dyn Value>>),
     /// Queued once another task is through, or queued since.
@@ -69,33 +69,33 @@ enum State<R> {
     Taken,
 }
 
-impl<R> State<R> {
+impl<R> CompletionState<R> {
     /// The task, unless the outcome is here.
     fn task(&self) -> Option<&Handle<R>> {
         match self {
-            State::Queued(task, _) | State::Linked(task, _) => Some(task),
-            State::Awaited(awaited) => Some(awaited.task()),
-            State::Ready(_) | State::Taken => None,
+            CompletionState::Queued(task, _) | CompletionState::Linked(task, _) => Some(task),
+            CompletionState::Awaited(awaited) => Some(awaited.task()),
+            CompletionState::Ready(_) | CompletionState::Taken => None,
         }
     }
 
     /// Where its task is, unless the outcome is here.
     fn origin(&self) -> Option<Origin> {
         match self {
-            State::Queued(_, core) => Some(Origin::Resource(Weak::clone(core))),
-            State::Linked(_, link) => Some(Origin::Continuation(Arc::clone(link))),
-            State::Awaited(awaited) => Some(awaited.origin().clone()),
-            State::Ready(_) | State::Taken => None,
+            CompletionState::Queued(_, core) => Some(Origin::Resource(Weak::clone(core))),
+            CompletionState::Linked(_, link) => Some(Origin::Continuation(Arc::clone(link))),
+            CompletionState::Awaited(awaited) => Some(awaited.origin().clone()),
+            CompletionState::Ready(_) | CompletionState::Taken => None,
         }
     }
 
     /// The outcome. Only once it is there.
     fn into_outcome(self) -> Result<R, TaskError> {
         match self {
-            State::Ready(outcome) => outcome,
-            State::Queued(task, _) | State::Linked(task, _) => task.take(),
-            State::Awaited(awaited) => awaited.into_parts().0.take(),
-            State::Taken => taken(),
+            CompletionState::Ready(outcome) => outcome,
+            CompletionState::Queued(task, _) | CompletionState::Linked(task, _) => task.take(),
+            CompletionState::Awaited(awaited) => awaited.into_parts().0.take(),
+            CompletionState::Taken => taken(),
         }
     }
 
@@ -140,44 +140,46 @@ impl<R> State<R> {
     /// No asynchronous task awaits it any more.
     fn unawaited(self) -> Self {
         match self {
-            State::Awaited(awaited) => State::pending(awaited.into_parts()),
+            CompletionState::Awaited(awaited) => CompletionState::pending(awaited.into_parts()),
             other => other,
         }
     }
 
     fn pending((task, origin): (Handle<R>, Origin)) -> Self {
         match origin {
-            Origin::Resource(core) => State::Queued(task, core),
-            Origin::Continuation(link) => State::Linked(task, link),
+            Origin::Resource(core) => CompletionState::Queued(task, core),
+            Origin::Continuation(link) => CompletionState::Linked(task, link),
         }
     }
 
     /// Notes that an asynchronous task awaits it. What was noted of another is past.
     fn await_by(self, by: Awaiter) -> Result<Self, (WouldDeadlock, Self)> {
         let (task, origin) = match self {
-            State::Awaited(awaited) if awaited.is_by(&by) => return Ok(State::Awaited(awaited)),
-            State::Awaited(awaited) => awaited.into_parts(),
-            State::Queued(task, core) => (task, Origin::Resource(core)),
-            State::Linked(task, link) => (task, Origin::Continuation(link)),
-            State::Ready(_) | State::Taken => return Ok(self),
+            CompletionState::Awaited(awaited) if awaited.is_by(&by) => {
+                return Ok(CompletionState::Awaited(awaited));
+            }
+            CompletionState::Awaited(awaited) => awaited.into_parts(),
+            CompletionState::Queued(task, core) => (task, Origin::Resource(core)),
+            CompletionState::Linked(task, link) => (task, Origin::Continuation(link)),
+            CompletionState::Ready(_) | CompletionState::Taken => return Ok(self),
         };
         match Awaited::begin(by, task, origin) {
-            Ok(awaited) => Ok(State::Awaited(Box::new(awaited))),
-            Err((error, task, origin)) => Err((error, State::pending((task, origin)))),
+            Ok(awaited) => Ok(CompletionState::Awaited(Box::new(awaited))),
+            Err((error, task, origin)) => Err((error, CompletionState::pending((task, origin)))),
         }
     }
 }
 
 impl<R> Completion<R> {
     #[inline(always)]
-    fn take(&mut self) -> State<R> {
-        std::mem::replace(&mut *self.state, State::Taken)
+    fn take(&mut self) -> CompletionState<R> {
+        std::mem::replace(&mut *self.state, CompletionState::Taken)
     }
 
     #[inline]
     pub(crate) fn ready(outcome: Result<R, TaskError>) -> Self {
         Completion {
-            state: ManuallyDrop::new(State::Ready(outcome)),
+            state: ManuallyDrop::new(CompletionState::Ready(outcome)),
             cancel_on_drop: false,
         }
     }
@@ -196,7 +198,7 @@ impl<R> Completion<R> {
 
     pub(crate) fn queued(task: Handle<R>, core: Weak<Core<dyn Value>>) -> Self {
         Completion {
-            state: ManuallyDrop::new(State::Queued(task, core)),
+            state: ManuallyDrop::new(CompletionState::Queued(task, core)),
             cancel_on_drop: false,
         }
     }
@@ -225,8 +227,8 @@ impl<R> Completion<R> {
     #[inline]
     pub fn wait(mut self) -> Result<R, TaskError> {
         match self.take() {
-            State::Ready(outcome) => outcome,
-            State::Taken => taken(),
+            CompletionState::Ready(outcome) => outcome,
+            CompletionState::Taken => taken(),
             queued => wait_queued(queued.unawaited(), self.cancel_on_drop),
         }
     }
@@ -339,7 +341,7 @@ impl<R> Completion<R> {
         core: Weak<Core<dyn Value>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<R, TaskError>> {
-        self.poll_pending(State::Queued(task, core), cx)
+        self.poll_pending(CompletionState::Queued(task, core), cx)
     }
 
     #[cold]
@@ -349,7 +351,7 @@ impl<R> Completion<R> {
         link: Arc<dyn Continuation>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<R, TaskError>> {
-        self.poll_pending(State::Linked(task, link), cx)
+        self.poll_pending(CompletionState::Linked(task, link), cx)
     }
 
     #[cold]
@@ -358,12 +360,12 @@ impl<R> Completion<R> {
         awaited: Box<Awaited<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<R, TaskError>> {
-        self.poll_pending(State::Awaited(awaited), cx)
+        self.poll_pending(CompletionState::Awaited(awaited), cx)
     }
 
     fn poll_pending(
         &mut self,
-        pending: State<R>,
+        pending: CompletionState<R>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<R, TaskError>> {
         // First of all: cloning a waker may panic.
@@ -371,7 +373,7 @@ impl<R> Completion<R> {
         if !self.register(cx.waker()) {
             return Poll::Ready(self.take().into_outcome());
         }
-        if !is_polling() && !matches!(*self.state, State::Awaited(_)) {
+        if !is_polling() && !matches!(*self.state, CompletionState::Awaited(_)) {
             return Poll::Pending;
         }
         self.note_who_awaits()
@@ -389,7 +391,7 @@ impl<R> Completion<R> {
 
     /// Whoever awaited it does not any more: somebody else asks for it now.
     pub(crate) fn forget_awaiter(&mut self) {
-        if let State::Awaited(_) = *self.state {
+        if let CompletionState::Awaited(_) = *self.state {
             *self.state = self.take().unawaited();
         }
     }
@@ -418,7 +420,7 @@ impl<R> Completion<R> {
 impl<R> Completion<R> {
     pub(crate) fn linked(task: Handle<R>, link: Arc<dyn Continuation>) -> Self {
         Completion {
-            state: ManuallyDrop::new(State::Linked(task, link)),
+            state: ManuallyDrop::new(CompletionState::Linked(task, link)),
             cancel_on_drop: false,
         }
     }
@@ -453,7 +455,7 @@ impl<R> Upstream for Completion<R> {
 /// Waits for the task, and cancels it where that would never end, if it is to
 /// be cancelled with its completion.
 #[cold]
-fn wait_queued<R>(queued: State<R>, cancel: bool) -> Result<R, TaskError> {
+fn wait_queued<R>(queued: CompletionState<R>, cancel: bool) -> Result<R, TaskError> {
     if let Err(error) = queued.block(None) {
         if cancel {
             queued.cancel();
@@ -535,12 +537,12 @@ impl<R> Future for Completion<R> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.take() {
-            State::Ready(outcome) => Poll::Ready(outcome),
-            State::Taken => taken(),
+            CompletionState::Ready(outcome) => Poll::Ready(outcome),
+            CompletionState::Taken => taken(),
             // Taken apart, so that the ready path does not have it in memory.
-            State::Queued(task, core) => self.poll_queued(task, core, cx),
-            State::Linked(task, link) => self.poll_linked(task, link, cx),
-            State::Awaited(awaited) => self.poll_awaited(awaited, cx),
+            CompletionState::Queued(task, core) => self.poll_queued(task, core, cx),
+            CompletionState::Linked(task, link) => self.poll_linked(task, link, cx),
+            CompletionState::Awaited(awaited) => self.poll_awaited(awaited, cx),
         }
     }
 }
@@ -551,7 +553,7 @@ impl<R> Unpin for Completion<R> {}
 impl<R> Drop for Completion<R> {
     #[inline]
     fn drop(&mut self) {
-        if !matches!(*self.state, State::Taken) {
+        if !matches!(*self.state, CompletionState::Taken) {
             self.abandon();
         }
     }
@@ -564,7 +566,7 @@ impl<R> Completion<R> {
         if self.cancel_on_drop {
             self.cancel();
         }
-        if let State::Ready(outcome) = self.take() {
+        if let CompletionState::Ready(outcome) = self.take() {
             panics::drop_outcome(outcome);
         }
     }
@@ -573,9 +575,9 @@ impl<R> Completion<R> {
 impl<R> fmt::Debug for Completion<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &*self.state {
-            State::Ready(Ok(_)) => "ready",
-            State::Ready(Err(_)) => "failed",
-            State::Taken => "taken",
+            CompletionState::Ready(Ok(_)) => "ready",
+            CompletionState::Ready(Err(_)) => "failed",
+            CompletionState::Taken => "taken",
             _ if self.is_finished() => "ready",
             _ => "pending",
         };

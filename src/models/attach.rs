@@ -1,7 +1,9 @@
 //! Items that become tasks: their driver, and who works them off, cancels or refuses them.
 
 use super::suspend::submit_waiting;
-use super::{Call, FOREVER, Log, Mailbox, Noted, Token, Waits, World, model, named, poll, pooled};
+use super::{
+    Call, FOREVER, Log, Mailbox, Noted, Token, WaitProbe, World, model, named, poll, pooled,
+};
 use crate::TaskError;
 use crate::compose::attach::Attachment;
 use crate::compose::in_flight::LIMIT;
@@ -363,7 +365,7 @@ fn captured_by(w: &World) -> super::Spawned {
 
 fn send<S: Sink<Item, Error = TaskError> + Unpin>(
     w: &World,
-    waits: &Waits,
+    waits: &WaitProbe,
     sink: &mut S,
     n: u8,
 ) -> Result<(), TaskError> {
@@ -378,7 +380,7 @@ fn send<S: Sink<Item, Error = TaskError> + Unpin>(
 fn a_sink_is_not_ready_while_too_many_are_on_their_way() {
     model(2, || {
         let w = World::new(10, FOREVER, named());
-        let (to, through, waits) = (Mailbox::new(), Through::new(), Waits::new());
+        let (to, through, waits) = (Mailbox::new(), Through::new(), WaitProbe::new());
         drop(submit_waiting(&w, 8, 1, &to));
         let mut sink = w.r.sink(through.works(&w));
         let waker = to.wait();
@@ -402,7 +404,7 @@ fn a_sink_is_filled_while_it_is_emptied() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let other = captured_by(&w);
-        let (through, waits) = (Through::new(), Waits::new());
+        let (through, waits) = (Through::new(), WaitProbe::new());
         let mut sink = w.r.sink(through.works(&w));
         for n in 1..=LIMIT as u8 + 1 {
             send(&w, &waits, &mut sink, n).unwrap();
@@ -423,7 +425,7 @@ fn a_sink_goes_while_it_waits() {
         let w = World::new(10, FOREVER, named());
         let other = captured_by(&w);
         let through = Through::new();
-        let waits = Waits::new();
+        let waits = WaitProbe::new();
         let mut sink = w.r.sink(through.works(&w));
         send(&w, &waits, &mut sink, 1).unwrap();
         let waker = Noted::new(w.token());
@@ -447,7 +449,7 @@ fn it_is_closed_while_a_sink_waits() {
         let other = captured_by(&w);
         let closes = w.spawn(|w| w.r.close());
         let through = Through::new();
-        let waits = Waits::new();
+        let waits = WaitProbe::new();
         let mut sink = w.r.sink(through.works(&w));
         let sent: Vec<_> = (1..=2).map(|n| send(&w, &waits, &mut sink, n)).collect();
         let flushed = poll_fn(|cx| Pin::new(&mut sink).poll_flush(cx));

@@ -90,7 +90,7 @@ use crate::sync::{Arc, Counter, StaticMutex, UnsafeCell, thread, yield_now};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler as Draws};
 use stand_ins::Jobs;
 pub(crate) use stand_ins::{
-    Bell, Call, Crossing, HOUR, Mailbox, Noted, Waits, block_on, poll, poll_with,
+    Call, Crossing, HOUR, Mailbox, ManualTimer, Noted, WaitProbe, block_on, poll, poll_with,
 };
 use std::time::Duration;
 
@@ -179,7 +179,7 @@ pub(crate) struct World {
 #[derive(Clone)]
 pub(crate) struct Tally {
     pub(crate) calls: Arc<Mailbox<Call>>,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) bell: Arc<ManualTimer>,
     counts: Arc<Counts>,
     last: Arc<StaticMutex<Option<Vec<u8>>>>,
 }
@@ -208,7 +208,7 @@ impl World {
         quantum: Duration,
         settings: Settings,
     ) -> Self {
-        let bell = Arc::<Bell>::default();
+        let bell = Arc::<ManualTimer>::default();
         let host = host(
             Arc::clone(&calls),
             Box::new(Arc::clone(&bell)),

@@ -137,7 +137,7 @@ impl JobSink for Jobs {
 
 /// Alarms wait here until a model thread lets them ring, or drops them.
 #[derive(Default)]
-pub(crate) struct Bell {
+pub(crate) struct ManualTimer {
     alarms: StaticMutex<Vec<(Instant, Box<dyn Alarm>)>>,
     clock: OnceLock<Clock>,
 }
@@ -161,13 +161,13 @@ impl Clock {
 /// says so.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-impl Bell {
+impl ManualTimer {
     /// The alarm that was set last.
     pub(crate) fn take(&self) -> Option<Box<dyn Alarm>> {
         self.alarms.lock().unwrap().pop().map(|(_, alarm)| alarm)
     }
 
-    /// From now on, time passes by [`Bell::pass`] alone.
+    /// From now on, time passes by [`ManualTimer::pass`] alone.
     pub(crate) fn stop_the_clock(&self) {
         let clock = Clock {
             epoch: Instant::now(),
@@ -212,9 +212,9 @@ impl Bell {
     }
 }
 
-impl Alarms for Arc<Bell> {
+impl Alarms for Arc<ManualTimer> {
     fn now(&self) -> Instant {
-        Bell::now(self)
+        ManualTimer::now(self)
     }
 
     fn add(&self, at: Instant, alarm: Box<dyn Alarm>) {
@@ -264,7 +264,7 @@ pub(crate) fn poll<F: Future + Unpin>(future: &mut F, waker: &Arc<Noted>) -> Pol
 /// One waker for all that a thread waits for: a new one may have the address of one that
 /// was dropped by another thread, and it is only by the allocator's edge, which loom does
 /// not see, that the two are told apart.
-pub(crate) struct Waits(Arc<Told>);
+pub(crate) struct WaitProbe(Arc<Told>);
 
 /// Counts how often it was told. Waiting for that is nothing for the checker to branch on.
 struct Told {
@@ -282,9 +282,9 @@ impl Wake for Told {
 /// More than it takes until all other threads have ended.
 const TURNS: usize = 1000;
 
-impl Waits {
+impl WaitProbe {
     pub(crate) fn new() -> Self {
-        Waits(Arc::new(Told {
+        WaitProbe(Arc::new(Told {
             times: Counter::new(),
             edge: AtomicUsize::new(0),
         }))
@@ -313,7 +313,7 @@ impl Waits {
 
 /// Polls until it is ready.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    Waits::new().block_on(future, || ())
+    WaitProbe::new().block_on(future, || ())
 }
 
 /// A step that two threads take, so that loom tries both orders of what they do next,

@@ -8,9 +8,9 @@ use crate::sync::{Arc, StaticMutex, UnsafeCell, thread};
 use std::time::{Duration, Instant};
 
 /// Unparks who waits for it. Written by who adds it and by who lets it ring.
-struct Bell(thread::Thread, UnsafeCell<()>);
+struct UnparkAlarm(thread::Thread, UnsafeCell<()>);
 
-impl Alarm for Bell {
+impl Alarm for UnparkAlarm {
     fn is_over(&self) -> bool {
         false
     }
@@ -34,10 +34,10 @@ pub(super) fn timer() -> (Timer, Handle) {
     (Timer::new("timer".into(), spawn), handle)
 }
 
-fn bell() -> Box<Bell> {
+fn bell() -> Box<UnparkAlarm> {
     let touched = UnsafeCell::new(());
     touched.with_mut(|_| ());
-    Box::new(Bell(thread::current(), touched))
+    Box::new(UnparkAlarm(thread::current(), touched))
 }
 
 /// Models have no clock: this is due.

@@ -29,13 +29,13 @@ pub(crate) const MAX_WORKERS: usize = 1024;
 const STAND_INS: usize = 1024;
 
 /// A pool. Dropping it lets its threads end once the queue is empty.
-pub(crate) struct Pool(Arc<Shared>);
+pub(crate) struct Pool(Arc<PoolShared>);
 
 /// A view of a pool, which does not keep it open.
 #[derive(Clone)]
-pub(crate) struct Observer(Arc<Shared>);
+pub(crate) struct Observer(Arc<PoolShared>);
 
-struct Shared {
+struct PoolShared {
     jobs: SegQueue<Job>,
     roster: Roster,
     departures: Mutex<Departures>,
@@ -56,10 +56,10 @@ struct Departures {
 
 thread_local_const! {
     /// The pool that this thread works for.
-    static EMPLOYER: RefCell<Option<Arc<Shared>>> = RefCell::new(None);
+    static EMPLOYER: RefCell<Option<Arc<PoolShared>>> = RefCell::new(None);
 }
 
-fn employer() -> Option<Arc<Shared>> {
+fn employer() -> Option<Arc<PoolShared>> {
     // A hand-off may come from the drop of a thread-local.
     let employer = EMPLOYER.try_with(|e| e.borrow().clone());
     employer.ok().flatten()
@@ -68,7 +68,7 @@ fn employer() -> Option<Arc<Shared>> {
 impl Pool {
     /// A pool of `workers` threads, none of which is started yet.
     pub(crate) fn new(workers: usize, thread_name: String, spawn: Box<Spawn>) -> Self {
-        Pool(Arc::new(Shared {
+        Pool(Arc::new(PoolShared {
             jobs: SegQueue::new(),
             roster: Roster::new(workers, workers + STAND_INS),
             departures: Mutex::default(),
@@ -161,7 +161,7 @@ fn wait_timeout<'a>(news: &Condvar, guard: Guard<'a>, left: Duration) -> Guard<'
     }
 }
 
-impl Shared {
+impl PoolShared {
     fn take_job(&self) -> Option<Job> {
         let job = self.jobs.pop()?;
         self.roster.taken();
@@ -227,14 +227,14 @@ impl Shared {
             tracing::warn!(target: "captor", ?job, "no worker: a hand-off gets a thread of its own");
         });
         /// Counts the thread, as long as it lives or is about to.
-        struct Extra(Arc<Shared>);
-        impl Drop for Extra {
+        struct ExtraThread(Arc<PoolShared>);
+        impl Drop for ExtraThread {
             fn drop(&mut self) {
                 self.0.depart(|gone| gone.extras -= 1);
             }
         }
         lock(&self.departures).extras += 1;
-        let extra = Extra(Arc::clone(self));
+        let extra = ExtraThread(Arc::clone(self));
         let main = move || {
             let _extra = extra;
             panics::contain("job", || job.run_to_end());

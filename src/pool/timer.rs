@@ -41,9 +41,9 @@ const FAR_TOO_MANY: isize = 16 * MANY as isize;
 pub(crate) const NEVER: u64 = u64::MAX;
 
 /// A timer. Dropping it ends its thread; alarms that are left do not ring.
-pub(crate) struct Timer(Arc<Shared>);
+pub(crate) struct Timer(Arc<TimerShared>);
 
-struct Shared {
+struct TimerShared {
     /// `None`: the thread is to end.
     inbox: Inbox<Option<Scheduled>>,
     /// Until when the thread is parked, in nanoseconds since `epoch`.
@@ -69,20 +69,20 @@ struct Scheduled {
 }
 
 /// The next one is the greatest; of the same time, the first that was added.
-struct Next(Reverse<(u64, u64)>, Box<dyn Alarm>);
+struct HeapEntry(Reverse<(u64, u64)>, Box<dyn Alarm>);
 
-impl PartialEq for Next {
+impl PartialEq for HeapEntry {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 }
-impl Eq for Next {}
-impl PartialOrd for Next {
+impl Eq for HeapEntry {}
+impl PartialOrd for HeapEntry {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for Next {
+impl Ord for HeapEntry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.cmp(&other.0)
     }
@@ -91,7 +91,7 @@ impl Ord for Next {
 impl Timer {
     /// Its thread is called `name`, and not started yet.
     pub(crate) fn new(name: String, spawn: Box<Spawn>) -> Self {
-        Timer(Arc::new(Shared {
+        Timer(Arc::new(TimerShared {
             inbox: Inbox::new(),
             wakes_at: AtomicU64::new(NEVER),
             added: AtomicUsize::new(0),
@@ -151,7 +151,7 @@ impl Drop for Timer {
     }
 }
 
-impl Shared {
+impl TimerShared {
     /// In nanoseconds since the timer was made.
     fn time_of(&self, at: Instant) -> u64 {
         nanos(at.saturating_duration_since(self.epoch))
@@ -233,7 +233,7 @@ impl Shared {
 
 /// Alarms, by time.
 pub(crate) struct Heap {
-    alarms: BinaryHeap<Next>,
+    alarms: BinaryHeap<HeapEntry>,
     /// How many were ever added: says which of two came first.
     added: u64,
     /// How many were left when those that are over were thrown away, and when that
@@ -272,14 +272,15 @@ impl Heap {
 
     pub(crate) fn set(&mut self, at: u64, alarm: Box<dyn Alarm>) {
         self.added += 1;
-        self.alarms.push(Next(Reverse((at, self.added)), alarm));
+        self.alarms
+            .push(HeapEntry(Reverse((at, self.added)), alarm));
     }
 
     /// The next alarm that is due.
     pub(crate) fn pop(&mut self, now: u64) -> Option<Box<dyn Alarm>> {
         let is_due = self.next() <= now;
         let next = is_due.then(|| self.alarms.pop())?;
-        next.map(|Next(_, alarm)| alarm)
+        next.map(|HeapEntry(_, alarm)| alarm)
     }
 
     /// The first alarm, if it is over.
@@ -287,14 +288,15 @@ impl Heap {
     pub(crate) fn pop_over(&mut self) -> Option<Box<dyn Alarm>> {
         let is_over = self.alarms.peek()?.1.is_over();
         let first = is_over.then(|| self.alarms.pop())?;
-        first.map(|Next(_, alarm)| alarm)
+        first.map(|HeapEntry(_, alarm)| alarm)
     }
 
     /// Throws away those that are over.
     fn purge(&mut self) {
         let (over, rest): (Vec<_>, Vec<_>) = (core::mem::take(&mut self.alarms).into_iter())
-            .partition(|Next(_, alarm)| alarm.is_over());
-        over.into_iter().for_each(|Next(_, alarm)| discard(alarm));
+            .partition(|HeapEntry(_, alarm)| alarm.is_over());
+        over.into_iter()
+            .for_each(|HeapEntry(_, alarm)| discard(alarm));
         self.left = rest.len();
         self.alarms = rest.into();
     }
@@ -321,7 +323,7 @@ impl Heap {
     pub(crate) fn next(&self) -> u64 {
         self.alarms
             .peek()
-            .map_or(NEVER, |Next(Reverse((at, _)), _)| *at)
+            .map_or(NEVER, |HeapEntry(Reverse((at, _)), _)| *at)
     }
 
     /// Lets ring what is due.
@@ -336,7 +338,7 @@ impl Drop for Heap {
     fn drop(&mut self) {
         core::mem::take(&mut self.alarms)
             .into_iter()
-            .for_each(|Next(_, alarm)| discard(alarm));
+            .for_each(|HeapEntry(_, alarm)| discard(alarm));
     }
 }
 
@@ -359,14 +361,14 @@ mod tests {
     use std::time::Duration;
 
     /// Tells when it rings, or goes unrung.
-    struct Bell {
+    struct TestAlarm {
         name: u32,
         rings: mpsc::Sender<(u32, bool)>,
         over: Arc<AtomicBool>,
         rung: bool,
     }
 
-    impl Alarm for Bell {
+    impl Alarm for TestAlarm {
         fn is_over(&self) -> bool {
             self.over.load(Ordering::SeqCst)
         }
@@ -379,7 +381,7 @@ mod tests {
         }
     }
 
-    impl Drop for Bell {
+    impl Drop for TestAlarm {
         fn drop(&mut self) {
             let _ = self.rings.send((self.name, self.rung));
         }
@@ -409,7 +411,7 @@ mod tests {
 
         fn add(&self, name: u32, at: Instant) -> Arc<AtomicBool> {
             let over = Arc::<AtomicBool>::default();
-            let bell = Bell {
+            let bell = TestAlarm {
                 name,
                 rings: self.rings.clone(),
                 over: Arc::clone(&over),
@@ -497,7 +499,7 @@ mod tests {
             .map(|name| {
                 let over = Arc::<AtomicBool>::default();
                 let (rings, rung) = (rings.clone(), false);
-                let bell = Bell {
+                let bell = TestAlarm {
                     name,
                     rings,
                     over: Arc::clone(&over),

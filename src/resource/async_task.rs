@@ -2,7 +2,7 @@
 
 use crate::future::completion::Completion;
 use crate::raw::core::{Core, Value};
-use crate::raw::run::start::Started;
+use crate::raw::run::start::FirstRun;
 use crate::raw::submit::Admission;
 use crate::raw::task::future::{AsyncBody, AsyncTask};
 use crate::raw::task::tag::Given;
@@ -87,8 +87,8 @@ impl<T: Send + 'static> Resource<T> {
     {
         let core = self.core();
         let queued = match core.try_start(AsyncBody::new(f), given) {
-            Ok(Started::Through(outcome)) => return Completion::ready(outcome),
-            Ok(Started::Waits(task)) => Ok(task),
+            Ok(FirstRun::Finished(outcome)) => return Completion::ready(outcome),
+            Ok(FirstRun::Waits(task)) => Ok(task),
             Err(body) => core.queue_body(body, core.tag(given), Admission::Bounded),
         };
         match queued {

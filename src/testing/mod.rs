@@ -83,7 +83,7 @@ use std::marker::PhantomData;
 use std::pin::pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
-use world::{Part, World};
+use world::{World, WorldHandle};
 
 /// Steps, unless it is said.
 const LIMIT: u64 = 1_000_000;
@@ -129,7 +129,7 @@ impl Simulation {
         // One of an earlier simulation is not this one's.
         drop(crate::raw::thread::panics::record::take_first());
         let world = Arc::new(World::new(seed, LIMIT));
-        let part = || Box::new(Part(Arc::clone(&world)));
+        let part = || Box::new(WorldHandle(Arc::clone(&world)));
         let scheduler = Scheduler::simulated(part(), part());
         Simulation {
             seed,

@@ -16,11 +16,11 @@ pub(super) struct World {
     epoch: Instant,
     /// Virtual time since then, in nanoseconds.
     elapsed: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<WorldState>,
 }
 
 /// No user code runs under its lock.
-struct State {
+struct WorldState {
     /// Nothing is to run any more.
     ended: bool,
     random: Random,
@@ -37,7 +37,7 @@ impl World {
             thread: thread::current().id(),
             epoch: Instant::now(),
             elapsed: AtomicU64::new(0),
-            state: Mutex::new(State {
+            state: Mutex::new(WorldState {
                 ended: false,
                 random: Random(seed),
                 jobs: Vec::new(),
@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-impl State {
+impl WorldState {
     fn draw(&mut self, first: Option<Id>) -> Option<Job> {
         if self.jobs.is_empty() {
             return None;
@@ -162,9 +162,9 @@ impl State {
 }
 
 /// A scheduler's, as its jobs and as its timer.
-pub(super) struct Part(pub(super) Arc<World>);
+pub(super) struct WorldHandle(pub(super) Arc<World>);
 
-impl JobSink for Part {
+impl JobSink for WorldHandle {
     fn dispatch(&self, job: Job) {
         let mut state = lock(&self.0.state);
         if state.ended {
@@ -199,7 +199,7 @@ impl JobSink for Part {
     }
 }
 
-impl Alarms for Part {
+impl Alarms for WorldHandle {
     fn now(&self) -> Instant {
         let now = self.0.epoch.checked_add(self.0.elapsed());
         now.expect("virtual time has passed the end of time")

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 /// Wakers of those who await an event that happens once.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners(Mutex<List>);
+pub(crate) struct Listeners(Mutex<WakerList>);
 
 #[derive(Debug, Default)]
-struct List {
+struct WakerList {
     /// In the order in which they came.
     wakers: BTreeMap<Key, Waker>,
     last: Key,
@@ -27,7 +27,7 @@ impl Listeners {
     pub(crate) fn listen(&self, key: &mut Option<Key>, waker: &Waker) {
         let waker = waker.clone();
         let old = {
-            let List { wakers, last } = &mut *lock(&self.0);
+            let WakerList { wakers, last } = &mut *lock(&self.0);
             let key = *key.get_or_insert_with(|| {
                 last.0 += 1;
                 *last

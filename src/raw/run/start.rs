@@ -21,8 +21,8 @@ use core::ptr::NonNull;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a first run came to.
-pub(crate) enum Started<R> {
-    Through(Result<R, TaskError>),
+pub(crate) enum FirstRun<R> {
+    Finished(Result<R, TaskError>),
     /// It waits, or is queued to go on.
     Waits(Handle<R>),
 }
@@ -34,7 +34,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         body: F,
         given: Given<'_>,
-    ) -> Result<Started<R>, F>
+    ) -> Result<FirstRun<R>, F>
     where
         F: Body<T, R> + Send + 'static,
         R: Send + 'static,
@@ -56,7 +56,7 @@ impl<T: Send + 'static> Core<T> {
     }
 
     /// Holder only, with an empty queue.
-    fn start_claimed<R, F>(self: &Arc<Self>, body: F, tag: Tag, way: Way) -> Started<R>
+    fn start_claimed<R, F>(self: &Arc<Self>, body: F, tag: Tag, way: Way) -> FirstRun<R>
     where
         F: Body<T, R> + Send,
         R: Send,
@@ -76,7 +76,7 @@ impl<T: Send + 'static> Core<T> {
                 let (task, handle) = task.into_waiting();
                 self.strand().by_word(way);
                 self.wait_on(task, &signal);
-                return Started::Waits(handle);
+                return FirstRun::Waits(handle);
             }
             Ok(Polled::Done(result)) => Ok(result),
             Err(payload) => {
@@ -92,7 +92,7 @@ impl<T: Send + 'static> Core<T> {
         if !self.strand().try_release(way) {
             captured(self);
         }
-        Started::Through(outcome)
+        FirstRun::Finished(outcome)
     }
 
     /// The task waits. From now on it counts as one that was queued.

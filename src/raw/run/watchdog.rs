@@ -23,7 +23,7 @@ impl Watch {
         owner: &dyn Owner,
         name: TaskName,
         waited: Option<Duration>,
-    ) -> Started {
+    ) -> TimedRun {
         if let (Some(waits), Some(waited)) = (&self.waits, waited) {
             waits.record(nanos(waited));
         }
@@ -32,12 +32,12 @@ impl Watch {
         if let Some(slow) = self.slow {
             self.set_alarm(owner, since.saturating_add(slow));
         }
-        Started { since, task }
+        TimedRun { since, task }
     }
 
     /// It is through. Holder only.
     #[cold]
-    pub(crate) fn ends(&self, shell: &Shell, name: TaskName, started: Started) {
+    pub(crate) fn ends(&self, shell: &Shell, name: TaskName, started: TimedRun) {
         self.running.write(NEVER, None);
         let took = self.now(shell).saturating_sub(started.since);
         let longest = self.longest.get();
@@ -118,7 +118,7 @@ impl Watch {
 
 /// A task that is being timed.
 #[derive(Clone, Copy)]
-pub(crate) struct Started {
+pub(crate) struct TimedRun {
     since: u64,
     task: usize,
 }
@@ -128,7 +128,7 @@ struct Timing<'a> {
     watch: &'a Watch,
     owner: &'a dyn Owner,
     name: TaskName,
-    started: Started,
+    started: TimedRun,
 }
 
 impl Drop for Timing<'_> {

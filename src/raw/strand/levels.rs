@@ -45,13 +45,13 @@ pub(crate) struct Order {
 
 /// Linked nodes, oldest first.
 #[derive(Clone, Copy, Debug)]
-struct List {
+struct LinkList {
     first: *mut Link,
     last: *mut Link,
 }
 
-impl List {
-    const EMPTY: List = List {
+impl LinkList {
+    const EMPTY: LinkList = LinkList {
         first: ptr::null_mut(),
         last: ptr::null_mut(),
     };
@@ -85,9 +85,9 @@ impl List {
 
 /// Which levels have tasks: a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
-struct Waiting([u64; 4]);
+struct NonEmptyLevels([u64; 4]);
 
-impl Waiting {
+impl NonEmptyLevels {
     fn set(&mut self, level: u8, waits: bool) {
         let (word, bit) = (&mut self.0[usize::from(level) / 64], 1 << (level % 64));
         if waits {
@@ -115,9 +115,9 @@ pub(crate) struct Levels {
     order: Order,
     /// Tasks that go before all others, whatever their level: one that waited
     /// and goes on.
-    front: List,
-    lists: Box<[List]>,
-    waiting: Waiting,
+    front: LinkList,
+    lists: Box<[LinkList]>,
+    waiting: NonEmptyLevels,
     /// So many tasks have been taken since one that was another level's turn.
     taken: u32,
     /// The level that had that turn.
@@ -130,9 +130,9 @@ impl Levels {
     pub(crate) fn new(order: Order) -> Self {
         Levels {
             order,
-            front: List::EMPTY,
-            lists: vec![List::EMPTY; order.levels.into()].into(),
-            waiting: Waiting::default(),
+            front: LinkList::EMPTY,
+            lists: vec![LinkList::EMPTY; order.levels.into()].into(),
+            waiting: NonEmptyLevels::default(),
             taken: 0,
             turn: 0,
             looked_at: 0,
@@ -231,7 +231,7 @@ impl Levels {
 
     /// The levels that have tasks, the most urgent first, after those that go
     /// before all.
-    fn lists(&self) -> impl Iterator<Item = &List> {
+    fn lists(&self) -> impl Iterator<Item = &LinkList> {
         let mut from = 0;
         let by_level = core::iter::from_fn(move || {
             let level = self.waiting.first_from(from)?;
@@ -243,7 +243,7 @@ impl Levels {
 
     /// Takes everything out, the most urgent first.
     pub(crate) fn take_all(&mut self) -> *mut Link {
-        let mut all = List::EMPTY;
+        let mut all = LinkList::EMPTY;
         for list in self.lists().filter(|list| !list.first.is_null()) {
             match NonNull::new(all.last) {
                 // SAFETY: the last of a list, which is ours.
@@ -252,9 +252,9 @@ impl Levels {
             }
             all.last = list.last;
         }
-        self.front = List::EMPTY;
-        self.lists.fill(List::EMPTY);
-        self.waiting = Waiting::default();
+        self.front = LinkList::EMPTY;
+        self.lists.fill(LinkList::EMPTY);
+        self.waiting = NonEmptyLevels::default();
         all.first
     }
 

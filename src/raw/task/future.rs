@@ -43,11 +43,11 @@ type FutureOf<T, R, F> = <F as AsyncTask<'static, T, R>>::Future;
 
 /// An asynchronous task.
 pub(crate) struct AsyncBody<T: 'static, R, F: AsyncTask<'static, T, R>> {
-    stage: Stage<T, R, F>,
+    stage: PollState<T, R, F>,
     signal: LazySignal,
 }
 
-enum Stage<T: 'static, R, F: AsyncTask<'static, T, R>> {
+enum PollState<T: 'static, R, F: AsyncTask<'static, T, R>> {
     Closure(F),
     /// Pinned: it stays where it is until it is dropped there.
     Future(FutureOf<T, R, F>),
@@ -58,7 +58,7 @@ enum Stage<T: 'static, R, F: AsyncTask<'static, T, R>> {
 impl<T, R, F: AsyncTask<'static, T, R>> AsyncBody<T, R, F> {
     pub(crate) fn new(f: F) -> Self {
         AsyncBody {
-            stage: Stage::Closure(f),
+            stage: PollState::Closure(f),
             signal: LazySignal::new(),
         }
     }
@@ -70,14 +70,14 @@ impl<T, R, F: AsyncTask<'static, T, R>> AsyncBody<T, R, F> {
     unsafe fn poll(&mut self, value: *mut T) -> Poll<R> {
         let stage = &mut self.stage;
         self.signal.lend(|waker| {
-            if let Stage::Closure(_) = stage {
-                if let Stage::Closure(f) = replace(stage, Stage::Gone) {
+            if let PollState::Closure(_) = stage {
+                if let PollState::Closure(f) = replace(stage, PollState::Gone) {
                     // SAFETY: the future's alone until it is dropped, by the contract. (It
                     // is not made again: that would end the borrow of the one before.)
-                    *stage = Stage::Future(f(unsafe { &mut *value }));
+                    *stage = PollState::Future(f(unsafe { &mut *value }));
                 }
             }
-            let Stage::Future(future) = stage else {
+            let PollState::Future(future) = stage else {
                 unreachable!("it is not run again after a panic");
             };
             // SAFETY: not moved, by the contract, and dropped in place.
@@ -98,7 +98,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> Drop for AsyncBody<T, R, F> {
         }
         let _ends = Ends(&self.signal);
         let stage = &mut self.stage;
-        signal::apart(|| *stage = Stage::Gone);
+        signal::apart(|| *stage = PollState::Gone);
     }
 }
 

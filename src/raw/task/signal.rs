@@ -181,7 +181,7 @@ impl LazySignal {
     /// Calls `f` with a waker that is there as long as the call lasts. It does not
     /// count: its clones do.
     pub(crate) fn lend<R>(&self, f: impl FnOnce(&Waker) -> R) -> R {
-        let _leave = Leave::enter(self);
+        let _leave = LeaveSignal::enter(self);
         let waker = match self.0.get() {
             // The one that was cloned before, so that `will_wake` says so.
             Some(signal) => RawWaker::new(Arc::as_ptr(signal).cast(), &VTABLE),
@@ -200,15 +200,15 @@ thread_local_const! {
 }
 
 /// Goes back to the task further out, also when this one unwinds.
-struct Leave(*const LazySignal);
+struct LeaveSignal(*const LazySignal);
 
-impl Leave {
+impl LeaveSignal {
     fn enter(signal: *const LazySignal) -> Self {
-        Leave(CURRENT.with(|current| current.replace(signal)))
+        LeaveSignal(CURRENT.with(|current| current.replace(signal)))
     }
 }
 
-impl Drop for Leave {
+impl Drop for LeaveSignal {
     fn drop(&mut self) {
         CURRENT.with(|current| current.set(self.0));
     }
@@ -217,7 +217,7 @@ impl Drop for Leave {
 /// Calls `f`, which is a part of a task that waits for nothing any more: what it polls,
 /// nobody awaits, and not the task further out.
 pub(crate) fn apart(f: impl FnOnce()) {
-    let _leave = Leave::enter(core::ptr::null());
+    let _leave = LeaveSignal::enter(core::ptr::null());
     f();
 }
 

@@ -26,11 +26,11 @@ use core::ptr::NonNull;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::PoisonError;
 
-static WAITS: StaticMutex<Option<Waits>> = StaticMutex::new(None);
+static WAITS: StaticMutex<Option<WaitGraph>> = StaticMutex::new(None);
 
 /// Who waits for what; resources by address.
 #[derive(Default)]
-struct Waits {
+struct WaitGraph {
     /// Resource held by a blocked task → what it waits for.
     blocked: HashMap<usize, Edge>,
     /// Resource kept by an asynchronous task → what that awaits, each under a number.
@@ -38,10 +38,10 @@ struct Waits {
     numbers: u64,
 }
 
-impl Waits {
-    fn with<R>(f: impl FnOnce(&mut Waits) -> R) -> R {
+impl WaitGraph {
+    fn with<R>(f: impl FnOnce(&mut WaitGraph) -> R) -> R {
         let mut waits = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
-        f(waits.get_or_insert_with(Waits::default))
+        f(waits.get_or_insert_with(WaitGraph::default))
     }
 
     /// Does what has to move for `event` to come, `target` and others, wait for one of
@@ -138,7 +138,7 @@ impl<'a> Wait<'a> {
             return Ok(wait);
         }
         let target = target.addr();
-        Waits::with(|waits| {
+        WaitGraph::with(|waits| {
             if waits.lead_to(target, event, |at| {
                 context::holds(core::ptr::without_provenance(at))
             }) {
@@ -168,7 +168,7 @@ impl Drop for Wait<'_> {
         if self.recorded.is_empty() {
             return;
         }
-        Waits::with(|waits| {
+        WaitGraph::with(|waits| {
             while let Some((id, outer)) = self.recorded.pop() {
                 match outer {
                     Some(edge) => waits.blocked.insert(id, edge),
@@ -196,7 +196,7 @@ impl Await {
         event: Box<dyn Event + Send + Sync>,
     ) -> Result<Await, WouldDeadlock> {
         let (resource, target) = (resource.addr(), target.addr());
-        Waits::with(|waits| {
+        WaitGraph::with(|waits| {
             if waits.lead_to(target, &*event, |at| at == resource) {
                 return Err(WouldDeadlock);
             }
@@ -219,7 +219,7 @@ impl Await {
 
 impl Drop for Await {
     fn drop(&mut self) {
-        Waits::with(|waits| {
+        WaitGraph::with(|waits| {
             if let Some(awaiting) = waits.awaiting.get_mut(&self.resource) {
                 awaiting.remove(&self.number);
                 if awaiting.is_empty() {

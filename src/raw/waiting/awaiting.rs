@@ -102,7 +102,7 @@ impl<R> Awaited<R> {
         };
         // SAFETY: it goes with the record, which goes before the task.
         let outcome = unsafe { task.outcome() };
-        let event = Box::new(Coming {
+        let event = Box::new(PendingOutcome {
             outcome,
             by: Arc::clone(&by.signal),
             link,
@@ -139,14 +139,14 @@ impl<R> Awaited<R> {
 }
 
 /// The outcome of a task, for those who look for deadlocks.
-struct Coming {
+struct PendingOutcome {
     outcome: Outcome,
     by: Arc<Signal>,
     /// Whose end it is, if it is one of a chain.
     link: Option<Arc<dyn crate::raw::waiting::chain::Continuation>>,
 }
 
-impl Event for Coming {
+impl Event for PendingOutcome {
     fn has_come(&self) -> bool {
         self.by.is_through() || self.outcome.is_complete()
     }

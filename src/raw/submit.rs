@@ -68,7 +68,7 @@ impl<T: Send + 'static> Core<T> {
             Claim::Made(way) => return Ok(self.run_claimed(f, given, way)),
             Claim::Failed => {}
             // What others queued comes before `f`, and is not its submitter's.
-            Claim::Burdened => pass_on(self),
+            Claim::ClaimedWithBacklog => pass_on(self),
         }
         Err(f)
     }
@@ -206,7 +206,7 @@ impl<T: Send + 'static> Core<T> {
                 }
                 Look::Refusing => return Err(Lingered::Refused((self.why_refused(), f))),
                 Look::Queue => return Err(Lingered::Queue(f)),
-                Look::Burdened => {
+                Look::ClaimedWithBacklog => {
                     pass_on(self);
                     return Err(Lingered::Queue(f));
                 }

@@ -48,7 +48,7 @@ impl<T: Send + 'static> Core<T> {
         match self.strand().try_claim() {
             Claim::Made(way) => Ok(self.start_claimed(body, tag, way)),
             Claim::Failed => Err(body),
-            Claim::Burdened => {
+            Claim::ClaimedWithBacklog => {
                 pass_on(self);
                 Err(body)
             }

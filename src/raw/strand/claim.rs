@@ -21,7 +21,7 @@ pub(crate) enum Claim {
     Failed,
     /// It was not idle, and the role is the caller's, with what others queued:
     /// they took the caller for one who runs a task.
-    Burdened,
+    ClaimedWithBacklog,
 }
 
 /// What a look at the strand without a task in hand found.
@@ -29,8 +29,8 @@ pub(crate) enum Claim {
 pub(crate) enum Look {
     /// It was idle and is now the caller's.
     Claimed(Way),
-    /// See [`Claim::Burdened`].
-    Burdened,
+    /// See [`Claim::ClaimedWithBacklog`].
+    ClaimedWithBacklog,
     /// Its holder is at work: it may soon be idle.
     Busy,
     /// No holder is at work on it now, or the queue's order says: queue.
@@ -87,8 +87,8 @@ impl Strand {
     #[cold]
     fn back_off(&self) -> Claim {
         self.lane.leave();
-        if !self.is_idle() && self.tend() {
-            Claim::Burdened
+        if !self.is_idle() && self.claim_leftover() {
+            Claim::ClaimedWithBacklog
         } else {
             Claim::Failed
         }
@@ -104,7 +104,7 @@ impl Strand {
         match way {
             Way::Lane => {
                 self.lane.leave();
-                self.is_idle() || !self.tend()
+                self.is_idle() || !self.claim_leftover()
             }
             Way::Word => {
                 // Its release half partners with the acquire half of the next
@@ -148,9 +148,9 @@ impl Strand {
     pub(super) fn contest(&self) -> Claim {
         if !self.lane.is_taken() {
             Claim::Made(Way::Word)
-        } else if self.concede() {
+        } else if self.yield_to_lane() {
             // Others came meanwhile, and it may have been closed and at its end.
-            Claim::Burdened
+            Claim::ClaimedWithBacklog
         } else {
             Claim::Failed
         }
@@ -161,9 +161,9 @@ impl Strand {
     /// meanwhile, and there is something to do, for which the role is the
     /// caller's again.
     #[cold]
-    fn concede(&self) -> bool {
+    fn yield_to_lane(&self) -> bool {
         let _ = self.update(|s| Some(s.with_mode(Mode::Idle)));
-        !self.lane.is_taken_for_sure() && self.tend()
+        !self.lane.is_taken_for_sure() && self.claim_leftover()
     }
 
     /// Takes the role if there is something to do that was left to those in
@@ -172,7 +172,7 @@ impl Strand {
     /// Called by each who leaves the lane and finds the word changed, and by
     /// each who changed it and found the lane left.
     #[cold]
-    pub(super) fn tend(&self) -> bool {
+    pub(super) fn claim_leftover(&self) -> bool {
         self.update(|s| {
             let left = s.mode() == Mode::Idle && (!s.head().is_null() || s.is_refusing());
             left.then(|| s.with_mode(Mode::Held))
@@ -193,7 +193,7 @@ impl Strand {
         };
         match (claim, s.mode()) {
             (Claim::Made(way), _) => Look::Claimed(way),
-            (Claim::Burdened, _) => Look::Burdened,
+            (Claim::ClaimedWithBacklog, _) => Look::ClaimedWithBacklog,
             (Claim::Failed, _) if s.is_refusing() => Look::Refusing,
             (Claim::Failed, Mode::Idle | Mode::Held) => Look::Busy,
             (Claim::Failed, Mode::Offered | Mode::Suspended) => Look::Queue,

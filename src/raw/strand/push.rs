@@ -96,7 +96,7 @@ impl Strand {
             PushStep::Claim => self.contest() != Claim::Failed,
             // Who is inside is in the lane itself, and looks when it leaves.
             PushStep::Leave if inside => false,
-            PushStep::Leave => !self.lane.is_taken_for_sure() && self.tend(),
+            PushStep::Leave => !self.lane.is_taken_for_sure() && self.claim_leftover(),
         };
         match terms {
             _ if !captured => Pushed::Queued,

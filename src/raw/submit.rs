@@ -183,7 +183,7 @@ impl<T: Send + 'static> Core<T> {
                     }
                     return Err(Lingered::Queue(f));
                 }
-                Look::Claimed(way) if self.strand.is_attended() => {
+                Look::Claimed(way) if self.strand.is_slow_path_only() => {
                     let name = tag::name(given);
                     let watched = |value: &mut T| match self.watch() {
                         Some(watch) => watch.time(self, name, || f(value)),

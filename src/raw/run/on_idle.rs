@@ -27,7 +27,7 @@ impl<T: Send + 'static> Core<T> {
         if old.is_none() || hook.seen.get() + 1 == self.ran() {
             hook.saw(self.ran() + 1);
         }
-        self.strand().attend();
+        self.strand().set_slow_path_only();
         panics::contain("drop of a hook", || drop(old));
     }
 }

@@ -263,7 +263,7 @@ impl Crew for Shift<'_> {
     }
 
     fn rests(&mut self) -> bool {
-        self.core.strand().is_attended() && {
+        self.core.strand().is_slow_path_only() && {
             // As before any other task: who waits for the last one may do what the
             // hook waits for.
             context::enter(self.core.id(), Kind::Aside, || self.wake());

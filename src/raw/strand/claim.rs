@@ -56,7 +56,7 @@ impl Strand {
                 Claim::Made(Way::Lane)
             }
             LaneEntry::Entered => self.back_off(),
-            LaneEntry::Taken | LaneEntry::Attended => Claim::Failed,
+            LaneEntry::Taken | LaneEntry::SlowPathOnly => Claim::Failed,
             LaneEntry::Closed => self.claim_by_word(),
         }
     }
@@ -186,7 +186,7 @@ impl Strand {
     pub(crate) fn look(&self) -> Look {
         let s = self.state();
         let claim = match s.mode() {
-            Mode::Idle if s.has_job() || self.lane.is_attended() => self.claim_anyway(),
+            Mode::Idle if s.has_job() || self.lane.is_slow_path_only() => self.claim_anyway(),
             // To enter the lane in vain has consequences.
             Mode::Idle if s == State::IDLE => self.try_claim(),
             _ => Claim::Failed,

@@ -28,7 +28,7 @@ const TAKEN: u32 = 1;
 const CLOSED: u32 = 2;
 const CLOSED_FOR_EVER: u32 = u32::MAX;
 /// The same; and whoever releases the strand has more to do than that.
-const ATTENDED: u32 = u32::MAX - 1;
+const SLOW_PATH_ONLY: u32 = u32::MAX - 1;
 
 /// For how many claims it is closed: a heavy barrier takes 1 to 20 µs, depending
 /// on the machine, and a claim by the lane saves 8 ns.
@@ -54,14 +54,14 @@ pub(crate) enum LaneEntry {
     Taken,
     Closed,
     /// Nobody is to take the fast path any more.
-    Attended,
+    SlowPathOnly,
 }
 
 impl Lane {
     #[inline]
-    pub(crate) fn new(open: bool, attended: bool) -> Self {
-        let state = match (attended, open) {
-            (true, _) => ATTENDED,
+    pub(crate) fn new(open: bool, slow_path_only: bool) -> Self {
+        let state = match (slow_path_only, open) {
+            (true, _) => SLOW_PATH_ONLY,
             (false, true) => FREE,
             (false, false) => CLOSED_FOR_EVER,
         };
@@ -85,7 +85,7 @@ impl Lane {
         {
             Ok(_) => LaneEntry::Entered,
             Err(TAKEN) => LaneEntry::Taken,
-            Err(ATTENDED) => LaneEntry::Attended,
+            Err(SLOW_PATH_ONLY) => LaneEntry::SlowPathOnly,
             Err(_) => LaneEntry::Closed,
         }
     }
@@ -127,7 +127,7 @@ impl Lane {
             CLOSED_FOR_EVER
         };
         match self.0.load(Ordering::Relaxed) {
-            CLOSED_FOR_EVER | ATTENDED => {}
+            CLOSED_FOR_EVER | SLOW_PATH_ONLY => {}
             FREE => {
                 let _ = self
                     .0
@@ -145,7 +145,7 @@ impl Lane {
     pub(crate) fn count_down(&self) -> bool {
         let next = match self.0.load(Ordering::Relaxed) {
             FREE | TAKEN | CLOSED_FOR_EVER => return true,
-            ATTENDED => return false,
+            SLOW_PATH_ONLY => return false,
             CLOSED => FREE,
             left => left - 1,
         };
@@ -155,12 +155,12 @@ impl Lane {
     }
 
     /// From now on nobody takes it, for good. Holder only, by the word.
-    pub(crate) fn attend(&self) {
+    pub(crate) fn set_slow_path_only(&self) {
         // Whoever enters it leaves at once, since the word is not idle.
         while self
             .0
             .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |s| {
-                (s != TAKEN).then_some(ATTENDED)
+                (s != TAKEN).then_some(SLOW_PATH_ONLY)
             })
             .is_err()
         {
@@ -170,8 +170,8 @@ impl Lane {
 
     /// "No" may be out of date.
     #[inline]
-    pub(crate) fn is_attended(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == ATTENDED
+    pub(crate) fn is_slow_path_only(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == SLOW_PATH_ONLY
     }
 
     /// What `Arc` does before it drops what it holds.

@@ -52,7 +52,12 @@ impl Strand {
     /// `lane` takes it by the word. One with an order runs what is queued in
     /// that.
     #[inline]
-    pub(crate) fn new(pooled: Pooled, lane: bool, attended: bool, order: Option<Order>) -> Self {
+    pub(crate) fn new(
+        pooled: Pooled,
+        lane: bool,
+        slow_path_only: bool,
+        order: Option<Order>,
+    ) -> Self {
         let idle = if pooled {
             State::IDLE_POOLED
         } else {
@@ -65,7 +70,7 @@ impl Strand {
         Strand {
             word,
             backlog: Backlog::new(order),
-            lane: Lane::new(lane && !pooled, attended),
+            lane: Lane::new(lane && !pooled, slow_path_only),
             task_time: TaskTime::default(),
         }
     }
@@ -83,8 +88,8 @@ impl Strand {
 
     /// "No" may be out of date.
     #[inline]
-    pub(crate) fn is_attended(&self) -> bool {
-        self.lane.is_attended()
+    pub(crate) fn is_slow_path_only(&self) -> bool {
+        self.lane.is_slow_path_only()
     }
 
     /// Is the role on offer?
@@ -143,8 +148,8 @@ impl Strand {
 
     /// From now on the strand is attended: nobody takes the fast path, or releases
     /// it without asking the crew. Holder only, by the word.
-    pub(crate) fn attend(&self) {
-        self.lane.attend();
+    pub(crate) fn set_slow_path_only(&self) {
+        self.lane.set_slow_path_only();
     }
 
     /// From now on every push is refused. `true`: nobody was at work, nothing

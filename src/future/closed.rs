@@ -53,7 +53,7 @@ impl Closed {
         if self.core.has_ended() {
             return Poll::Ready(());
         }
-        self.core.extra().ended.listen(&mut self.key, cx.waker());
+        self.core.cold().ended.listen(&mut self.key, cx.waker());
         // The end may have come before we were on the list. If who tells of it took the
         // list before, its lock brings what they did before that; if not, we are told.
         match self.core.has_ended() {
@@ -80,7 +80,7 @@ impl Closed {
             Err(error) => {
                 // The circle may come to be broken elsewhere.
                 if let Some(by) = awaiter() {
-                    self.core.extra().ended.listen(&mut self.key, &by.waker());
+                    self.core.cold().ended.listen(&mut self.key, &by.waker());
                 }
                 Poll::Ready(Err(error))
             }
@@ -89,7 +89,7 @@ impl Closed {
 
     fn forget(&mut self) {
         if let Some(key) = self.key.take() {
-            self.core.extra().ended.forget(key);
+            self.core.cold().ended.forget(key);
         }
     }
 }
@@ -145,7 +145,7 @@ impl Future for Closing {
             return Poll::Ready(());
         };
         if !core.is_closed() {
-            core.extra().closing.listen(&mut this.key, cx.waker());
+            core.cold().closing.listen(&mut this.key, cx.waker());
         }
         // It may have come before we were on the list: as for the end.
         if core.is_closed() {
@@ -170,7 +170,7 @@ pub(crate) async fn unless<F: Future>(closing: Closing, future: F) -> Option<F::
 impl Drop for Closing {
     fn drop(&mut self) {
         if let (Some(key), Some(core)) = (self.key, self.core.upgrade()) {
-            core.extra().closing.forget(key);
+            core.cold().closing.forget(key);
         }
     }
 }

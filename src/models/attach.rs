@@ -7,7 +7,7 @@ use super::{
 use crate::TaskError;
 use crate::compose::attach::Attachment;
 use crate::compose::in_flight::LIMIT;
-use crate::raw::core::extra::Settings;
+use crate::raw::core::cold_state::Settings;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use futures_core::Stream;
 use futures_sink::Sink;

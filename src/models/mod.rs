@@ -78,7 +78,7 @@ mod timer;
 mod trigger;
 
 use crate::TaskError;
-use crate::raw::core::extra::Settings;
+use crate::raw::core::cold_state::Settings;
 use crate::raw::core::registry::Registry;
 use crate::raw::core::{Core, Host, Limits};
 use crate::raw::submit::Admission;

@@ -1,7 +1,7 @@
 //! A panic that poisons, and the heal, while others submit.
 
 use super::{FOREVER, Spawned, World, model, named};
-use crate::raw::core::extra::Settings;
+use crate::raw::core::cold_state::Settings;
 use crate::{HealError, SubmitError, TaskError};
 use std::time::Duration;
 

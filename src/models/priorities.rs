@@ -1,7 +1,7 @@
 //! Tasks that are sorted by those who drain, while others push and sweep.
 
 use super::{Log, Spawned, World, in_order, model, named, ran_all};
-use crate::raw::core::extra::{Priorities, Settings};
+use crate::raw::core::cold_state::{Priorities, Settings};
 use crate::raw::submit::Admission;
 use crate::raw::task::tag::Tag;
 use crate::raw::thread::context;

@@ -3,7 +3,7 @@
 //! reports a deadlock) and wrong counts; orderings are loom's business.
 
 use super::{FOREVER, World, draw};
-use crate::raw::core::extra::Settings;
+use crate::raw::core::cold_state::Settings;
 use crate::sync::{Arc, thread, yield_now};
 use crate::{Dispatch, Resource, Scheduler, TaskError};
 use std::future::poll_fn;

@@ -1,7 +1,7 @@
 //! Bounded queues: no room is lost or given out twice, nobody waits in vain.
 
 use super::{FOREVER, Spawned, World, model, named};
-use crate::raw::core::extra::Settings;
+use crate::raw::core::cold_state::Settings;
 use crate::raw::core::room::{Room, TurnedAway};
 use crate::raw::thread::park::thread_waker;
 use crate::sync::{Arc, AtomicUsize, Ordering, thread};

@@ -2,7 +2,7 @@
 
 use crate::error::{BuildError, PriorityRange};
 use crate::raw::core::Core;
-use crate::raw::core::extra::{Priorities, Settings};
+use crate::raw::core::cold_state::{Priorities, Settings};
 use crate::raw::strand::levels::MAX_LEVELS;
 use crate::resource::Resource;
 use crate::resource::settings::{Ageing, Dispatch, PanicPolicy};

@@ -159,7 +159,7 @@ fn publish(resources: &[(Arc<Core<dyn Value>>, ResourceReport)]) {
     let label = || Arc::clone(&first.name);
     for (at, (metric, _, _, count)) in COUNTERS.into_iter().enumerate() {
         let news = resources.iter().map(|(core, report)| {
-            let OfResource(marks) = &core.extra().published;
+            let OfResource(marks) = &core.cold().published;
             marks[at].news(count(&report.stats))
         });
         // What is zero is there, too.

@@ -12,7 +12,7 @@ impl Shell {
     /// A task's deadline passed before it could be queued: it counts all the
     /// same.
     pub(crate) fn note_late(&self) {
-        let rare = &self.extra().rare;
+        let rare = &self.cold().rare;
         // It is as if it were pushed, expired, and cleared away.
         rare.expired.add(1);
         rare.cleared.add(1);
@@ -22,7 +22,7 @@ impl Shell {
     /// A queued task was claimed in the queue, and will not run. (The queue may
     /// have met its remains already, which then are one less than none.)
     pub(in crate::raw) fn note_unrun(&self, task: &Header, why: fn(&RareCounters) -> &Counter) {
-        let rare = &self.extra().rare;
+        let rare = &self.cold().rare;
         why(rare).add(1);
         rare.remains.add(1);
         self.leave_room(task);
@@ -30,13 +30,13 @@ impl Shell {
 
     /// A task came out of the queue too late. Holder only.
     pub(crate) fn note_late_in_queue(&self) {
-        self.extra().rare.expired.add(1);
+        self.cold().rare.expired.add(1);
         self.note_passed();
     }
 
     /// A task ran, but not to its end, and is not run any more. Holder only.
     pub(crate) fn note_given_up(&self, late: bool) {
-        let rare = &self.extra().rare;
+        let rare = &self.cold().rare;
         match late {
             true => rare.expired.add(1),
             false => rare.cancelled.add(1),
@@ -45,27 +45,27 @@ impl Shell {
 
     /// The remains of a cancelled or expired task came out of the queue. Holder only.
     pub(crate) fn note_remains(&self) {
-        self.extra().rare.remains.sub(1);
+        self.cold().rare.remains.sub(1);
         self.note_passed();
     }
 
     /// What was taken out of the queue does not run.
     fn note_passed(&self) {
-        self.extra().hook.skip();
+        self.cold().hook.skip();
         self.counters.dequeued.turn();
     }
 
     pub(crate) fn stats(&self) -> ResourceStats {
-        let extra = self.extra.get();
+        let cold = self.cold.get();
         let longest = (self.watch()).map_or(Duration::ZERO, Watch::longest);
         self.counters
-            .stats(&self.inline, extra.map(|extra| &extra.rare), longest)
+            .stats(&self.inline, cold.map(|cold| &cold.rare), longest)
     }
 
     /// Counts a task that is about to be queued.
     pub(crate) fn count_push(&self) -> Depth {
-        let extra = self.extra.get();
+        let cold = self.cold.get();
         self.counters
-            .push(&self.inline, extra.map(|extra| &extra.rare))
+            .push(&self.inline, cold.map(|cold| &cold.rare))
     }
 }

@@ -32,7 +32,7 @@ impl Shell {
     }
 
     fn note_refused(&self, error: SubmitError) -> SubmitError {
-        self.extra().rare.rejected.add(1);
+        self.cold().rare.rejected.add(1);
         panics::tell(|| {
             tracing::debug!(target: "captor", resource = self.name(), reason = %error, "task refused");
         });

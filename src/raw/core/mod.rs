@@ -6,8 +6,8 @@
 
 mod accounts;
 mod admission;
+pub(crate) mod cold_state;
 pub(crate) mod counters;
-pub(crate) mod extra;
 pub(crate) mod hook;
 pub(crate) mod listeners;
 #[cfg(feature = "metrics")]
@@ -16,9 +16,9 @@ pub(crate) mod registry;
 pub(crate) mod room;
 pub(crate) mod stop;
 
+use crate::raw::core::cold_state::{ColdState, Refusal, Settings};
 use crate::raw::core::counters::Number;
 use crate::raw::core::counters::{Counters, Runs};
-use crate::raw::core::extra::{Extra, Refusal, Settings};
 use crate::raw::core::registry::Registry;
 use crate::raw::core::room::Room;
 use crate::raw::strand::Strand;
@@ -133,7 +133,7 @@ impl fmt::Debug for Host {
 #[derive(Debug)]
 pub(crate) struct Shell {
     host: Arc<Host>,
-    extra: OnceBox<Extra>,
+    cold: OnceBox<ColdState>,
     pub(crate) counters: Counters,
     pub(in crate::raw) strand: Strand,
     pub(in crate::raw) inline: Runs,
@@ -200,7 +200,7 @@ impl<T: Send + 'static> Core<T> {
 
     fn made_with(value: T, host: Arc<Host>, mut settings: Settings) -> Arc<Self> {
         settings.pooled |= host.limits.pooled;
-        let extra = OnceBox::new();
+        let cold = OnceBox::new();
         let order = settings.priorities.map(|p| Order {
             levels: p.levels,
             every: p.every,
@@ -214,16 +214,16 @@ impl<T: Send + 'static> Core<T> {
             order,
         );
         if settings != Settings::DEFAULT {
-            let _ = extra.set(Box::new(Extra {
+            let _ = cold.set(Box::new(ColdState {
                 room: settings.capacity.map(|n| Box::new(Room::new(n))),
                 watch: settings.is_watched().then(|| {
                     Box::new(Watch::new(settings.slow_task, settings.timings, host.now()))
                 }),
                 settings,
-                ..Extra::default()
+                ..ColdState::default()
             }));
         }
-        Self::made_of(value, host, extra, strand)
+        Self::made_of(value, host, cold, strand)
     }
 
     /// Lets the scheduler know of it, where it is to.
@@ -236,11 +236,11 @@ impl<T: Send + 'static> Core<T> {
     }
 
     #[inline]
-    fn made_of(value: T, host: Arc<Host>, extra: OnceBox<Extra>, strand: Strand) -> Arc<Self> {
+    fn made_of(value: T, host: Arc<Host>, cold: OnceBox<ColdState>, strand: Strand) -> Arc<Self> {
         Arc::new(Core {
             shell: Shell {
                 host,
-                extra,
+                cold,
                 counters: Counters::default(),
                 inline: Runs::default(),
                 strand,
@@ -273,18 +273,18 @@ impl Shell {
         &self.strand
     }
 
-    pub(crate) fn extra(&self) -> &Extra {
-        self.extra.get_or_init(Box::default)
+    pub(crate) fn cold(&self) -> &ColdState {
+        self.cold.get_or_init(Box::default)
     }
 
-    pub(crate) fn extra_if_any(&self) -> Option<&Extra> {
-        self.extra.get()
+    pub(crate) fn cold_if_any(&self) -> Option<&ColdState> {
+        self.cold.get()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
-        self.extra
+        self.cold
             .get()
-            .map_or(&Settings::DEFAULT, |extra| &extra.settings)
+            .map_or(&Settings::DEFAULT, |cold| &cold.settings)
     }
 
     /// How many tasks a submitter may come to run here, its own included.
@@ -300,7 +300,7 @@ impl Shell {
 
     #[inline]
     pub(crate) fn name(&self) -> Option<&str> {
-        self.extra.get()?.settings.name.as_deref()
+        self.cold.get()?.settings.name.as_deref()
     }
 
     /// What goes with a task of this resource into the queue.
@@ -336,7 +336,7 @@ impl Shell {
     /// Who times its tasks, where that is asked for.
     #[inline]
     pub(crate) fn watch(&self) -> Option<&Watch> {
-        self.extra.get()?.watch.as_deref()
+        self.cold.get()?.watch.as_deref()
     }
 
     pub(crate) fn is_current(&self) -> bool {
@@ -345,13 +345,13 @@ impl Shell {
 
     /// The room in its queue, where that is bounded.
     pub(crate) fn room(&self) -> Option<&Room> {
-        self.extra.get()?.room.as_deref()
+        self.cold.get()?.room.as_deref()
     }
 
     pub(crate) fn refusal(&self) -> Refusal {
-        self.extra
+        self.cold
             .get()
-            .map_or(Refusal::default(), |extra| *lock(&extra.refusal))
+            .map_or(Refusal::default(), |cold| *lock(&cold.refusal))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -499,8 +499,8 @@ impl<T: ?Sized> Drop for Core<T> {
         if registry.is_for(self.name()) {
             registry.remove(self.id());
         }
-        if let Some(extra) = self.extra.get() {
-            extra.closing.notify();
+        if let Some(cold) = self.cold.get() {
+            cold.closing.notify();
         }
         if self.refusal().emptied {
             return;

@@ -72,16 +72,16 @@ impl Shell {
         for link in swept {
             // SAFETY: it came out of the queue.
             let task = unsafe { Queued::from_link(link) };
-            let extra = self.extra();
+            let cold = self.cold();
             self.leave_room(task.header());
             if task.claim() {
-                extra.rare.swept.add(1);
+                cold.rare.swept.add(1);
                 count += 1;
                 task.refuse(error());
             } else {
                 // Cancelled through its handle, or expired, and counted there.
-                extra.rare.cleared.add(1);
-                extra.rare.remains.sub(1);
+                cold.rare.cleared.add(1);
+                cold.rare.remains.sub(1);
                 task.leave();
             }
         }
@@ -116,9 +116,9 @@ impl Shell {
             return task.fail(error);
         }
         // Cancelled through its handle, and counted as if it were queued.
-        let extra = self.extra();
-        extra.rare.remains.sub(1);
-        extra.rare.cancelled.sub(1);
+        let cold = self.cold();
+        cold.rare.remains.sub(1);
+        cold.rare.cancelled.sub(1);
         task.leave();
         None
     }

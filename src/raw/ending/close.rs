@@ -17,8 +17,8 @@ impl Shell {
 
     /// Refuses every task from now on. `false`: it was closed before.
     pub(crate) fn close(&self) -> bool {
-        let extra = self.extra();
-        let mut refusal = lock(&extra.refusal);
+        let cold = self.cold();
+        let mut refusal = lock(&cold.refusal);
         if core::mem::replace(&mut refusal.closed, true) {
             return false;
         }
@@ -29,7 +29,7 @@ impl Shell {
         });
         context::enter(self.id(), Kind::Aside, || {
             self.turn_away();
-            extra.closing.notify();
+            cold.closing.notify();
         });
         if at_rest {
             self.tell_end();
@@ -40,22 +40,22 @@ impl Shell {
     /// Closed, and nothing is queued or running: wakes who awaits that. Their wakers are
     /// user code, and no part of a task that this thread may be inside of.
     pub(crate) fn tell_end(&self) {
-        context::enter(self.id(), Kind::Aside, || self.extra().ended.notify());
+        context::enter(self.id(), Kind::Aside, || self.cold().ended.notify());
     }
 
     /// A task panicked. Poisons the resource, where it is set to. Holder only.
     #[cold]
     pub(crate) fn note_panic(&self, name: TaskName) {
-        self.extra().rare.panicked.add(1);
+        self.cold().rare.panicked.add(1);
         self.poison_if_set(name);
     }
 
     /// Something panicked under the role. Holder only.
     #[cold]
     pub(crate) fn poison_if_set(&self, name: TaskName) {
-        let extra = self.extra();
-        if extra.settings.poison {
-            let mut refusal = lock(&extra.refusal);
+        let cold = self.cold();
+        if cold.settings.poison {
+            let mut refusal = lock(&cold.refusal);
             refusal.poisoned = true;
             self.strand.refuse();
         }
@@ -63,7 +63,7 @@ impl Shell {
             panics::tell(|| {
                 tracing::debug!(target: "captor", resource = self.name(), task = name, "task panicked");
             });
-            if extra.settings.poison {
+            if cold.settings.poison {
                 self.turn_away();
                 let swept = self.strand.sweep(is_waiting, |_| ());
                 self.refuse_all(swept, || TaskError::Poisoned);

@@ -44,7 +44,7 @@ use crate::sync::lock;
 #[must_use = "a token does nothing unless it is asked"]
 pub fn cancel_token() -> CancelToken {
     with_running(|shell, task| {
-        let mut stop = lock(&shell.extra().stop);
+        let mut stop = lock(&shell.cold().stop);
         // This is the task itself, so there is one.
         let number = shell.running().unwrap_or_default();
         if let Some(wants) = stop.wants.as_ref().filter(|w| w.number == number) {
@@ -70,12 +70,12 @@ pub fn cancel_token() -> CancelToken {
 impl Shell {
     /// Asks whatever runs, now and later: what was accepted and is about to start.
     pub(crate) fn stop_for_good(&self) {
-        lock(&self.extra().stop).for_good = true;
+        lock(&self.cold().stop).for_good = true;
     }
 
     /// Asks the task that runs now, if one does.
     pub(crate) fn stop_running(&self) {
-        let mut stop = lock(&self.extra().stop);
+        let mut stop = lock(&self.cold().stop);
         stop.asked = self.running();
         if let Some(wants) = &stop.wants {
             if stop.asked == Some(wants.number) {
@@ -86,16 +86,16 @@ impl Shell {
 
     /// Was the task of this number asked to stop with all others?
     pub(crate) fn was_asked_to_stop(&self, number: Option<Number>) -> bool {
-        let Some(extra) = self.extra_if_any() else {
+        let Some(cold) = self.cold_if_any() else {
             return false;
         };
-        let stop = lock(&extra.stop);
+        let stop = lock(&cold.stop);
         number.is_some() && (stop.for_good || stop.asked == number)
     }
 
     /// Asks a task that has started, if it is not through.
     pub(crate) fn stop(&self, task: &Header, why: u32) {
-        let stop = lock(&self.extra().stop);
+        let stop = lock(&self.cold().stop);
         task.ask_to_stop(why);
         stop.tell(task, self.running());
     }
@@ -103,11 +103,11 @@ impl Shell {
     /// The task that waits is given up: whoever works for it is told. With the backlog in
     /// hand.
     pub(crate) fn tell_waiting(&self, task: &Header) {
-        let Some(extra) = self.extra_if_any() else {
+        let Some(cold) = self.cold_if_any() else {
             return;
         };
         // It has the number of what runs next, which is itself.
         let number = self.ran() + 1;
-        lock(&extra.stop).tell(task, Some(number));
+        lock(&cold.stop).tell(task, Some(number));
     }
 }

@@ -17,7 +17,7 @@ impl<T: Send + 'static> Core<T> {
     /// # Safety
     /// Called by a task of this resource that came out of its queue.
     pub(crate) unsafe fn set_hook(&self, mut f: impl FnMut(&mut T) + Send + 'static) {
-        let hook = &self.extra().hook;
+        let hook = &self.cold().hook;
         // SAFETY: it is called with this core's value, by who has the role.
         let run: Run = Box::new(move |value| f(unsafe { &mut *value.cast::<T>() }));
         // SAFETY: the caller has the role, and so the cell.
@@ -36,7 +36,7 @@ impl Core<dyn Value> {
     /// Nothing is queued: calls the hook, unless nothing ran since it was called
     /// last. Was it called? Holder only.
     pub(crate) fn call_hook(&self, owner: &dyn Owner) -> bool {
-        let hook = &self.extra().hook;
+        let hook = &self.cold().hook;
         let ran = self.ran();
         if !hook.is_set() || hook.seen.get() == ran {
             return false;

@@ -46,7 +46,7 @@ impl<T: Send + 'static> Core<T> {
         // SAFETY: claimed above.
         let outcome = unsafe { self.on_value(f, None) };
         if outcome.is_ok() {
-            let mut refusal = lock(&self.extra().refusal);
+            let mut refusal = lock(&self.cold().refusal);
             refusal.poisoned = false;
             if !refusal.closed {
                 self.strand.reopen();
@@ -66,7 +66,7 @@ impl<T: Send + 'static> Core<T> {
             yield_now();
             return Err(NotTaken::Busy);
         }
-        let mut refusal = lock(&self.extra().refusal);
+        let mut refusal = lock(&self.cold().refusal);
         let taken = if core::mem::replace(&mut refusal.emptied, true) {
             Err(NotTaken::Gone)
         } else {

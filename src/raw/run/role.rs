@@ -132,7 +132,7 @@ pub(crate) fn drain(owner: &dyn Owner, mut shift: Shift<'_>) {
 fn hand_off(owner: &dyn Owner) {
     let core = owner.core();
     let pooled = core.settings().pooled;
-    core.counters.hand_off(|| &core.extra().rare);
+    core.counters.hand_off(|| &core.cold().rare);
     let waiter = if pooled {
         None
     } else {

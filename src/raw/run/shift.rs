@@ -92,18 +92,18 @@ pub(crate) struct Shift<'a> {
 impl<'a> Shift<'a> {
     fn new(owner: &'a dyn Owner, budget: Budget<'a>, own: *const Link) -> Self {
         let core = owner.core();
-        let (limits, extra) = (&core.host().limits, core.extra_if_any());
+        let (limits, cold) = (&core.host().limits, core.cold_if_any());
         Shift {
             owner,
             core,
-            name: extra.and_then(|extra| extra.settings.name.as_deref()),
-            room: extra.and_then(|extra| extra.room.as_deref()),
-            watch: extra.and_then(|extra| extra.watch.as_deref()),
+            name: cold.and_then(|cold| cold.settings.name.as_deref()),
+            room: cold.and_then(|cold| cold.room.as_deref()),
+            watch: cold.and_then(|cold| cold.watch.as_deref()),
             budget,
             own,
             lending: None,
-            capture_time: extra
-                .and_then(|extra| extra.settings.capture_time)
+            capture_time: cold
+                .and_then(|cold| cold.settings.capture_time)
                 .unwrap_or(limits.capture_time),
             until: None,
             ran: 0,

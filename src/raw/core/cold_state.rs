@@ -75,7 +75,7 @@ pub(crate) struct Refusal {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Extra {
+pub(crate) struct ColdState {
     pub(crate) settings: Settings,
     /// Changed together with the strand's refusing bit, under this lock.
     /// Submitting takes it only to say why it was refused.

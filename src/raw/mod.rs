@@ -12,7 +12,7 @@
 //! [`room`] (bounded queues), [`cancel`] (asking tasks to stop),
 //! [`expiry`] (deadlines), [`inbox`] (the way to the timer), [`registry`]
 //! (which resources there are), [`hook`] (what is done when a queue has run empty),
-//! [`watch`] (how long tasks take).
+//! [`stopwatch`] (how long tasks take).
 
 #![allow(unsafe_code)]
 

@@ -185,8 +185,8 @@ impl<T: Send + 'static> Core<T> {
                 }
                 Look::Claimed(way) if self.strand.is_slow_path_only() => {
                     let name = tag::name(given);
-                    let watched = |value: &mut T| match self.watch() {
-                        Some(watch) => watch.time(self, name, || f(value)),
+                    let watched = |value: &mut T| match self.stopwatch() {
+                        Some(stopwatch) => stopwatch.time(self, name, || f(value)),
                         None => f(value),
                     };
                     return Ok(self.run_claimed(watched, given, way));

@@ -419,7 +419,7 @@ impl<T: Send + 'static> Resource<T> {
     /// ```
     #[must_use]
     pub fn queue_waits(&self) -> Option<QueueWaits> {
-        self.core.watch()?.waits()
+        self.core.stopwatch()?.waits()
     }
 
     /// The name it was [built with](crate::ResourceBuilder::name).

@@ -14,7 +14,7 @@ use crate::raw::core::registry::Registry;
 use crate::raw::core::{Core, Host, JobSink, Limits, Value};
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::Alarms;
-use crate::raw::timing::stopwatch::Watch;
+use crate::raw::timing::stopwatch::Stopwatch;
 use crate::scheduler::builder::{DEFAULT_NAME, SchedulerBuilder, default_workers, parse_workers};
 use crate::scheduler::executor::ByPool;
 use crate::stats::{ResourceReport, SchedulerStats};
@@ -176,7 +176,7 @@ impl Scheduler {
                 let report = ResourceReport {
                     name: core.settings().name.clone()?,
                     stats: core.stats(),
-                    queue_waits: core.watch().and_then(Watch::waits),
+                    queue_waits: core.stopwatch().and_then(Stopwatch::waits),
                 };
                 Some((core, report))
             })

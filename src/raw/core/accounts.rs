@@ -3,7 +3,7 @@
 use crate::raw::core::Shell;
 use crate::raw::core::counters::{Depth, RareCounters};
 use crate::raw::task::life::Header;
-use crate::raw::timing::stopwatch::Watch;
+use crate::raw::timing::stopwatch::Stopwatch;
 use crate::stats::ResourceStats;
 use crate::sync::Counter;
 use core::time::Duration;
@@ -57,7 +57,7 @@ impl Shell {
 
     pub(crate) fn stats(&self) -> ResourceStats {
         let cold = self.cold.get();
-        let longest = (self.watch()).map_or(Duration::ZERO, Watch::longest);
+        let longest = (self.stopwatch()).map_or(Duration::ZERO, Stopwatch::longest);
         self.counters
             .stats(&self.inline, cold.map(|cold| &cold.rare), longest)
     }

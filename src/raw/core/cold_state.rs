@@ -6,7 +6,7 @@ use crate::raw::core::hook::Hook;
 use crate::raw::core::listeners::Listeners;
 use crate::raw::core::room::Room;
 use crate::raw::core::stop::Stop;
-use crate::raw::timing::stopwatch::Watch;
+use crate::raw::timing::stopwatch::Stopwatch;
 use crate::sync::{Arc, Mutex};
 use core::time::Duration;
 
@@ -86,7 +86,7 @@ pub(crate) struct ColdState {
     /// Whether the task that runs was asked to stop.
     pub(crate) stop: Mutex<Stop>,
     /// How long tasks take, where that is asked for.
-    pub(crate) watch: Option<Box<Watch>>,
+    pub(crate) stopwatch: Option<Box<Stopwatch>>,
     /// What is done when the queue has run empty.
     pub(crate) hook: Hook,
     /// Where the queue is bounded.

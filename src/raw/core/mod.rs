@@ -28,7 +28,7 @@ use crate::raw::task::tag::{Given, Tag};
 use crate::raw::thread::context::{self, Id, Kind, Subject};
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::Alarms;
-use crate::raw::timing::stopwatch::Watch;
+use crate::raw::timing::stopwatch::Stopwatch;
 use crate::sync::{Arc, Counter, UnsafeCell, lock};
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -216,8 +216,12 @@ impl<T: Send + 'static> Core<T> {
         if settings != Settings::DEFAULT {
             let _ = cold.set(Box::new(ColdState {
                 room: settings.capacity.map(|n| Box::new(Room::new(n))),
-                watch: settings.is_watched().then(|| {
-                    Box::new(Watch::new(settings.slow_task, settings.timings, host.now()))
+                stopwatch: settings.is_watched().then(|| {
+                    Box::new(Stopwatch::new(
+                        settings.slow_task,
+                        settings.timings,
+                        host.now(),
+                    ))
                 }),
                 settings,
                 ..ColdState::default()
@@ -335,8 +339,8 @@ impl Shell {
 
     /// Who times its tasks, where that is asked for.
     #[inline]
-    pub(crate) fn watch(&self) -> Option<&Watch> {
-        self.cold.get()?.watch.as_deref()
+    pub(crate) fn stopwatch(&self) -> Option<&Stopwatch> {
+        self.cold.get()?.stopwatch.as_deref()
     }
 
     pub(crate) fn is_current(&self) -> bool {

@@ -54,7 +54,8 @@ impl Core<dyn Value> {
             ..Attributes::default()
         };
         let subject = Some(&as_task as Subject<'_>);
-        let timing = (self.watch()).map(|watch| (watch, watch.starts(owner, Some(NAME), None)));
+        let timing = (self.stopwatch())
+            .map(|stopwatch| (stopwatch, stopwatch.starts(owner, Some(NAME), None)));
         let called = context::enter_task(self.id(), Kind::Lent, subject, || {
             hook.run.with_mut(|cell| {
                 // SAFETY: the role is ours, and with it the cell.
@@ -62,8 +63,8 @@ impl Core<dyn Value> {
                 run.map(|run| panics::catch(|| run(self.value())))
             })
         });
-        if let Some((watch, started)) = timing {
-            watch.ends(self, Some(NAME), started);
+        if let Some((stopwatch, started)) = timing {
+            stopwatch.ends(self, Some(NAME), started);
         }
         if let Some(Err(panic)) = called {
             let panic = panic.of(self.name(), Some(NAME));

@@ -13,7 +13,7 @@ use crate::raw::thread::context::Described;
 use crate::raw::thread::context::{self, Kind, Subject};
 use crate::raw::thread::panics;
 use crate::raw::thread::spans;
-use crate::raw::timing::stopwatch::Watch;
+use crate::raw::timing::stopwatch::Stopwatch;
 use crate::sync::is_panicking;
 use core::ptr::{self, NonNull};
 use core::task::Waker;
@@ -71,7 +71,7 @@ pub(crate) struct Shift<'a> {
     /// Where what leaves the queue gives back room.
     room: Option<&'a Room>,
     /// Where tasks are timed.
-    watch: Option<&'a Watch>,
+    stopwatch: Option<&'a Stopwatch>,
     budget: Budget<'a>,
     /// The thread's own task, for which it need not lend itself.
     own: *const Link,
@@ -98,7 +98,7 @@ impl<'a> Shift<'a> {
             core,
             name: cold.and_then(|cold| cold.settings.name.as_deref()),
             room: cold.and_then(|cold| cold.room.as_deref()),
-            watch: cold.and_then(|cold| cold.watch.as_deref()),
+            stopwatch: cold.and_then(|cold| cold.stopwatch.as_deref()),
             budget,
             own,
             lending: None,
@@ -337,10 +337,10 @@ impl Shift<'_> {
         }
         self.starts(is_own);
         let header = task.header();
-        let timing = self.watch.map(|watch| {
+        let timing = self.stopwatch.map(|stopwatch| {
             let waited = header.queued_for().filter(|_| !woken);
-            let started = watch.starts(self.owner, header.name(), waited);
-            (watch, started)
+            let started = stopwatch.starts(self.owner, header.name(), waited);
+            (stopwatch, started)
         });
         let kind = if is_own { Kind::Own } else { Kind::Lent };
         let subject = Some(header as Subject<'_>);
@@ -354,8 +354,8 @@ impl Shift<'_> {
                 None => run(),
             }
         });
-        if let Some((watch, started)) = timing {
-            watch.ends(self.core, header.name(), started);
+        if let Some((stopwatch, started)) = timing {
+            stopwatch.ends(self.core, header.name(), started);
         }
         if matches!(ran, Ran::Panicked) {
             self.core.note_panic(header.name());

@@ -6,11 +6,11 @@ use crate::raw::thread::context::{self, TaskName};
 use crate::raw::thread::panics;
 use crate::raw::timing::alarm::Alarm;
 use crate::raw::timing::nanos;
-use crate::raw::timing::stopwatch::{NEVER, Watch};
+use crate::raw::timing::stopwatch::{NEVER, Stopwatch};
 use crate::sync::{Arc, Ordering, Weak, fence};
 use core::time::Duration;
 
-impl Watch {
+impl Stopwatch {
     fn now(&self, shell: &Shell) -> u64 {
         let now = shell.host().now();
         nanos(now.saturating_duration_since(self.epoch))
@@ -53,7 +53,7 @@ impl Watch {
     /// Runs `f` as a task that was not queued. Holder only.
     pub(crate) fn time<R>(&self, owner: &dyn Owner, name: TaskName, f: impl FnOnce() -> R) -> R {
         let _timing = Timing {
-            watch: self,
+            stopwatch: self,
             owner,
             name,
             started: self.starts(owner, name, Some(Duration::ZERO)),
@@ -125,7 +125,7 @@ pub(crate) struct TimedRun {
 
 /// One that may end by a panic.
 struct Timing<'a> {
-    watch: &'a Watch,
+    stopwatch: &'a Stopwatch,
     owner: &'a dyn Owner,
     name: TaskName,
     started: TimedRun,
@@ -133,7 +133,8 @@ struct Timing<'a> {
 
 impl Drop for Timing<'_> {
     fn drop(&mut self) {
-        self.watch.ends(self.owner.core(), self.name, self.started);
+        self.stopwatch
+            .ends(self.owner.core(), self.name, self.started);
     }
 }
 
@@ -146,8 +147,8 @@ impl Alarm for Watchdog {
 
     fn ring(self: Box<Self>) {
         if let Some(core) = self.0.upgrade() {
-            if let Some((watch, slow)) = core.watch().and_then(|w| Some((w, w.slow?))) {
-                watch.look_after(&core, slow);
+            if let Some((stopwatch, slow)) = core.stopwatch().and_then(|w| Some((w, w.slow?))) {
+                stopwatch.look_after(&core, slow);
             }
         }
     }

@@ -95,7 +95,7 @@ impl Running {
 
 /// The times of a resource's tasks.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct Stopwatch {
     pub(in crate::raw) epoch: Instant,
     /// What is too long, in nanoseconds.
     pub(in crate::raw) slow: Option<u64>,
@@ -109,11 +109,11 @@ pub(crate) struct Watch {
     pub(in crate::raw) waits: Option<Box<Histogram>>,
 }
 
-impl Watch {
+impl Stopwatch {
     /// For tasks that are slow if they take so long; `times`: with a histogram of
     /// how long they wait.
     pub(crate) fn new(slow: Option<Duration>, times: bool, epoch: Instant) -> Self {
-        Watch {
+        Stopwatch {
             epoch,
             slow: slow.map(nanos),
             running: Running::new(),

@@ -1,6 +1,6 @@
 //! [`Resource::attach`]: each item of a stream becomes a task.
 
-use crate::compose::in_flight::{LIMIT, OnTheirWay};
+use crate::compose::in_flight::{InFlight, LIMIT};
 use crate::error::TaskError;
 use crate::future::closed::Closing;
 use crate::future::completion::Completion;
@@ -75,7 +75,7 @@ impl<T: Send + 'static> Resource<T> {
     {
         let to = To {
             resource: self.downgrade(),
-            items: OnTheirWay::new(limit, f),
+            items: InFlight::new(limit, f),
             closing: self.closing(),
         };
         let drive = async move |(): &mut ()| Ending(to.drive(stream).await);
@@ -114,7 +114,7 @@ async fn yield_now() {
 /// Where the items go.
 struct To<T, F> {
     resource: WeakResource<T>,
-    items: OnTheirWay<F>,
+    items: InFlight<F>,
     closing: Closing,
 }
 

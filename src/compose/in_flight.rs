@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 /// takes to be too many.)
 pub(crate) const LIMIT: usize = if MODEL { 2 } else { 64 };
 
-pub(crate) struct OnTheirWay<F> {
+pub(crate) struct InFlight<F> {
     /// Locked by tasks of one resource, and so never contended. `None` once it panicked.
     f: Arc<Mutex<Option<F>>>,
     /// Oldest first: they are through in that order.
@@ -21,9 +21,9 @@ pub(crate) struct OnTheirWay<F> {
     limit: usize,
 }
 
-impl<F> OnTheirWay<F> {
+impl<F> InFlight<F> {
     pub(crate) fn new(limit: usize, f: F) -> Self {
-        OnTheirWay {
+        InFlight {
             f: Arc::new(Mutex::new(Some(f))),
             tasks: VecDeque::new(),
             limit: limit.max(1),

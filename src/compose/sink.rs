@@ -1,6 +1,6 @@
 //! [`Resource::sink`]: a resource as the end of a pipeline.
 
-use crate::compose::in_flight::{LIMIT, OnTheirWay};
+use crate::compose::in_flight::{InFlight, LIMIT};
 use crate::error::TaskError;
 use crate::resource::Resource;
 use crate::resource::permit::{Permit, Reserve};
@@ -54,7 +54,7 @@ impl<T: Send + 'static> Resource<T> {
     {
         Commands {
             resource: self.clone(),
-            items: OnTheirWay::new(LIMIT, f),
+            items: InFlight::new(LIMIT, f),
             next: NextSlot::None,
             item: PhantomData,
         }
@@ -65,7 +65,7 @@ impl<T: Send + 'static> Resource<T> {
 #[must_use = "sinks do nothing unless something is sent"]
 pub struct Commands<T, I, F> {
     resource: Resource<T>,
-    items: OnTheirWay<F>,
+    items: InFlight<F>,
     next: NextSlot<T>,
     item: PhantomData<fn(I)>,
 }

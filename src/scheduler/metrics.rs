@@ -4,7 +4,7 @@
 //! resources of one name add up, those included that come after one that went. What
 //! was published is kept beside what is counted, and goes with it.
 
-use crate::raw::core::published::{self, OfResource, OfScheduler};
+use crate::raw::core::published::{self, PublishedCounters, PublishedScheduler};
 use crate::raw::core::{Core, Value};
 use crate::raw::timing::nanos;
 use crate::scheduler::Scheduler;
@@ -125,7 +125,7 @@ impl Scheduler {
         for one_name in self.named().chunk_by(|(_, a), (_, b)| a.name == b.name) {
             publish(one_name);
         }
-        let (stats, OfScheduler { name, dispatched }) = (self.stats(), &*self.published);
+        let (stats, PublishedScheduler { name, dispatched }) = (self.stats(), &*self.published);
         let label = || Arc::clone(name);
         gauge!(THREADS, "scheduler" => label()).set(stats.threads as f64);
         gauge!(IDLE, "scheduler" => label()).set(stats.idle as f64);
@@ -159,7 +159,7 @@ fn publish(resources: &[(Arc<Core<dyn Value>>, ResourceReport)]) {
     let label = || Arc::clone(&first.name);
     for (at, (metric, _, _, count)) in COUNTERS.into_iter().enumerate() {
         let news = resources.iter().map(|(core, report)| {
-            let OfResource(marks) = &core.cold().published;
+            let PublishedCounters(marks) = &core.cold().published;
             marks[at].news(count(&report.stats))
         });
         // What is zero is there, too.

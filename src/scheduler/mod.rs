@@ -47,7 +47,7 @@ pub struct Scheduler {
     pool: Option<Observer>,
     /// What was published of its counters.
     #[cfg(feature = "metrics")]
-    pub(crate) published: Arc<crate::raw::core::published::OfScheduler>,
+    pub(crate) published: Arc<crate::raw::core::published::PublishedScheduler>,
 }
 
 /// Name of the variable that sets the size of the global pool.
@@ -107,7 +107,7 @@ impl Scheduler {
             host: Arc::new(host),
             pool,
             #[cfg(feature = "metrics")]
-            published: Arc::new(crate::raw::core::published::OfScheduler::new(name)),
+            published: Arc::new(crate::raw::core::published::PublishedScheduler::new(name)),
         }
     }
 

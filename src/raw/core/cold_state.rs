@@ -93,7 +93,7 @@ pub(crate) struct ColdState {
     pub(crate) room: Option<Box<Room>>,
     /// What was published of its counters.
     #[cfg(feature = "metrics")]
-    pub(crate) published: crate::raw::core::published::OfResource,
+    pub(crate) published: crate::raw::core::published::PublishedCounters,
 
     pub(crate) rare: RareCounters,
 }

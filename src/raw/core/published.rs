@@ -19,18 +19,18 @@ impl Mark {
 
 /// How far a resource's counters were published, one mark for each.
 #[derive(Debug, Default)]
-pub(crate) struct OfResource(pub(crate) [Mark; COUNTERS]);
+pub(crate) struct PublishedCounters(pub(crate) [Mark; COUNTERS]);
 
 /// Under which name a scheduler is published, and how far.
 #[derive(Debug)]
-pub(crate) struct OfScheduler {
+pub(crate) struct PublishedScheduler {
     pub(crate) name: Arc<str>,
     pub(crate) dispatched: Mark,
 }
 
-impl OfScheduler {
+impl PublishedScheduler {
     pub(crate) fn new(name: &str) -> Self {
-        OfScheduler {
+        PublishedScheduler {
             name: name.into(),
             dispatched: Mark::default(),
         }

@@ -101,17 +101,23 @@ sub headings {
 
 sub is_outside { my ($target) = @_; return $target =~ m{^(?:https?://|mailto:)} }
 
+# The file that a target in a page leads to.
+sub file_at {
+    my ($page, $target) = @_;
+    my ($path) = split /#/, $target;
+    return $page if $path eq '';
+    my $file = dirname($page) . "/$path";
+    1 while $file =~ s{(^|/)\./}{$1} || $file =~ s{(^|/)(?!\.\./)[^/]+/\.\./}{$1};
+    return $file;
+}
+
 # Why a target in a page leads nowhere, or nothing.
 sub broken {
     my ($page, $target) = @_;
     return if is_outside($target);
-    my ($path, $fragment) = split /#/, $target, 2;
-    my $file = $page;
-    if ($path ne '') {
-        $file = dirname($page) . "/$path";
-        1 while $file =~ s{(^|/)\./}{$1} || $file =~ s{(^|/)(?!\.\./)[^/]+/\.\./}{$1};
-        return "there is no $file" unless -f $file;
-    }
+    my $file = file_at($page, $target);
+    return "there is no $file" unless -f $file;
+    my (undef, $fragment) = split /#/, $target, 2;
     return unless defined $fragment;
     return if $file =~ /\.md$/ && headings($file)->{$fragment};
     return "$file has no heading #$fragment";
@@ -177,8 +183,11 @@ for my $page (sort @pages) {
         complain($page, $line, "[$label]: $why") if $why;
         complain($page, $line, "[$label] is defined and not used") unless $used{$key};
         $shared_used{$key} = 1 if $rustdoc && $used{$key};
-        complain($page, $line, "[$label] is not in $shared")
-            if $rustdoc && !is_outside($target) && !$shared{$key};
+        next if !$rustdoc || is_outside($target);
+        complain($page, $line, "[$label] is not in $shared") unless $shared{$key};
+        my $path = $path_of{ file_at($page, $target) };
+        complain($page, $line, "[$label] leads elsewhere in $shared")
+            if $path && $shared{$key} && $shared{$key}{target} !~ /^\Q$path\E(?:#|$)/;
     }
 }
 
@@ -190,6 +199,7 @@ for my $key (sort keys %shared) {
     complain($shared, $line, "[$label]: $page has no heading #$fragment")
         if defined $fragment && $page && !headings($page)->{$fragment};
 }
+
 # Pages that comments name, by path or by file.
 my @code;
 find({ no_chdir => 1, wanted => sub { push @code, $_ if /\.rs$/ } }, qw(src tests examples benches));
@@ -239,6 +249,7 @@ fault $page 'See [this](#no).' "(#no): $page has no heading #no"
 fault $page 'See [timers](timers.md).' "(timers.md) is relative: link by label"
 fault $page '![a plot](no.svg)' "(no.svg): there is no docs/guide/no.svg"
 fault $page 'See [no].\n\n[no]: timers.md' "[no] is not in docs/links.md"
+fault $page 'See [timers].\n\n[timers]: waiting.md' "[timers] leads elsewhere in docs/links.md"
 fault $page 'See [timers][no].' "[no] is not defined"
 fault $page 'See [timers].' "[timers] is a link in rustdoc only"
 fault $page '`[timers]`\n\n[timers]: timers.md' "[timers] is defined and not used"

@@ -35,6 +35,7 @@ pub mod guide {
         "guide/life-cycle" => life_cycle,
         "guide/statistics" => statistics,
         "guide/settings" => settings,
+        "guide/async-code" => async_code,
         "guide/patterns" => patterns,
     }
 }

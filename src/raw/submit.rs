@@ -303,7 +303,7 @@ impl<T: Send + 'static> Core<T> {
     }
 
     /// The busy path of a call: lingers, and queues `f` by `queue` if that was in vain.
-    #[inline]
+    #[inline(always)]
     fn enter<R, F, Q, E>(
         self: &Arc<Self>,
         f: F,
@@ -323,7 +323,7 @@ impl<T: Send + 'static> Core<T> {
     }
 
     /// Submits `f` to a resource that was found busy.
-    #[cold]
+    #[inline(always)]
     pub(crate) fn submit_busy<R, F>(
         self: &Arc<Self>,
         f: F,
@@ -338,7 +338,7 @@ impl<T: Send + 'static> Core<T> {
     }
 
     /// The same, for a task whose outcome nobody asks for.
-    #[cold]
+    #[inline(always)]
     pub(crate) fn execute_busy<F>(
         self: &Arc<Self>,
         f: F,

@@ -12,7 +12,7 @@ pub(crate) mod weak;
 use crate::error::{SubmitError, TaskError, TrySubmitError};
 use crate::future::completion::Completion;
 use crate::raw::core::Core;
-use crate::raw::submit::{Admission, Entered};
+use crate::raw::submit::{Admission, Entered, Refused};
 use crate::raw::task::tag::Given;
 use crate::raw::thread::context::{self, MAX_DEPTH};
 use crate::raw::thread::panics;
@@ -253,10 +253,9 @@ impl<T: Send + 'static> Resource<T> {
     {
         match self.try_inline(f, given) {
             Ok(outcome) => Completion::ready(outcome),
-            Err(f) => match self.core.submit_busy(f, given, entry) {
-                Ok(entered) => Completion::entered(entered, &self.core),
-                Err((error, f)) => Completion::ready(Err(panics::refused(error, f))),
-            },
+            Err(f) => self
+                .submit_busy(f, given, entry)
+                .unwrap_or_else(|(error, f)| Completion::ready(Err(panics::refused(error, f)))),
         }
     }
 
@@ -272,10 +271,9 @@ impl<T: Send + 'static> Resource<T> {
     {
         match self.try_inline(f, given) {
             Ok(outcome) => Ok(Completion::ready(outcome)),
-            Err(f) => match self.core.submit_busy(f, given, Admission::Bounded) {
-                Ok(entered) => Ok(Completion::entered(entered, &self.core)),
-                Err((error, f)) => Err(TrySubmitError::new(error, f)),
-            },
+            Err(f) => self
+                .submit_busy(f, given, Admission::Bounded)
+                .map_err(|(error, f)| TrySubmitError::new(error, f)),
         }
     }
 
@@ -302,18 +300,46 @@ impl<T: Send + 'static> Resource<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         let f = |value: &mut T| drop(f(value));
-        let outcome = match self.try_inline(f, given) {
-            Ok(outcome) => outcome,
-            Err(f) => match self.core.execute_busy(f, given, entry) {
-                Ok(Entered::Ran(outcome)) => outcome,
-                Ok(Entered::Queued(())) => return Ok(()),
-                Err((error, f)) => return Err(panics::turned_away(error, f)),
-            },
-        };
-        if outcome.is_err() {
-            panics::drop_outcome(outcome);
+        match self.try_inline(f, given) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                panics::drop_outcome::<()>(Err(error));
+                Ok(())
+            }
+            Err(f) => self.execute_busy(f, given, entry),
         }
-        Ok(())
+    }
+
+    /// Submits to a resource that was found busy.
+    #[cold]
+    fn submit_busy<R, F>(
+        &self,
+        f: F,
+        given: Given<'_>,
+        entry: Admission,
+    ) -> Result<Completion<R>, Refused<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let entered = self.core.submit_busy(f, given, entry)?;
+        Ok(Completion::entered(entered, &self.core))
+    }
+
+    /// Submits, for no outcome, to a resource that was found busy.
+    #[cold]
+    fn execute_busy<F>(&self, f: F, given: Given<'_>, entry: Admission) -> Result<(), SubmitError>
+    where
+        F: FnOnce(&mut T) + Send + 'static,
+    {
+        match self.core.execute_busy(f, given, entry) {
+            Ok(Entered::Ran(Ok(())) | Entered::Queued(())) => Ok(()),
+            Ok(Entered::Ran(Err(error))) => {
+                panics::drop_outcome::<()>(Err(error));
+                Ok(())
+            }
+            Err((error, f)) => Err(panics::turned_away(error, f)),
+        }
     }
 
     /// A task's deadline passed before it was queued.

@@ -217,6 +217,7 @@ impl<'a> Shift<'a> {
 
     /// Notes how long the tasks took, for the statistics and for those who
     /// decide whether to wait for such.
+    #[inline]
     pub(crate) fn learn(&mut self) {
         if self.ran == 0 {
             return;

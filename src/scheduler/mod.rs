@@ -223,7 +223,7 @@ impl Host {
 mod tests {
     use super::*;
     use crate::resource::Resource;
-    use crate::resource::settings::JobSink as Where;
+    use crate::resource::settings::Dispatch as Where;
     use std::sync::{Mutex, mpsc};
     use std::thread;
     use std::time::{Duration, Instant};

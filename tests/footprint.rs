@@ -46,7 +46,7 @@ fn assert_small<T: Send + 'static>(value: T) {
 }
 
 #[test]
-fn an_idle_resource_is_one_small_allocation() {
+fn idle_resource_is_a_single_small_allocation() {
     assert_small(());
     assert_small(0_u8);
     assert_small(0_u64);
@@ -59,7 +59,7 @@ fn an_idle_resource_is_one_small_allocation() {
 }
 
 #[test]
-fn handles_are_one_word() {
+fn handles_are_word_sized() {
     assert_eq!(size_of::<Resource<[u64; 100]>>(), size_of::<usize>());
     assert_eq!(
         size_of::<captor::WeakResource<[u64; 100]>>(),
@@ -68,7 +68,7 @@ fn handles_are_one_word() {
 }
 
 #[test]
-fn settings_cost_one_more_allocation() {
+fn settings_cost_a_second_allocation() {
     warm_up();
     let with = |builder: ResourceBuilder| measure(|| drop(black_box(builder.build(0_u64))));
     assert_eq!(with(Resource::builder()).count_total, 1);
@@ -80,7 +80,7 @@ fn settings_cost_one_more_allocation() {
 }
 
 #[test]
-fn very_many_resources_are_made_used_and_dropped() {
+fn many_resources_stay_within_byte_limit() {
     warm_up();
     let mut all: Vec<Resource<u64>> = Vec::with_capacity(MANY);
     let limit = MANY * (OVERHEAD + size_of::<u64>());
@@ -103,7 +103,7 @@ fn very_many_resources_are_made_used_and_dropped() {
 /// Each of very many resources has a task that waits: what that takes, and that none of
 /// them is lost when two workers bring them back.
 #[test]
-fn very_many_tasks_wait() {
+fn suspended_tasks_take_256_bytes_and_all_resume() {
     const WAITING: usize = 100_000;
     warm_up();
     let s = Scheduler::builder().workers(2).build().unwrap();
@@ -144,7 +144,7 @@ fn very_many_tasks_wait() {
 
 /// What very many timers take that are pending, and that it is all given back.
 #[test]
-fn very_many_timers_are_pending() {
+fn pending_timers_take_at_most_512_bytes() {
     const TIMERS: usize = 100_000;
     const LATER: std::time::Duration = std::time::Duration::from_secs(3600);
     warm_up();

@@ -8,7 +8,7 @@ use captor::{Resource, Scheduler, TaskError};
 use common::{DEADLINE, outcome};
 
 #[test]
-fn named_resources_are_closed_and_the_others_stay_open() {
+fn global_shutdown_closes_only_named_resources() {
     let named = Resource::builder().name("named").build(1).unwrap();
     let unnamed = Resource::new(2);
     let listed = Scheduler::global().resources();

@@ -26,7 +26,7 @@ fn keeping(limit: usize) -> (Scheduler, mpsc::Receiver<Job>) {
 }
 
 #[test]
-fn goes_to_a_parked_waiter_without_the_pool() {
+fn parked_waiter_takes_role_without_pool() {
     let (scheduler, jobs) = keeping(1);
     // The waiter may not have gone to sleep yet when the holder hands off, and
     // then finds the role by itself; sooner or later it sleeps in time.
@@ -52,7 +52,7 @@ fn goes_to_a_parked_waiter_without_the_pool() {
 }
 
 #[test]
-fn a_waiter_whose_task_is_through_hands_the_rest_on() {
+fn waiter_hands_off_rest_after_own_task() {
     let asleep = Sleepers::new();
     let (scheduler, jobs) = keeping(3);
     let r = scheduler.resource(Vec::<ThreadId>::new());
@@ -85,7 +85,7 @@ fn a_waiter_whose_task_is_through_hands_the_rest_on() {
 }
 
 #[test]
-fn goes_to_a_thread_that_waits_for_a_completion() {
+fn completion_waiter_takes_role_at_handoff() {
     let (scheduler, jobs) = keeping(1);
     let r = scheduler.resource(());
     let held = hold(&r);
@@ -98,7 +98,7 @@ fn goes_to_a_thread_that_waits_for_a_completion() {
 }
 
 #[test]
-fn a_waiter_with_a_deadline_is_not_given_others_tasks() {
+fn handoff_skips_waiter_with_timeout() {
     let (scheduler, jobs) = keeping(1);
     let r = scheduler.resource(());
     let held = hold(&r);
@@ -114,7 +114,7 @@ fn a_waiter_with_a_deadline_is_not_given_others_tasks() {
 }
 
 #[test]
-fn a_waiter_that_gives_up_leaves_no_offer_behind() {
+fn cancel_of_waiter_during_handoff_loses_no_task() {
     // It is offered the role at about the time its wait ends. Whatever comes
     // first, the tasks that remain are run by somebody.
     let r = Resource::builder().capture_limit(1).build(0).unwrap();
@@ -151,7 +151,7 @@ fn a_waiter_that_gives_up_leaves_no_offer_behind() {
 }
 
 #[test]
-fn a_worker_goes_on_until_nothing_is_left() {
+fn worker_drains_queue_when_no_job_waits() {
     let scheduler = Scheduler::builder()
         .workers(1)
         .capture_limit(1)
@@ -176,7 +176,7 @@ fn a_worker_goes_on_until_nothing_is_left() {
 }
 
 #[test]
-fn many_resources_on_one_worker() {
+fn single_worker_drains_many_resources() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         let resources: Vec<_> = (0..200).map(|_| pooled(&scheduler, 0)).collect();
@@ -192,7 +192,7 @@ fn many_resources_on_one_worker() {
 }
 
 #[test]
-fn what_waits_gets_its_turn_after_a_quantum() {
+fn waiting_resource_runs_after_quantum() {
     // As many resources that feed themselves as there are workers, and one
     // more that does not.
     for workers in [1, 2] {
@@ -226,7 +226,7 @@ fn what_waits_gets_its_turn_after_a_quantum() {
 }
 
 #[test]
-fn self_feeding_resources_share_the_workers_evenly_enough() {
+fn self_feeding_resources_share_a_worker() {
     // Four on one worker: each comes to its turn again and again.
     let scheduler = Scheduler::builder()
         .workers(1)
@@ -262,7 +262,7 @@ fn feed(r: &Resource<u64>, stop: &Gate) {
 }
 
 #[test]
-fn every_handoff_makes_progress_with_no_quantum_at_all() {
+fn handoffs_make_progress_when_quantum_is_zero() {
     within_deadline(|| {
         let scheduler = Scheduler::builder()
             .workers(2)
@@ -297,7 +297,7 @@ fn every_handoff_makes_progress_with_no_quantum_at_all() {
 }
 
 #[test]
-fn many_waiters_pass_the_role_among_themselves() {
+fn waiters_pass_role_when_executor_keeps_jobs() {
     within_deadline(|| {
         let (scheduler, jobs) = keeping(1);
         let r = scheduler.resource(0_u64);
@@ -320,7 +320,7 @@ fn many_waiters_pass_the_role_among_themselves() {
 /// A thread inside a task of `outer` waits for `inner`, is handed its role, and
 /// runs its own task there: that is still called by the task of `outer`.
 #[test]
-fn a_waiters_own_task_is_still_inside_the_outer_one() {
+fn outer_task_stays_current_after_nested_handoff() {
     within_deadline(|| {
         let outer = Resource::new(());
         // Nobody but the waiter comes for what is handed off.

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 #[test]
-fn idle_comes_at_once() {
+fn value_returns_immediately_when_idle() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let build = || Resource::builder().dispatch(dispatch).build(7).unwrap();
         assert_eq!(build().into_inner().wait(), Ok(7));
@@ -23,7 +23,7 @@ fn idle_comes_at_once() {
 }
 
 #[test]
-fn it_is_dropped_once() {
+fn value_is_dropped_exactly_once() {
     let drops = Drops::new();
     let r = Resource::new(drops.counted());
     let other = r.clone();
@@ -38,7 +38,7 @@ fn it_is_dropped_once() {
 }
 
 #[test]
-fn what_was_accepted_runs_before() {
+fn accepted_tasks_run_before_value_returns() {
     within_deadline(|| {
         let r = Resource::new(Vec::new());
         let held = hold(&r);
@@ -57,7 +57,7 @@ fn what_was_accepted_runs_before() {
 }
 
 #[test]
-fn a_pending_future_is_woken_at_the_end() {
+fn pending_future_is_woken_when_queue_drains() {
     within_deadline(|| {
         let r = Resource::new(1);
         let held = hold(&r);
@@ -73,7 +73,7 @@ fn a_pending_future_is_woken_at_the_end() {
 }
 
 #[test]
-fn one_of_many_handles_gets_it() {
+fn single_handle_gets_value_when_many_ask() {
     within_deadline(|| {
         for _ in 0..200 {
             let r = Resource::new(Box::new(5));
@@ -99,7 +99,7 @@ fn one_of_many_handles_gets_it() {
 }
 
 #[test]
-fn inside_its_own_task_waiting_would_not_end() {
+fn wait_inside_own_task_would_deadlock() {
     within_deadline(|| {
         let r = Resource::new(3);
         let handle = r.clone();
@@ -117,7 +117,7 @@ fn inside_its_own_task_waiting_would_not_end() {
 }
 
 #[test]
-fn a_poisoned_value_comes_out_and_cannot_be_healed_any_more() {
+fn poisoned_value_is_taken_and_heal_then_fails() {
     let r = Resource::builder()
         .panic_policy(PanicPolicy::Poison)
         .build(1)

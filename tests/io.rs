@@ -92,7 +92,7 @@ fn open(scheduler: &Scheduler) -> Server {
 // Sockets.
 
 #[test]
-fn a_task_waits_for_a_socket_and_keeps_its_resource() {
+fn task_keeps_resource_while_awaiting_socket() {
     let (mut socket, mut client) = connection();
     let log = Resource::new(Vec::new());
     let read = log.submit_async(async move |log: &mut Vec<u8>| {
@@ -109,7 +109,7 @@ fn a_task_waits_for_a_socket_and_keeps_its_resource() {
 }
 
 #[test]
-fn a_task_when_a_socket_is_readable() {
+fn task_is_queued_when_socket_is_readable() {
     let (socket, mut client) = connection();
     let log = Resource::new(0);
     let readable = async move { socket.readable().await.is_ok() };
@@ -121,7 +121,7 @@ fn a_task_when_a_socket_is_readable() {
 }
 
 #[test]
-fn timers_come_in_their_order() {
+fn timers_fire_in_order_of_duration() {
     let log = Resource::new(Vec::new());
     let after = |n: u64| {
         let timer = Timer::after(Duration::from_millis(10 * n));
@@ -136,7 +136,7 @@ fn timers_come_in_their_order() {
 
 /// Woken for one of two reasons, it is not woken again and again for the other.
 #[test]
-fn waiting_for_two_things_is_no_busy_loop() {
+fn waiting_on_two_sources_does_not_busy_loop() {
     let (socket, mut client) = connection();
     let polls = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&polls);
@@ -167,7 +167,7 @@ fn waiting_for_two_things_is_no_busy_loop() {
 }
 
 #[test]
-fn cancelling_closes_the_socket() {
+fn cancel_closes_socket() {
     let (mut socket, mut client) = connection();
     let r = Resource::new(());
     let reads = r.submit_steps(async move |_| socket.read(&mut [0]).await.map(drop));
@@ -184,7 +184,7 @@ fn all_lines(text: &[u8], longest: usize) -> Vec<Result<String, ErrorKind>> {
 }
 
 #[test]
-fn lines_are_split_and_bounded() {
+fn lines_are_split_and_length_is_limited() {
     let line = |text: &str| Ok(text.to_owned());
     let invalid = Err(ErrorKind::InvalidData);
     assert_eq!(all_lines(b"", 3), []);
@@ -212,7 +212,7 @@ fn lines_are_split_and_bounded() {
 
 /// Others get their turn, also where there is always another line.
 #[test]
-fn lines_are_not_all_there_at_once() {
+fn line_stream_yields_when_input_never_blocks() {
     let text = b"a\n".repeat(1000);
     let mut lines = lines(text.as_slice(), 3);
     let mut in_a_row = 0;
@@ -225,7 +225,7 @@ fn lines_are_not_all_there_at_once() {
 }
 
 #[test]
-fn lines_come_in_pieces() {
+fn lines_arrive_whole_when_bytes_come_singly() {
     let (socket, mut client) = connection();
     client.set_nodelay(true).unwrap();
     let log = Resource::new(Vec::new());
@@ -240,7 +240,7 @@ fn lines_come_in_pieces() {
 }
 
 #[test]
-fn closing_ends_the_reading_of_lines_and_the_accepting() {
+fn close_ends_line_and_accept_streams() {
     let (socket, mut client) = connection();
     let door = listener();
     let address = door.get_ref().local_addr().unwrap();
@@ -257,7 +257,7 @@ fn closing_ends_the_reading_of_lines_and_the_accepting() {
 // The room.
 
 #[test]
-fn a_room_of_three() {
+fn room_relays_lines_names_and_departures() {
     let s = scheduler();
     let server = open(&s);
     let mut ann = Client::named(&server, "ann");
@@ -290,7 +290,7 @@ fn a_room_of_three() {
 }
 
 #[test]
-fn a_line_without_end_is_not_kept() {
+fn client_is_dropped_when_line_is_too_long() {
     let s = scheduler();
     let server = open(&s);
     let mut ann = Client::named(&server, "ann");
@@ -306,7 +306,7 @@ fn a_line_without_end_is_not_kept() {
 
 /// Two clients do not read. What the others get goes on, each line of it.
 #[test]
-fn who_does_not_read_is_dropped_and_slows_nobody() {
+fn deaf_client_is_dropped_and_slows_no_client() {
     let s = scheduler();
     let server = open(&s);
     let mut ann = Client::named(&server, "ann");
@@ -337,7 +337,7 @@ fn who_does_not_read_is_dropped_and_slows_nobody() {
 
 /// It says more than it takes, and never reads: what it is told would fill the memory.
 #[test]
-fn who_says_much_and_does_not_read_is_dropped() {
+fn flooding_client_is_dropped_when_not_reading() {
     let s = scheduler();
     let server = open(&s);
     let mut ann = Client::named(&server, "ann");
@@ -353,7 +353,7 @@ fn who_says_much_and_does_not_read_is_dropped() {
 }
 
 #[test]
-fn closing_the_room_ends_all_that_serves_it() {
+fn closing_room_ends_tasks_and_listener() {
     let s = scheduler();
     let server = open(&s);
     let clients: Vec<_> = (0..20)
@@ -374,7 +374,7 @@ fn closing_the_room_ends_all_that_serves_it() {
 }
 
 #[test]
-fn a_shutdown_of_the_scheduler_ends_them_too() {
+fn scheduler_shutdown_ends_room() {
     let s = scheduler();
     let server = open(&s);
     let client = Client::named(&server, "ann");
@@ -414,7 +414,7 @@ async fn visit(got: Resource<Got>, address: SocketAddr, n: usize) -> io::Result<
 }
 
 #[test]
-fn two_thousand_connections_on_two_workers() {
+fn two_workers_serve_two_thousand_connections() {
     let needed = 2 * CROWD as u64 + 500;
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     if files < needed {

@@ -67,7 +67,7 @@ fn race_on(
 }
 
 #[test]
-fn what_is_queued_as_another_leaves_runs() {
+fn task_queued_as_holder_leaves_lane_runs() {
     // Inside a task of another resource, nobody lingers before they queue.
     let elsewhere = Resource::new(());
     race(
@@ -81,7 +81,7 @@ fn what_is_queued_as_another_leaves_runs() {
 }
 
 #[test]
-fn the_end_is_told_as_another_leaves() {
+fn wait_closed_returns_as_holder_leaves_lane() {
     race(
         |r| {
             for _ in 0..4 {

@@ -115,7 +115,7 @@ fn run(r: &Resource<()>, tasks: usize) {
 }
 
 #[test]
-fn named_resources_are_published_under_their_names() {
+fn named_resources_are_published_by_name() {
     let s = scheduler();
     let (one, two) = (orders(&s, |b| b.timings(true)), orders(&s, |b| b));
     one.with(|()| thread::sleep(Duration::from_millis(2)))
@@ -139,7 +139,7 @@ fn named_resources_are_published_under_their_names() {
 }
 
 #[test]
-fn what_was_published_is_not_counted_again() {
+fn second_publish_counts_only_new_tasks() {
     let (s, kept) = (scheduler(), Kept::default());
     let r = orders(&s, |b| b);
     for sum in [2.0, 4.0, 6.0] {
@@ -151,7 +151,7 @@ fn what_was_published_is_not_counted_again() {
 }
 
 #[test]
-fn resources_of_one_name_add_up() {
+fn counters_add_up_when_names_are_equal() {
     let (s, other, kept) = (scheduler(), scheduler(), Kept::default());
     let all = [orders(&s, |b| b), orders(&s, |b| b), orders(&other, |b| b)];
     for (r, tasks) in all.iter().zip([5, 3, 1]) {
@@ -163,7 +163,7 @@ fn resources_of_one_name_add_up() {
 }
 
 #[test]
-fn a_resource_made_anew_goes_on_counting() {
+fn counter_continues_when_resource_is_remade() {
     let (s, kept) = (scheduler(), Kept::default());
     for (tasks, sum) in [(5, 5.0), (2, 7.0)] {
         let r = orders(&s, |b| b);
@@ -174,7 +174,7 @@ fn a_resource_made_anew_goes_on_counting() {
 }
 
 #[test]
-fn who_publishes_meanwhile_counts_nothing_twice() {
+fn nested_publish_counts_nothing_twice() {
     let s = scheduler();
     let r = orders(&s, |b| b);
     run(&r, 3);
@@ -188,7 +188,7 @@ fn who_publishes_meanwhile_counts_nothing_twice() {
 }
 
 #[test]
-fn many_that_publish_at_once_count_all_once() {
+fn concurrent_publishes_count_each_task_once() {
     const THREADS: usize = 4;
     let (s, kept) = (scheduler(), Kept::default());
     let r = orders(&s, |b| b);
@@ -208,7 +208,7 @@ fn many_that_publish_at_once_count_all_once() {
 }
 
 #[test]
-fn schedulers_are_told_apart_by_their_threads_name() {
+fn scheduler_label_is_the_thread_name() {
     let kept = Kept::default();
     let named = || Scheduler::builder().thread_name("index").build().unwrap();
     let (plain, index, again) = (scheduler(), named(), named());
@@ -232,7 +232,7 @@ fn schedulers_are_told_apart_by_their_threads_name() {
 }
 
 #[test]
-fn an_executors_scheduler_has_the_default_name() {
+fn label_is_default_when_executor_is_set() {
     let s = Scheduler::builder().executor(|job: captor::Job| job.run());
     let kept = Kept::default();
     kept.publish(&s.build().unwrap());
@@ -240,7 +240,7 @@ fn an_executors_scheduler_has_the_default_name() {
 }
 
 #[test]
-fn the_longest_task_is_published_where_slow_ones_are_warned_of() {
+fn longest_task_is_published_when_slow_task_set() {
     let (s, kept) = (scheduler(), Kept::default());
     let longest = "captor_longest_task_seconds resource=orders";
     let sleep = |r: Resource<()>| {
@@ -255,7 +255,7 @@ fn the_longest_task_is_published_where_slow_ones_are_warned_of() {
 }
 
 #[test]
-fn of_gauges_the_last_published_wins() {
+fn last_published_gauge_wins() {
     let (s, other, kept) = (scheduler(), scheduler(), Kept::default());
     let outstanding = "captor_tasks_outstanding resource=orders";
     let (gate, exit) = (Gate::new(), Gate::new());
@@ -276,7 +276,7 @@ fn of_gauges_the_last_published_wins() {
 }
 
 #[test]
-fn units_are_those_of_the_names() {
+fn units_match_name_suffixes() {
     let kept = Kept::default();
     kept.publish(&scheduler());
     let units = kept.units.lock().unwrap();

@@ -87,7 +87,7 @@ fn chain(scheduler: &Scheduler, length: usize, how: How) -> usize {
 }
 
 #[test]
-fn a_chain_of_ten_thousand() {
+fn nesting_depth_is_bounded_in_long_chain() {
     let scheduler = Scheduler::builder().workers(2).build().unwrap();
     for how in [How::Execute, How::Submit, How::TrySubmit] {
         let deepest = chain(&scheduler, 10_000, how);
@@ -96,7 +96,7 @@ fn a_chain_of_ten_thousand() {
 }
 
 #[test]
-fn a_chain_with_nobody_to_hand_off_to() {
+fn nesting_depth_is_bounded_after_shutdown() {
     // The pool is shut down: what would go to it runs on the thread that
     // would have handed it off, or on another, but not ever deeper.
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
@@ -106,7 +106,7 @@ fn a_chain_with_nobody_to_hand_off_to() {
 }
 
 #[test]
-fn a_chain_over_an_executor_that_runs_jobs_on_the_spot() {
+fn nesting_depth_is_bounded_with_inline_executor() {
     let scheduler = Scheduler::builder()
         .executor(|job: Job| job.run())
         .build()
@@ -116,7 +116,7 @@ fn a_chain_over_an_executor_that_runs_jobs_on_the_spot() {
 }
 
 #[test]
-fn a_chain_over_resources_of_the_pool() {
+fn pooled_chain_does_not_nest() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let links: Vec<_> = (0..2_000).map(|_| pooled(&scheduler, 0)).collect();
     let chain = Arc::new(Chain {
@@ -133,7 +133,7 @@ fn a_chain_over_resources_of_the_pool() {
 }
 
 #[test]
-fn a_fan_of_ten_thousand_from_one_task() {
+fn single_task_submits_to_ten_thousand_resources() {
     let hub = Resource::new(());
     let spokes: Vec<_> = (0..10_000).map(Resource::new).collect();
     let targets = spokes.clone();
@@ -149,7 +149,7 @@ fn a_fan_of_ten_thousand_from_one_task() {
 }
 
 #[test]
-fn back_and_forth_between_two() {
+fn two_resources_submit_in_turn_without_overflow() {
     // A's task submits to B, whose task submits to A, and so on.
     let (a, b) = (Resource::new(0_u32), Resource::new(0_u32));
     let end = Gate::new();
@@ -171,7 +171,7 @@ fn back_and_forth_between_two() {
 }
 
 #[test]
-fn a_nested_submitter_runs_its_own_task_and_no_others() {
+fn nested_submitter_runs_only_own_task() {
     // B's queue fills while A's task is in its own task on B; what is queued
     // there is left to a worker, though B's capture limit would allow it.
     let a = Resource::new(());
@@ -206,7 +206,7 @@ fn a_nested_submitter_runs_its_own_task_and_no_others() {
 }
 
 #[test]
-fn a_nested_submitter_does_not_take_over_what_was_handed_off() {
+fn nested_submitter_leaves_offered_queue() {
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(2)
@@ -235,7 +235,7 @@ fn a_nested_submitter_does_not_take_over_what_was_handed_off() {
 }
 
 #[test]
-fn a_nested_with_helps_up_to_its_own_task_only() {
+fn nested_with_runs_queue_up_to_own_task() {
     let asleep = Sleepers::new();
     // It blocks for its own task anyway, so it runs what stands before it;
     // after it, it returns to the task it is inside of.
@@ -277,7 +277,7 @@ fn a_nested_with_helps_up_to_its_own_task_only() {
 }
 
 #[test]
-fn deep_submissions_keep_their_order() {
+fn order_holds_beyond_nesting_limit() {
     // Beyond the depth limit a task is queued in place of run; a later one
     // must not overtake it by running inline.
     within_deadline(|| {

@@ -25,7 +25,7 @@ fn task(log: &mut Log) {
 }
 
 #[test]
-fn it_is_called_once_for_all_that_was_queued() {
+fn hook_runs_once_after_whole_queue() {
     for dispatch in EACH {
         let r = hooked(Resource::builder().dispatch(dispatch));
         assert_eq!(r.with(|log| log.clone()), Ok(vec![]), "not for itself");
@@ -40,7 +40,7 @@ fn it_is_called_once_for_all_that_was_queued() {
 }
 
 #[test]
-fn it_is_called_after_each_task_that_finds_the_resource_idle() {
+fn hook_runs_after_each_task_when_idle() {
     let r = hooked(Resource::builder());
     for _ in 0..3 {
         r.execute(task).unwrap();
@@ -60,7 +60,7 @@ fn it_is_called_after_each_task_that_finds_the_resource_idle() {
 }
 
 #[test]
-fn one_that_came_later_takes_the_place_of_the_first() {
+fn second_hook_replaces_first() {
     let r = Resource::new(Log::new());
     let drops = Drops::new();
     let counted = drops.counted();
@@ -80,7 +80,7 @@ fn one_that_came_later_takes_the_place_of_the_first() {
 /// It takes its turn behind what is queued; and behind a task that runs by the
 /// fast path.
 #[test]
-fn it_takes_effect_in_order() {
+fn hook_is_set_in_submission_order() {
     let r = Resource::new(Log::new());
     let held = hold(&r);
     r.execute(task).unwrap();
@@ -93,7 +93,7 @@ fn it_takes_effect_in_order() {
 }
 
 #[test]
-fn what_it_submits_runs_and_then_it_is_called_again() {
+fn hook_runs_again_after_tasks_queued_by_hook() {
     let r = Resource::new(Log::new());
     let inside = r.downgrade();
     let mut left = 2;
@@ -111,7 +111,7 @@ fn what_it_submits_runs_and_then_it_is_called_again() {
 }
 
 #[test]
-fn it_is_called_before_a_closed_resource_has_ended() {
+fn hook_runs_before_closed_resource_ends() {
     for dispatch in EACH {
         let r = hooked(Resource::builder().dispatch(dispatch));
         let held = hold(&r);
@@ -123,7 +123,7 @@ fn it_is_called_before_a_closed_resource_has_ended() {
 }
 
 #[test]
-fn after_what_was_left_is_cancelled() {
+fn hook_runs_after_rest_is_cancelled() {
     let r = hooked(Resource::builder());
     let held = hold(&r);
     let task = r.submit(task);
@@ -134,7 +134,7 @@ fn after_what_was_left_is_cancelled() {
 }
 
 #[test]
-fn a_panic_of_it_is_no_end_unless_it_poisons() {
+fn hook_panic_poisons_only_under_poison_policy() {
     for policy in [PanicPolicy::Continue, PanicPolicy::Poison] {
         let r = Resource::builder().panic_policy(policy).build(0).unwrap();
         r.on_idle(|_| panic!("intended")).wait().unwrap();
@@ -156,7 +156,7 @@ fn a_panic_of_it_is_no_end_unless_it_poisons() {
 }
 
 #[test]
-fn on_a_poisoned_resource_it_is_not_called() {
+fn hook_does_not_run_when_poisoned() {
     let r = hooked(Resource::builder().panic_policy(PanicPolicy::Poison));
     assert!(r.with(|_| panic!("intended")).is_err());
     let log = r.clear_poison(|log| log.clone()).unwrap();
@@ -164,7 +164,7 @@ fn on_a_poisoned_resource_it_is_not_called() {
 }
 
 #[test]
-fn it_counts_as_part_of_a_task_of_the_resource() {
+fn resource_is_current_during_hook() {
     let r = Resource::builder().name("r").build(Vec::new()).unwrap();
     let inside = r.downgrade();
     r.on_idle(move |seen: &mut Vec<_>| {
@@ -180,7 +180,7 @@ fn it_counts_as_part_of_a_task_of_the_resource() {
 }
 
 #[test]
-fn a_closed_resource_refuses_it_and_it_goes_with_the_resource() {
+fn hook_is_refused_when_closed_and_never_leaks() {
     let r = Resource::new(());
     let drops = Drops::new();
     let (kept, refused) = (drops.counted(), drops.counted());
@@ -201,7 +201,7 @@ fn a_closed_resource_refuses_it_and_it_goes_with_the_resource() {
 
 /// Whatever way tasks take, none runs without the hook after it.
 #[test]
-fn against_many_submitters() {
+fn hook_runs_after_every_task_during_contention() {
     within_deadline(|| {
         for dispatch in EACH {
             let r = Resource::builder().dispatch(dispatch).build((0_u64, 0_u64));
@@ -234,7 +234,7 @@ fn against_many_submitters() {
 
 /// A panic's payload is user code when it is dropped, under the role.
 #[test]
-fn a_panic_whose_payload_uses_the_resource() {
+fn hook_panic_payload_may_use_resource() {
     within_deadline(|| {
         let r = Resource::new(0);
         let (visited, (send, visits)) = (r.downgrade(), mpsc::channel());
@@ -252,7 +252,7 @@ fn a_panic_whose_payload_uses_the_resource() {
 struct Payload<F: FnOnce()>(#[allow(dead_code)] common::OnDrop<F>);
 
 #[test]
-fn one_that_takes_anothers_place_is_called_for_what_ran_before() {
+fn new_hook_runs_for_tasks_before_replacement() {
     let r = hooked(Resource::builder());
     let held = hold(&r);
     r.execute(task).unwrap();
@@ -263,7 +263,7 @@ fn one_that_takes_anothers_place_is_called_for_what_ran_before() {
 }
 
 #[test]
-fn it_is_not_called_where_nothing_ran() {
+fn hook_does_not_run_when_no_task_ran() {
     let s = captor::Scheduler::builder().workers(1).build().unwrap();
     let busy = common::pooled(&s, ());
     let r = hooked(Resource::builder().scheduler(&s).dispatch(Dispatch::Pool));
@@ -281,7 +281,7 @@ fn it_is_not_called_where_nothing_ran() {
 }
 
 #[test]
-fn a_slow_one_is_noticed() {
+fn slow_hook_counts_as_longest_task() {
     let r = Resource::builder().timings(true).build(()).unwrap();
     outcome(r.on_idle(|()| thread::sleep(Duration::from_millis(20)))).unwrap();
     r.execute(|()| ()).unwrap();

@@ -44,7 +44,7 @@ fn assert_in_order(kind: &str, log: &Log, count: u64) {
 }
 
 #[test]
-fn queued_tasks_run_in_the_order_of_submission() {
+fn queued_tasks_run_in_submission_order() {
     for (kind, log) in kinds() {
         let held = hold(&log);
         for n in 0..300 {
@@ -60,7 +60,7 @@ fn queued_tasks_run_in_the_order_of_submission() {
 }
 
 #[test]
-fn one_thread_against_whoever_drains() {
+fn single_submitter_keeps_order_across_handoffs() {
     // Nothing is held: some tasks run on the caller, some are queued behind
     // those that a worker took over.
     for (kind, log) in kinds() {
@@ -74,7 +74,7 @@ fn one_thread_against_whoever_drains() {
 /// Threads pass a baton; each submits while it has it. So every submission
 /// happens before the next one, on changing threads.
 #[test]
-fn baton_passed_between_threads() {
+fn order_holds_when_submitting_thread_changes() {
     const THREADS: u64 = 4;
     const TURNS: u64 = 500;
     for (kind, log) in kinds() {
@@ -126,7 +126,7 @@ fn baton_passed_between_threads() {
 
 /// Each producer's own tasks are in its order, whatever the others do.
 #[test]
-fn each_producer_in_its_own_order() {
+fn each_producer_keeps_order_during_contention() {
     const PRODUCERS: u64 = 4;
     const EACH: u64 = 3_000;
     for (kind, log) in kinds() {
@@ -162,7 +162,7 @@ fn each_producer_in_its_own_order() {
 }
 
 #[test]
-fn submitted_inside_own_task_comes_after_what_is_queued_already() {
+fn self_submitted_task_runs_after_queued_tasks() {
     let log: Log = Resource::new(Vec::new());
     let running = Gate::new();
     let go = Gate::new();
@@ -187,7 +187,7 @@ fn submitted_inside_own_task_comes_after_what_is_queued_already() {
 }
 
 #[test]
-fn a_handed_off_queue_keeps_its_order_behind_a_submitter_that_takes_over() {
+fn order_holds_when_submitter_takes_over_queue() {
     // The executor keeps the jobs, so the queue lies on offer and the next
     // submitter takes it over, behind all that is queued.
     let (send, jobs) = mpsc::channel();
@@ -216,7 +216,7 @@ fn a_handed_off_queue_keeps_its_order_behind_a_submitter_that_takes_over() {
 }
 
 #[test]
-fn a_completion_shows_what_its_task_wrote_elsewhere() {
+fn completion_makes_task_writes_visible() {
     // The task writes through a plain pointer that only it and the waiter
     // reach: the completion alone orders the two.
     let r = Resource::new(0_u64);

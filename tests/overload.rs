@@ -99,7 +99,7 @@ fn alone() -> impl Drop {
 }
 
 #[test]
-fn fire_and_forget_does_not_outgrow_memory() {
+fn memory_is_bounded_when_producers_overload() {
     let _alone = alone();
     let growth = overload(Resource::builder(), TASKS, |n| *n += 1);
     assert!(growth < LIMIT, "{growth} bytes");
@@ -114,14 +114,14 @@ fn slow(n: &mut u64) {
 }
 
 #[test]
-fn nor_with_tasks_that_take_longer_than_submitting() {
+fn memory_is_bounded_when_tasks_are_slow() {
     let _alone = alone();
     let growth = overload(Resource::builder(), TASKS / 10, slow);
     assert!(growth < LIMIT, "{growth} bytes");
 }
 
 #[test]
-fn nor_where_only_a_worker_runs_them() {
+fn memory_is_bounded_when_only_a_worker_runs() {
     let _alone = alone();
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let builder = Resource::builder()
@@ -133,7 +133,7 @@ fn nor_where_only_a_worker_runs_them() {
 
 /// However long the resource is blocked, and whatever comes meanwhile.
 #[test]
-fn nor_behind_a_task_that_blocks_where_there_is_a_capacity() {
+fn memory_is_bounded_by_capacity_behind_blocker() {
     const CAPACITY: usize = 1000;
     let _alone = alone();
     let r = Resource::builder().capacity(CAPACITY).build(0).unwrap();
@@ -155,7 +155,7 @@ fn nor_behind_a_task_that_blocks_where_there_is_a_capacity() {
 /// Timers that are taken back before they ring, as timeouts are, faster than their thread
 /// can clear them away.
 #[test]
-fn nor_with_timers_that_are_taken_back() {
+fn memory_is_bounded_when_timers_are_cancelled() {
     const LATER: Duration = Duration::from_secs(3600);
     let _alone = alone();
     let scheduler = Scheduler::builder().workers(1).build().unwrap();

@@ -45,7 +45,7 @@ fn assert_alive(r: &Resource<u32>) {
 }
 
 #[test]
-fn inline_task_gives_the_payload_to_the_caller() {
+fn inline_panic_payload_reaches_caller() {
     let r = Resource::new(0);
     let done = r.submit(|_| -> () { panic!("spilled {}", 3) });
     assert!(done.is_finished());
@@ -61,7 +61,7 @@ fn inline_task_gives_the_payload_to_the_caller() {
 }
 
 #[test]
-fn queued_task_gives_the_payload_to_the_waiter_and_the_queue_goes_on() {
+fn queue_continues_after_queued_task_panics() {
     let r = Resource::new(0);
     let held = hold(&r);
     let first = r.submit(|n| *n += 1);
@@ -76,7 +76,7 @@ fn queued_task_gives_the_payload_to_the_waiter_and_the_queue_goes_on() {
 }
 
 #[test]
-fn every_task_of_a_long_queue_panics_on_whoever_drains() {
+fn queue_survives_when_every_task_panics() {
     for r in [
         Resource::new(0),
         pooled(0),
@@ -96,7 +96,7 @@ fn every_task_of_a_long_queue_panics_on_whoever_drains() {
 }
 
 #[test]
-fn a_worker_survives() {
+fn worker_survives_task_panics() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let r = Resource::builder()
         .scheduler(&scheduler)
@@ -114,7 +114,7 @@ fn a_worker_survives() {
 }
 
 #[test]
-fn the_value_is_as_the_panic_left_it() {
+fn value_keeps_changes_made_before_panic() {
     let r = Resource::new(1);
     let _ = r.with(|n| {
         *n = 2;
@@ -125,7 +125,7 @@ fn the_value_is_as_the_panic_left_it() {
 }
 
 #[test]
-fn what_the_closure_held_is_dropped() {
+fn captured_values_drop_when_task_panics() {
     let drops = Drops::new();
     let r = Resource::new(0);
     let held = hold(&r);
@@ -145,7 +145,7 @@ fn what_the_closure_held_is_dropped() {
 }
 
 #[test]
-fn drop_of_what_the_closure_holds_after_it_returned() {
+fn panic_in_drop_of_capture_is_task_outcome() {
     // It unwinds out of the closure, so the task panicked.
     let r = Resource::new(0);
     let bomb = Bomb;
@@ -164,7 +164,7 @@ fn drop_of_what_the_closure_holds_after_it_returned() {
 }
 
 #[test]
-fn drop_of_a_cancelled_closure() {
+fn panic_in_drop_of_cancelled_closure_is_outcome() {
     let r = Resource::new(0);
     let held = hold(&r);
     let bombs: Vec<_> = (0..4)
@@ -190,7 +190,7 @@ fn drop_of_a_cancelled_closure() {
 }
 
 #[test]
-fn drop_of_a_refused_closure() {
+fn panic_in_drop_of_refused_closure_is_outcome() {
     let r = Resource::new(0);
     let held = hold(&r);
     r.close();
@@ -208,7 +208,7 @@ fn drop_of_a_refused_closure() {
 }
 
 #[test]
-fn drop_of_a_result_that_nobody_took() {
+fn panic_in_drop_of_unread_result_is_contained() {
     let r = Resource::new(0);
     drop(r.submit(|_| Bomb));
     // Dropped inside the task's own call, so this one counts as its panic.
@@ -230,7 +230,7 @@ fn drop_of_a_result_that_nobody_took() {
 }
 
 #[test]
-fn payload_that_panics_in_its_drop() {
+fn panic_in_drop_of_panic_payload_is_contained() {
     let r = Resource::new(0);
     let explode = |_: &mut u32| -> () { resume_unwind(Box::new(Bomb)) };
     r.execute(explode).unwrap();
@@ -253,7 +253,7 @@ fn payload_that_panics_in_its_drop() {
 }
 
 #[test]
-fn drop_of_the_value() {
+fn panic_in_drop_of_value_is_contained() {
     struct Explosive(Arc<AtomicUsize>);
     impl Drop for Explosive {
         fn drop(&mut self) {
@@ -321,7 +321,7 @@ fn poll_with_bad_waker<R>(task: &mut Completion<R>) {
 }
 
 #[test]
-fn waker_that_panics_in_wake() {
+fn panic_in_waker_wake_is_contained() {
     let r = Resource::new(0);
     let held = hold(&r);
     let mut first = r.submit(|n| *n += 1);
@@ -352,7 +352,7 @@ fn waker_that_panics_in_wake() {
 }
 
 #[test]
-fn waker_that_panics_in_its_drop() {
+fn panic_in_waker_drop_is_contained() {
     let r = Resource::new(0);
     let held = hold(&r);
     let mut replaced = r.submit(|n| *n += 1);
@@ -370,7 +370,7 @@ fn waker_that_panics_in_its_drop() {
 }
 
 #[test]
-fn waker_of_one_who_awaits_the_end() {
+fn panic_in_waker_of_closed_future_is_contained() {
     let r = Resource::new(0);
     let held = hold(&r);
     let waker = Waker::from(Arc::new(BadWaker));
@@ -418,11 +418,11 @@ fn poll_in_vain<F: Future + Unpin>(future: &mut F) {
 }
 
 #[test]
-fn waker_whose_clone_panics_leaves_the_task_as_it_was() {
+fn panic_in_waker_clone_leaves_task_pending() {
     let r = Resource::new(1);
     let held = hold(&r);
     let mut task = r.submit(|n| *n);
-    poll_in_vain(&mut task);
+    poll_with_unclonable_waker(&mut task);
     let good = CountingWaker::new();
     poll_with(&mut task, &good.waker());
     held.release();
@@ -431,16 +431,16 @@ fn waker_whose_clone_panics_leaves_the_task_as_it_was() {
 }
 
 #[test]
-fn waker_whose_clone_panics_leaves_a_sleep_as_it_was() {
+fn panic_in_waker_clone_leaves_sleep_pending() {
     let mut sleep = Scheduler::global().sleep(Duration::from_millis(100));
-    poll_in_vain(&mut sleep);
+    poll_with_unclonable_waker(&mut sleep);
     let good = CountingWaker::new();
     common::poll_pending(&mut sleep, &good.waker());
     wait_until("it is woken", || good.wakes() == 1);
 }
 
 #[test]
-fn nested_panic_stays_with_its_task() {
+fn nested_panic_stays_with_inner_task() {
     let (a, b) = (Resource::new(0), Resource::new(0));
     let inner = b.clone();
     let outer = a.with(move |n| {
@@ -462,7 +462,7 @@ fn nested_panic_stays_with_its_task() {
 }
 
 #[test]
-fn in_a_task_that_a_waiter_runs_for_others() {
+fn waiter_survives_panics_of_helped_tasks() {
     let asleep = Sleepers::new();
     // The executor keeps its jobs, so that the waiter runs all of it.
     let (send, jobs) = std::sync::mpsc::channel();
@@ -493,7 +493,7 @@ fn in_a_task_that_a_waiter_runs_for_others() {
 }
 
 #[test]
-fn two_panics_are_never_equal_and_other_errors_are() {
+fn panics_compare_unequal_and_plain_errors_equal() {
     let r = Resource::new(());
     let boom = || {
         r.with(|_| -> () { resume_unwind(Box::new("x")) })

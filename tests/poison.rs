@@ -33,7 +33,7 @@ fn poison(r: &Resource<i32>) {
 }
 
 #[test]
-fn refuses_every_kind_of_submission() {
+fn every_submission_is_refused_when_poisoned() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = poisonable(dispatch);
         poison(&r);
@@ -54,7 +54,7 @@ fn refuses_every_kind_of_submission() {
 }
 
 #[test]
-fn refuses_what_is_queued_already() {
+fn queued_tasks_fail_when_panic_poisons() {
     let asleep = Sleepers::new();
     let drops = Drops::new();
     let r = poisonable(Dispatch::Inline);
@@ -97,7 +97,7 @@ fn refuses_what_is_queued_already() {
 }
 
 #[test]
-fn detached_panics_poison_too() {
+fn detached_panic_poisons() {
     let r = poisonable(Dispatch::Inline);
     r.execute(|_| -> () { resume_unwind(Box::new("x")) })
         .unwrap();
@@ -106,7 +106,7 @@ fn detached_panics_poison_too() {
 }
 
 #[test]
-fn heals() {
+fn tasks_run_again_after_clear_poison() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = poisonable(dispatch);
         for round in 0..3 {
@@ -122,7 +122,7 @@ fn heals() {
 }
 
 #[test]
-fn healing_is_current_and_may_submit_afterwards_only() {
+fn submission_during_heal_is_refused() {
     let r = poisonable(Dispatch::Inline);
     poison(&r);
     let inside = r.clone();
@@ -143,7 +143,7 @@ fn healing_is_current_and_may_submit_afterwards_only() {
 }
 
 #[test]
-fn healing_that_panics_leaves_it_poisoned() {
+fn resource_stays_poisoned_when_heal_panics() {
     let r = poisonable(Dispatch::Inline);
     poison(&r);
     let failed = r.clear_poison(|_| -> () { resume_unwind(Box::new("again")) });
@@ -158,7 +158,7 @@ fn healing_that_panics_leaves_it_poisoned() {
 }
 
 #[test]
-fn not_poisoned_has_nothing_to_heal() {
+fn heal_fails_when_not_poisoned() {
     let r = poisonable(Dispatch::Inline);
     let healed = r.clear_poison(|_| ());
     assert!(matches!(healed, Err(HealError::NotPoisoned)));
@@ -172,7 +172,7 @@ fn not_poisoned_has_nothing_to_heal() {
 }
 
 #[test]
-fn healing_from_inside_a_task_of_its_own_is_busy() {
+fn nested_heal_is_busy_during_heal() {
     within_deadline(|| {
         let r = poisonable(Dispatch::Inline);
         poison(&r);
@@ -186,7 +186,7 @@ fn healing_from_inside_a_task_of_its_own_is_busy() {
 }
 
 #[test]
-fn healing_by_two_at_once_happens_once() {
+fn concurrent_heals_succeed_once() {
     within_deadline(|| {
         let r = poisonable(Dispatch::Inline);
         for _ in 0..50 {
@@ -203,7 +203,7 @@ fn healing_by_two_at_once_happens_once() {
 }
 
 #[test]
-fn closed_while_poisoned() {
+fn poisoned_resource_closes_and_can_be_healed() {
     let r = poisonable(Dispatch::Inline);
     poison(&r);
     assert!(!r.wait_closed(Duration::ZERO), "poisoned is not closed");
@@ -219,7 +219,7 @@ fn closed_while_poisoned() {
 }
 
 #[test]
-fn closed_and_then_poisoned_by_what_was_queued() {
+fn queued_panic_poisons_closed_resource() {
     let r = poisonable(Dispatch::Inline);
     let held = hold(&r);
     let bad: captor::Completion<()> = r.submit(|_| resume_unwind(Box::new("bad")));
@@ -233,7 +233,7 @@ fn closed_and_then_poisoned_by_what_was_queued() {
 }
 
 #[test]
-fn those_who_await_the_end_are_not_told_of_poison() {
+fn poison_does_not_resolve_closed_future() {
     let r = poisonable(Dispatch::Inline);
     let ended = Gate::new();
     let waiter = {
@@ -253,7 +253,7 @@ fn those_who_await_the_end_are_not_told_of_poison() {
 }
 
 #[test]
-fn poison_against_submitters() {
+fn each_task_runs_or_is_refused_during_poisoning() {
     // Each submission ran before the panic or was refused; none is lost.
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
@@ -299,7 +299,7 @@ fn poison_against_submitters() {
 
 /// It does not wait for a caller that takes its time over it.
 #[test]
-fn healing_while_another_heals_is_busy() {
+fn heal_is_busy_during_heal_on_another_thread() {
     let r = poisonable(Dispatch::Inline);
     poison(&r);
     let (inside, go_on) = (Gate::new(), Gate::new());

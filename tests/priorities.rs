@@ -41,7 +41,7 @@ fn log_of(r: &Resource<Log>) -> Log {
 }
 
 #[test]
-fn the_most_urgent_is_next_and_within_a_level_the_oldest() {
+fn most_urgent_then_oldest_task_runs_next() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let (r, held) = busy(levels(4).dispatch(dispatch));
         for (n, level) in [3, 1, 0, 2, 1, 3, 0].into_iter().enumerate() {
@@ -54,7 +54,7 @@ fn the_most_urgent_is_next_and_within_a_level_the_oldest() {
 }
 
 #[test]
-fn one_that_came_while_others_run_is_next_if_it_is_the_most_urgent() {
+fn urgent_task_queued_during_run_is_next() {
     let (r, held) = busy(levels(2));
     let inner = r.clone();
     r.task()
@@ -70,14 +70,14 @@ fn one_that_came_while_others_run_is_next_if_it_is_the_most_urgent() {
 }
 
 #[test]
-fn a_task_on_an_idle_resource_runs_at_once_whatever_its_level() {
+fn any_level_runs_immediately_when_idle() {
     let r = levels(3).build(Log::new()).unwrap();
     assert!(r.task().priority(2).submit(|_| ()).is_finished());
     assert_eq!(r.task().priority(2).with(|_| 7), Ok(7));
 }
 
 #[test]
-fn tasks_without_one_have_the_middle_level_or_the_one_that_is_set() {
+fn default_level_is_middle_unless_set() {
     for (builder, default) in [
         (levels(2), 1),
         (levels(3), 1),
@@ -104,7 +104,7 @@ fn tasks_without_one_have_the_middle_level_or_the_one_that_is_set() {
 }
 
 #[test]
-fn a_level_out_of_range_is_refused_and_the_error_names_the_range() {
+fn level_out_of_range_is_refused_with_range() {
     let r = levels(3).build(Log::new()).unwrap();
     let text = "the task's priority is out of range: the resource has priorities 0 to 2";
     let drops = Drops::new();
@@ -145,7 +145,7 @@ fn a_level_out_of_range_is_refused_and_the_error_names_the_range() {
 }
 
 #[test]
-fn settings_out_of_range_are_refused() {
+fn build_fails_when_level_settings_out_of_range() {
     let error = |builder: ResourceBuilder| builder.build(()).unwrap_err();
     for given in [0, 257, u16::MAX] {
         assert_eq!(
@@ -170,7 +170,7 @@ fn settings_out_of_range_are_refused() {
 }
 
 #[test]
-fn all_256_levels_are_sorted() {
+fn all_256_levels_run_in_order() {
     let (r, held) = busy(levels(256).ageing(Ageing::Strict));
     for level in (0..=255).rev() {
         push(&r, level, level.into());
@@ -193,7 +193,7 @@ fn flood(r: &Resource<Log>, level: u8, left: u32) {
 }
 
 #[test]
-fn the_lowest_level_makes_progress_under_a_flood_of_all_others() {
+fn lowest_level_progresses_during_flood() {
     const LEVELS: u8 = 4;
     for every in [2, 5] {
         let (r, held) = busy(levels(LEVELS.into()).ageing(Ageing::Every(every)));
@@ -215,7 +215,7 @@ fn the_lowest_level_makes_progress_under_a_flood_of_all_others() {
 /// The level that is the most urgent one whenever another's turn comes has its
 /// share too.
 #[test]
-fn no_level_between_is_starved() {
+fn middle_level_gets_share_during_flood() {
     let (r, held) = busy(levels(3).ageing(Ageing::Every(2)));
     flood(&r, 0, 200);
     flood(&r, 1, 60);
@@ -227,7 +227,7 @@ fn no_level_between_is_starved() {
 }
 
 #[test]
-fn a_strict_order_lets_a_flood_starve_the_others() {
+fn strict_ageing_lets_flood_starve_lower_level() {
     let (r, held) = busy(levels(2).ageing(Ageing::Strict));
     push(&r, 1, 99);
     flood(&r, 0, 500);
@@ -237,7 +237,7 @@ fn a_strict_order_lets_a_flood_starve_the_others() {
 }
 
 #[test]
-fn what_is_pending_at_every_level_is_cancelled() {
+fn cancel_pending_cancels_every_level() {
     let (r, held) = busy(levels(3));
     let drops = Drops::new();
     let tasks: Vec<Completion<_>> = (0..9)
@@ -262,7 +262,7 @@ fn what_is_pending_at_every_level_is_cancelled() {
 }
 
 #[test]
-fn what_was_accepted_runs_in_order_after_a_close() {
+fn accepted_tasks_run_by_level_after_close() {
     let (r, held) = busy(levels(2));
     let drops = Drops::new();
     let (send, receive) = mpsc::channel();
@@ -286,7 +286,7 @@ fn what_was_accepted_runs_in_order_after_a_close() {
 
 /// Its own task comes after others; it runs those, and hands off the rest.
 #[test]
-fn a_submitter_is_captured_by_more_urgent_tasks_up_to_its_limit() {
+fn urgent_tasks_capture_submitter_up_to_limit() {
     let builder = Resource::builder().priorities(2).capture_limit(3);
     let (r, held) = busy(builder);
     for n in 0..6 {
@@ -301,7 +301,7 @@ fn a_submitter_is_captured_by_more_urgent_tasks_up_to_its_limit() {
 /// A thread that blocks for a task of little urgency takes the role, and finds
 /// its task behind more urgent ones that come on and on.
 #[test]
-fn a_blocked_submitter_gets_its_result_under_a_flood() {
+fn blocked_submitter_returns_during_urgent_flood() {
     within_deadline(|| {
         let r = Resource::builder().priorities(2).build(0_u64).unwrap();
         let stop = Gate::new();
@@ -392,7 +392,7 @@ fn submit(r: &Resource<Log>, plan: &Plan, task: &Task) {
 
 proptest! {
     #[test]
-    fn any_program_runs_in_the_documented_order(
+    fn random_program_runs_in_documented_order(
         (levels_, every, tasks) in (2..6_u8, 0..6_u32).prop_flat_map(|(levels, every)| {
             (Just(levels), Just(every), prop::collection::vec(task(levels), 0..30))
         })
@@ -431,7 +431,7 @@ proptest! {
 
 /// Who waits for a task is woken before the next is chosen.
 #[test]
-fn an_urgent_task_from_a_waker_is_next() {
+fn urgent_task_from_waker_runs_next() {
     let (r, held) = busy(levels(2));
     let mut first = r.task().priority(0).submit(|log| log.push(9));
     let inside = r.clone();
@@ -442,7 +442,7 @@ fn an_urgent_task_from_a_waker_is_next() {
 }
 
 #[test]
-fn what_is_left_of_cancelled_tasks_takes_no_turns() {
+fn cancelled_tasks_use_up_no_ageing_turn() {
     let (r, held) = busy(levels(2).ageing(Ageing::Every(4)));
     for n in 0..100 {
         push(&r, 0, n);

@@ -16,7 +16,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_millis(2);
 
 /// Everything that is awaited, once.
-async fn everything() -> Result<(), TaskError> {
+async fn await_each_kind() -> Result<(), TaskError> {
     let r = Resource::builder().capacity(8).build(0_u32).unwrap();
     assert_eq!(r.submit(|n| *n).await, Ok(0));
 
@@ -63,43 +63,43 @@ async fn crowd<F: Future<Output = Result<(), TaskError>>>(spawn: impl Fn() -> F)
 }
 
 #[test]
-fn on_a_plain_thread() {
-    within_deadline(|| block_on(crowd(everything)));
+fn awaits_resolve_on_plain_thread() {
+    within_deadline(|| block_on(crowd(await_each_kind)));
 }
 
 #[test]
-fn on_smol() {
+fn awaits_resolve_on_smol() {
     within_deadline(|| {
         smol::block_on(async {
-            crowd(everything).await;
-            crowd(|| smol::spawn(everything())).await;
+            crowd(await_each_kind).await;
+            crowd(|| smol::spawn(await_each_kind())).await;
         });
     });
 }
 
 #[test]
-fn on_one_executor_of_smols_that_runs_here() {
+fn awaits_resolve_on_smol_local_executor() {
     within_deadline(|| {
         let local = smol::LocalExecutor::new();
-        block_on(local.run(crowd(|| local.spawn(everything()))));
+        block_on(local.run(crowd(|| local.spawn(await_each_kind()))));
     });
 }
 
 #[tokio::test]
-async fn on_tokios_one_thread() {
-    crowd(|| async { tokio::spawn(everything()).await.unwrap() }).await;
+async fn awaits_resolve_on_tokio_current_thread() {
+    crowd(|| async { tokio::spawn(await_each_kind()).await.unwrap() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn on_several_of_tokios_threads() {
-    crowd(|| async { tokio::spawn(everything()).await.unwrap() }).await;
+async fn awaits_resolve_on_tokio_multi_thread() {
+    crowd(|| async { tokio::spawn(await_each_kind()).await.unwrap() }).await;
 }
 
 #[test]
-fn on_captors_own_workers() {
+fn awaits_resolve_on_captor_workers() {
     within_deadline(|| {
         let errands = Resource::new(());
-        let done = errands.submit_steps(|_| crowd(everything));
+        let done = errands.submit_steps(|_| crowd(await_each_kind));
         assert_eq!(outcome(done), Ok(()));
     });
 }
@@ -107,7 +107,7 @@ fn on_captors_own_workers() {
 // What is theirs, awaited inside a task, with no thread of theirs around.
 
 #[test]
-fn a_task_awaits_smols_timers_channels_and_sockets() {
+fn task_awaits_smol_timer_channel_and_socket() {
     within_deadline(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -137,7 +137,7 @@ fn a_task_awaits_smols_timers_channels_and_sockets() {
 }
 
 #[tokio::test]
-async fn a_task_awaits_tokios_channels_and_a_timer_from_inside_it() {
+async fn task_awaits_tokio_channel_and_timer() {
     let r = Resource::new(Vec::new());
     let (send, mut receive) = tokio::sync::mpsc::channel(1);
     let timer = tokio::time::sleep(SOON);
@@ -158,16 +158,16 @@ async fn a_task_awaits_tokios_channels_and_a_timer_from_inside_it() {
 // Hand-offs on their threads.
 
 /// On its threads alone.
-fn by(executor: impl Executor) -> Resource<u32> {
+fn pooled_on(executor: impl Executor) -> Resource<u32> {
     let scheduler = Scheduler::builder().executor(executor).build().unwrap();
     let builder = Resource::builder().scheduler(&scheduler);
     builder.dispatch(Dispatch::Pool).build(0).unwrap()
 }
 
 #[tokio::test]
-async fn on_tokios_threads_a_task_makes_its_timers() {
+async fn task_makes_tokio_timers_on_tokio_executor() {
     let tokio = tokio::runtime::Handle::current();
-    let r = by(move |job: Job| drop(tokio.spawn(async { job.run() })));
+    let r = pooled_on(move |job: Job| drop(tokio.spawn(async { job.run() })));
     let tasks = (0..100).map(|_| {
         r.submit_async(async |n: &mut u32| {
             tokio::time::sleep(Duration::from_micros(10)).await;
@@ -182,9 +182,9 @@ async fn on_tokios_threads_a_task_makes_its_timers() {
 }
 
 #[test]
-fn on_smols_threads() {
+fn tasks_yield_on_smol_executor() {
     within_deadline(|| {
-        let r = by(|job: Job| smol::spawn(async { job.run() }).detach());
+        let r = pooled_on(|job: Job| smol::spawn(async { job.run() }).detach());
         let tasks = (0..100).map(|_| {
             r.submit_async(async |n: &mut u32| {
                 smol::future::yield_now().await;

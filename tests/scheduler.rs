@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 #[test]
-fn settings_out_of_range() {
+fn build_fails_when_settings_out_of_range() {
     let workers = |n| Scheduler::builder().workers(n).build().unwrap_err();
     for given in [0, 1025, usize::MAX] {
         let error = workers(given);
@@ -25,7 +25,7 @@ fn settings_out_of_range() {
 }
 
 #[test]
-fn settings_in_range_start_no_thread() {
+fn build_starts_no_thread() {
     for n in [1, 1024] {
         let stats = Scheduler::builder().workers(n).build().unwrap().stats();
         assert_eq!((stats.workers, stats.threads), (n as u64, 0));
@@ -33,7 +33,7 @@ fn settings_in_range_start_no_thread() {
 }
 
 #[test]
-fn executor_goes_with_no_setting_for_threads() {
+fn build_fails_when_executor_has_thread_setting() {
     let run = |job: Job| job.run();
     let both = Scheduler::builder().executor(run).workers(1).build();
     let error = both.unwrap_err();
@@ -50,7 +50,7 @@ fn executor_goes_with_no_setting_for_threads() {
 }
 
 #[test]
-fn a_rejected_setting_comes_before_the_threads() {
+fn build_fails_when_both_settings_are_wrong() {
     // Both wrong: whichever is reported, it is an error.
     let both = Scheduler::builder()
         .workers(0)
@@ -60,7 +60,7 @@ fn a_rejected_setting_comes_before_the_threads() {
 }
 
 #[test]
-fn thread_names() {
+fn worker_names_start_with_prefix() {
     for (name, prefix) in [(None, "captor-"), (Some("index"), "index-")] {
         let mut builder = Scheduler::builder().workers(2);
         if let Some(name) = name {
@@ -75,7 +75,7 @@ fn thread_names() {
 }
 
 #[test]
-fn no_more_workers_than_asked_for() {
+fn pool_starts_no_more_than_set_workers() {
     let scheduler = Scheduler::builder().workers(2).build().unwrap();
     let resources: Vec<_> = (0..20).map(|_| pooled(&scheduler, 0)).collect();
     for _ in 0..50 {
@@ -90,14 +90,14 @@ fn no_more_workers_than_asked_for() {
 }
 
 #[test]
-fn shutdown_of_one_never_used() {
+fn shutdown_succeeds_when_never_used() {
     let scheduler = Scheduler::builder().workers(2).build().unwrap();
     assert!(scheduler.shutdown(Duration::ZERO));
     assert!(scheduler.shutdown(Duration::ZERO), "again");
 }
 
 #[test]
-fn shutdown_waits_for_what_was_handed_off() {
+fn shutdown_waits_for_handed_off_tasks() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let resources: Vec<_> = (0..10).map(|_| pooled(&scheduler, 0)).collect();
     let held = hold(&resources[0]);
@@ -116,7 +116,7 @@ fn shutdown_waits_for_what_was_handed_off() {
 }
 
 #[test]
-fn shutdown_by_two_at_once() {
+fn concurrent_shutdowns_both_succeed() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(2).build().unwrap();
         let r = pooled(&scheduler, 0);
@@ -130,7 +130,7 @@ fn shutdown_by_two_at_once() {
 }
 
 #[test]
-fn shutdown_on_its_own_worker_does_not_wait() {
+fn shutdown_on_own_worker_does_not_wait() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         let r = pooled(&scheduler, 0);
@@ -153,7 +153,7 @@ fn shutdown_on_its_own_worker_does_not_wait() {
 }
 
 #[test]
-fn shutdown_on_a_worker_of_another() {
+fn shutdown_waits_on_worker_of_second_pool() {
     within_deadline(|| {
         let [one, two] = [(), ()].map(|()| Scheduler::builder().workers(1).build().unwrap());
         let r = pooled(&one, ());
@@ -165,7 +165,7 @@ fn shutdown_on_a_worker_of_another() {
 }
 
 #[test]
-fn resources_made_after_a_shutdown_are_usable() {
+fn resources_made_after_shutdown_work() {
     within_deadline(|| {
         let scheduler = Scheduler::builder()
             .workers(2)
@@ -197,7 +197,7 @@ fn resources_made_after_a_shutdown_are_usable() {
 }
 
 #[test]
-fn shutdown_against_submitters() {
+fn accepted_tasks_run_during_shutdown() {
     within_deadline(|| {
         for _ in 0..40 {
             let scheduler = Scheduler::builder().workers(2).build().unwrap();
@@ -223,7 +223,7 @@ fn shutdown_against_submitters() {
 }
 
 #[test]
-fn threads_end_with_the_last_resource() {
+fn threads_end_when_last_resource_drops() {
     let ended = Gate::new();
     /// Dropped when its thread ends.
     struct OnEnd(Gate);
@@ -260,7 +260,7 @@ fn schedulers_do_not_share_workers() {
 }
 
 #[test]
-fn global_is_one_and_debug_shows_it() {
+fn global_scheduler_is_unique_and_debuggable() {
     assert!(std::ptr::eq(Scheduler::global(), Scheduler::global()));
     let text = format!("{:?}", Scheduler::global());
     assert!(text.contains("capture_limit: 10"), "{text}");
@@ -273,7 +273,7 @@ const CHILD: &str = "CAPTOR_TEST_CHILD";
 
 /// Not a test of its own: what the children of the tests below run.
 #[test]
-fn child_reports_its_global_scheduler() {
+fn child_reports_global_worker_count() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
@@ -296,7 +296,7 @@ fn workers_with(value: Option<&std::ffi::OsStr>) -> (u64, String) {
     child
         .args([
             "--exact",
-            "child_reports_its_global_scheduler",
+            "child_reports_global_worker_count",
             "--nocapture",
         ])
         .env(CHILD, "1")
@@ -317,7 +317,7 @@ fn workers_with(value: Option<&std::ffi::OsStr>) -> (u64, String) {
 }
 
 #[test]
-fn variable_sets_the_size_of_the_global_pool() {
+fn variable_sets_global_pool_size() {
     for (value, workers) in [("3", 3), ("1", 1), ("1024", 1024), (" 5 ", 5)] {
         let (found, log) = workers_with(Some(value.as_ref()));
         assert_eq!(found, workers, "{value:?}");
@@ -326,7 +326,7 @@ fn variable_sets_the_size_of_the_global_pool() {
 }
 
 #[test]
-fn nonsense_in_the_variable_is_an_error_in_the_log_and_the_default() {
+fn default_applies_when_variable_is_invalid() {
     let (default, log) = workers_with(None);
     assert!(default >= 1);
     assert!(!log.contains(VARIABLE), "{log}");
@@ -340,7 +340,7 @@ fn nonsense_in_the_variable_is_an_error_in_the_log_and_the_default() {
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_not_unicode() {
+fn default_applies_when_variable_not_unicode() {
     use std::os::unix::ffi::OsStrExt;
     let (default, _) = workers_with(None);
     let (found, log) = workers_with(Some(std::ffi::OsStr::from_bytes(b"\xff\xfe")));
@@ -349,7 +349,7 @@ fn a_variable_that_is_not_unicode() {
 }
 
 #[test]
-fn idle_workers_are_woken_for_every_hand_off() {
+fn idle_worker_wakes_at_every_handoff() {
     // Lost wake-ups show as a hang: one job at a time, to a pool at rest.
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(2).build().unwrap();
@@ -365,7 +365,7 @@ fn idle_workers_are_woken_for_every_hand_off() {
 }
 
 #[test]
-fn hand_offs_from_many_threads_are_all_picked_up() {
+fn concurrent_handoffs_are_all_picked_up() {
     let scheduler = Scheduler::builder().workers(2).build().unwrap();
     let producers: Vec<_> = (0..4)
         .map(|_| {
@@ -392,7 +392,7 @@ fn hand_offs_from_many_threads_are_all_picked_up() {
 
 /// The worker that waits for another pool's end makes room for a stand-in.
 #[test]
-fn shutdown_on_a_worker_that_the_other_pool_needs() {
+fn stand_in_runs_during_shutdown_on_worker() {
     within_deadline(|| {
         let [one, two] = [(), ()].map(|()| Scheduler::builder().workers(1).build().unwrap());
         let (waits, visited, visits) = (pooled(&one, ()), pooled(&one, 0), pooled(&two, ()));
@@ -413,7 +413,7 @@ fn shutdown_on_a_worker_that_the_other_pool_needs() {
 
 /// What bounds a submitter's share holds without workers too.
 #[test]
-fn a_submitter_is_not_captured_for_longer_after_a_shutdown() {
+fn capture_limit_holds_after_shutdown() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         assert!(scheduler.shutdown(common::DEADLINE));
@@ -434,7 +434,7 @@ fn a_submitter_is_not_captured_for_longer_after_a_shutdown() {
 
 /// See the test of the same scene in `executor.rs`.
 #[test]
-fn after_a_shutdown_a_strangers_task_does_not_run_inside_another() {
+fn foreign_task_is_not_nested_after_shutdown() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         assert!(scheduler.shutdown(common::DEADLINE));
@@ -444,7 +444,7 @@ fn after_a_shutdown_a_strangers_task_does_not_run_inside_another() {
 
 /// Thread-locals of captor's may be gone by then.
 #[test]
-fn shutdown_in_the_drop_of_a_thread_local() {
+fn shutdown_succeeds_during_thread_local_drop() {
     struct AtExit(Scheduler);
     impl Drop for AtExit {
         fn drop(&mut self) {
@@ -465,7 +465,7 @@ fn shutdown_in_the_drop_of_a_thread_local() {
 /// The only worker hands off to its own pool, which is closed, and blocks for
 /// what it handed off.
 #[test]
-fn a_worker_waits_for_a_hand_off_during_a_shutdown() {
+fn worker_waits_for_handoff_during_shutdown() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         let outer = pooled(&scheduler, ());
@@ -485,7 +485,7 @@ fn a_worker_waits_for_a_hand_off_during_a_shutdown() {
 }
 
 #[test]
-fn a_hand_off_in_the_drop_of_a_thread_local() {
+fn handoff_runs_during_thread_local_drop() {
     struct AtExit(Scheduler);
     impl Drop for AtExit {
         fn drop(&mut self) {

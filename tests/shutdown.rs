@@ -27,7 +27,7 @@ fn names(scheduler: &Scheduler) -> Vec<String> {
 }
 
 #[test]
-fn live_named_resources_are_listed_by_name_with_their_statistics() {
+fn named_resources_are_listed_with_statistics() {
     let s = scheduler();
     let (b, a) = (named(&s, "b", ()), named(&s, "a", ()));
     let (_unnamed, _elsewhere) = (s.resource(()), named(&scheduler(), "elsewhere", ()));
@@ -44,7 +44,7 @@ fn live_named_resources_are_listed_by_name_with_their_statistics() {
 }
 
 #[test]
-fn a_resource_that_goes_with_its_last_task_is_listed_until_then() {
+fn resource_is_listed_until_last_task_ends() {
     let s = scheduler();
     let r = named(&s, "r", ());
     let held = hold(&r);
@@ -56,7 +56,7 @@ fn a_resource_that_goes_with_its_last_task_is_listed_until_then() {
 
 /// Values are user code when they are dropped, and so is what they own.
 #[test]
-fn a_value_that_uses_the_scheduler_in_its_drop() {
+fn scheduler_is_usable_during_value_drop() {
     struct Looks(Scheduler, #[allow(dead_code)] Option<Resource<()>>);
     impl Drop for Looks {
         fn drop(&mut self) {
@@ -75,7 +75,7 @@ fn a_value_that_uses_the_scheduler_in_its_drop() {
 }
 
 #[test]
-fn listing_while_resources_come_and_go() {
+fn listing_is_safe_during_resource_churn() {
     within_deadline(|| {
         let s = scheduler();
         let stop = Gate::new();
@@ -102,7 +102,7 @@ fn listing_while_resources_come_and_go() {
 }
 
 #[test]
-fn a_shutdown_closes_drains_and_joins() {
+fn shutdown_closes_drains_and_joins() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let s = scheduler();
         let r = Resource::builder().scheduler(&s).dispatch(dispatch);
@@ -127,7 +127,7 @@ fn a_shutdown_closes_drains_and_joins() {
 }
 
 #[test]
-fn what_is_left_is_told() {
+fn shutdown_timeout_lists_busy_resources() {
     let s = scheduler();
     let (a, b) = (named(&s, "a", ()), s.resource(()));
     let idle = named(&s, "idle", ());
@@ -150,7 +150,7 @@ fn what_is_left_is_told() {
 }
 
 #[test]
-fn a_resource_that_its_owner_closed_is_waited_for() {
+fn shutdown_waits_for_already_closed_resource() {
     let s = scheduler();
     let r = s.resource(());
     let held = hold(&r);
@@ -163,7 +163,7 @@ fn a_resource_that_its_owner_closed_is_waited_for() {
 
 /// Its own end would never come.
 #[test]
-fn inside_a_task_its_resource_counts_as_left() {
+fn shutdown_inside_task_reports_own_resource() {
     within_deadline(|| {
         let s = scheduler();
         let (r, other) = (named(&s, "r", ()), s.resource(()));
@@ -178,7 +178,7 @@ fn inside_a_task_its_resource_counts_as_left() {
 }
 
 #[test]
-fn on_a_worker_it_closes_and_does_not_wait() {
+fn shutdown_on_worker_closes_without_waiting() {
     within_deadline(|| {
         let s = scheduler();
         let (r, other) = (pooled(&s, ()), pooled(&s, ()));
@@ -191,7 +191,7 @@ fn on_a_worker_it_closes_and_does_not_wait() {
 }
 
 #[test]
-fn with_an_executor() {
+fn shutdown_times_out_until_executor_runs_job() {
     let (send, jobs) = mpsc::channel::<Job>();
     let s = Scheduler::builder()
         .executor(move |job: Job| drop(send.send(job)))
@@ -208,7 +208,7 @@ fn with_an_executor() {
 
 /// What its tasks make meanwhile is closed too.
 #[test]
-fn resources_that_are_made_while_it_drains() {
+fn resource_made_during_shutdown_is_closed() {
     within_deadline(|| {
         let s = scheduler();
         let r = s.resource(Vec::new());
@@ -230,7 +230,7 @@ fn resources_that_are_made_while_it_drains() {
 }
 
 #[test]
-fn two_at_once_and_submitters() {
+fn concurrent_shutdowns_run_accepted_tasks() {
     within_deadline(|| {
         for _ in 0..30 {
             let s = scheduler();
@@ -254,7 +254,7 @@ fn two_at_once_and_submitters() {
 }
 
 #[test]
-fn its_futures_tell_that_it_is_closed() {
+fn shutdown_resolves_closed_futures() {
     let s = scheduler();
     let r = s.resource(());
     let closed = r.closed();
@@ -265,7 +265,7 @@ fn its_futures_tell_that_it_is_closed() {
 
 /// The drop of a value, on a worker that had the last reference to it.
 #[test]
-fn a_value_that_shuts_its_scheduler_down_does_not_wait_for_its_own_thread() {
+fn shutdown_in_value_drop_does_not_wait() {
     within_deadline(|| {
         let s = scheduler();
         let (send, answers) = mpsc::channel();
@@ -292,7 +292,7 @@ fn a_value_that_shuts_its_scheduler_down_does_not_wait_for_its_own_thread() {
 
 /// By a channel, of which captor knows nothing.
 #[test]
-fn a_worker_waits_for_what_it_handed_off_after_a_shutdown() {
+fn handoff_runs_after_shutdown_as_worker_blocks() {
     within_deadline(|| {
         let s = scheduler();
         let r = pooled(&s, ());

@@ -10,7 +10,7 @@ use futures::{SinkExt, StreamExt, TryStreamExt, poll, stream};
 use std::panic::resume_unwind;
 
 #[test]
-fn what_is_sent_runs_in_order() {
+fn sent_items_run_in_order() {
     let r = Resource::new(Vec::new());
     block_on(async {
         let mut sink = r.sink(|log: &mut Vec<u32>, n| log.push(n));
@@ -24,7 +24,7 @@ fn what_is_sent_runs_in_order() {
 }
 
 #[test]
-fn it_is_not_ready_while_too_many_are_on_their_way() {
+fn sink_is_not_ready_when_capacity_is_used() {
     let r = Resource::builder().capacity(2).build(0).unwrap();
     let held = hold(&r);
     block_on(async {
@@ -42,7 +42,7 @@ fn it_is_not_ready_while_too_many_are_on_their_way() {
 }
 
 #[test]
-fn errors_come_back_and_it_goes_on() {
+fn sink_returns_errors_and_continues() {
     let r = Resource::new(0);
     block_on(async {
         let mut sink = r.sink(|n: &mut u32, more: u32| match more {
@@ -58,7 +58,7 @@ fn errors_come_back_and_it_goes_on() {
 
 /// Two resources in a row: the results of one are what the next is told.
 #[test]
-fn results_are_a_stream() {
+fn results_forward_as_stream_to_second_resource() {
     let (doubles, sums) = (Resource::new(0), Resource::new(Vec::new()));
     block_on(async {
         let results = stream::iter(0..500).map(|n| {

@@ -38,7 +38,7 @@ macro_rules! assert_not {
 }
 
 #[test]
-fn send_sync_and_unpin() {
+fn public_types_are_send_sync_and_unpin() {
     type NotSync = Cell<i32>;
     type NotUnpin = std::marker::PhantomPinned;
 
@@ -105,7 +105,7 @@ assert_not!(Completion<Rc<()>>: Send, Sync);
 assert_not!(Completion<Cell<i32>>: Sync);
 
 #[test]
-fn errors_are_errors() {
+fn errors_implement_error_and_display() {
     fn boxed(error: impl std::error::Error + Send + Sync + 'static) -> String {
         let error: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
         error.to_string()
@@ -125,7 +125,7 @@ fn errors_are_errors() {
 }
 
 #[test]
-fn values_without_size() {
+fn zero_sized_values_work() {
     let unit = Resource::new(());
     assert_eq!(unit.with(|()| 1), Ok(1));
     struct Nothing;
@@ -142,7 +142,7 @@ fn values_without_size() {
 }
 
 #[test]
-fn closures_and_results_without_size() {
+fn zero_sized_closures_and_results_work() {
     fn nothing(_: &mut i32) {}
     let r = Resource::new(0);
     let held = hold(&r);
@@ -154,7 +154,7 @@ fn closures_and_results_without_size() {
 }
 
 #[test]
-fn values_of_large_alignment() {
+fn aligned_values_stay_aligned() {
     #[repr(align(512))]
     #[derive(Clone, Copy, PartialEq, Debug)]
     struct Aligned(u8);
@@ -185,7 +185,7 @@ fn sum(bytes: &[u8]) -> u64 {
 }
 
 #[test]
-fn closures_of_a_mebibyte_behind_a_box() {
+fn boxed_mebibyte_closures_work() {
     let r = Resource::new(0_u64);
     let big: Box<[u8]> = vec![1; 1 << 20].into();
     let again = big.clone();
@@ -197,7 +197,7 @@ fn closures_of_a_mebibyte_behind_a_box() {
 }
 
 #[test]
-fn closures_and_results_of_64_kibibytes_in_place() {
+fn inline_64_kib_closures_and_results_work() {
     // Unoptimised code copies each of them many times over, on the stack.
     let big_stack = thread::Builder::new().stack_size(32 << 20);
     let test = big_stack.spawn(|| {
@@ -227,7 +227,7 @@ fn in_place(dispatch: Dispatch) {
 }
 
 #[test]
-fn values_that_are_not_sync() {
+fn unsync_values_work_across_threads() {
     let r = Resource::new(Cell::new(0));
     thread::scope(|s| {
         for _ in 0..4 {
@@ -242,7 +242,7 @@ fn values_that_are_not_sync() {
 }
 
 #[test]
-fn results_that_are_not_sync_cross_threads() {
+fn unsync_results_cross_threads() {
     let r = Resource::new(5);
     let held = hold(&r);
     let task = r.submit(|n| RefCell::new(*n));
@@ -252,7 +252,7 @@ fn results_that_are_not_sync_cross_threads() {
 }
 
 #[test]
-fn values_that_refer_to_themselves_through_weak_handles() {
+fn value_may_hold_weak_handle_of_own_resource() {
     #[derive(Default)]
     struct Node {
         me: Option<WeakResource<Node>>,

@@ -20,7 +20,7 @@ fn spend(time: Duration) {
     }
 }
 
-fn balances(stats: &ResourceStats) {
+fn assert_balanced(stats: &ResourceStats) {
     assert_eq!(stats.outstanding, 0, "{stats:?}");
     assert_eq!(
         stats.submitted,
@@ -30,12 +30,12 @@ fn balances(stats: &ResourceStats) {
 }
 
 #[test]
-fn new_resource_has_done_nothing() {
+fn stats_are_zero_when_new() {
     assert_eq!(Resource::new(()).stats(), ResourceStats::default());
 }
 
 #[test]
-fn submitted_and_completed() {
+fn submitted_and_completed_count_every_call() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder().dispatch(dispatch).build(()).unwrap();
         r.with(|_| ()).unwrap();
@@ -51,7 +51,7 @@ fn submitted_and_completed() {
         wait_until("it is idle", || r.stats().outstanding == 0);
         let stats = r.stats();
         assert_eq!((stats.submitted, stats.completed), (6, 6));
-        balances(&stats);
+        assert_balanced(&stats);
     }
 }
 
@@ -69,12 +69,12 @@ fn outstanding_counts_queued_and_running() {
         assert_eq!(r.stats().outstanding, 1);
         held.release();
         wait_until("it is idle", || r.stats().outstanding == 0);
-        balances(&r.stats());
+        assert_balanced(&r.stats());
     }
 }
 
 #[test]
-fn outstanding_seen_from_inside() {
+fn outstanding_counts_running_task_from_inside() {
     let r = Resource::new(());
     let inside = r.clone();
     let stats = r.with(move |_| {
@@ -82,11 +82,11 @@ fn outstanding_seen_from_inside() {
         inside.stats()
     });
     assert_eq!(stats.unwrap().outstanding, 2);
-    balances(&r.stats());
+    assert_balanced(&r.stats());
 }
 
 #[test]
-fn max_outstanding_is_the_highest_water() {
+fn max_outstanding_keeps_the_peak() {
     let r = Resource::new(());
     r.with(|_| ()).unwrap();
     assert_eq!(r.stats().max_outstanding, 1);
@@ -102,7 +102,7 @@ fn max_outstanding_is_the_highest_water() {
 }
 
 #[test]
-fn max_outstanding_leaves_out_what_was_cancelled() {
+fn max_outstanding_leaves_out_cancelled_tasks() {
     for sweep in [false, true] {
         let r = Resource::new(());
         let held = hold(&r);
@@ -121,7 +121,7 @@ fn max_outstanding_leaves_out_what_was_cancelled() {
 }
 
 #[test]
-fn max_outstanding_leaves_out_what_was_refused() {
+fn max_outstanding_leaves_out_refused_tasks() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder().dispatch(dispatch).build(()).unwrap();
         let held = hold(&r);
@@ -136,7 +136,7 @@ fn max_outstanding_leaves_out_what_was_refused() {
 }
 
 #[test]
-fn panicked() {
+fn panicked_counts_inline_and_queued_tasks() {
     let r = Resource::new(());
     r.execute(|_| -> () { resume_unwind(Box::new("inline")) })
         .unwrap();
@@ -147,11 +147,11 @@ fn panicked() {
     wait_until("it is idle", || r.stats().outstanding == 0);
     let stats = r.stats();
     assert_eq!((stats.panicked, stats.completed), (2, 1));
-    balances(&stats);
+    assert_balanced(&stats);
 }
 
 #[test]
-fn cancelled_in_every_way() {
+fn cancelled_counts_every_way_to_cancel() {
     let r = Resource::builder()
         .panic_policy(PanicPolicy::Poison)
         .build(())
@@ -175,11 +175,11 @@ fn cancelled_in_every_way() {
         (stats.completed, stats.panicked, stats.submitted),
         (1, 1, 6)
     );
-    balances(&stats);
+    assert_balanced(&stats);
 }
 
 #[test]
-fn cancel_that_comes_too_late_is_not_counted() {
+fn late_cancel_is_not_counted() {
     let r = Resource::new(());
     let held = hold(&r);
     let task = r.submit(|_| ());
@@ -187,18 +187,18 @@ fn cancel_that_comes_too_late_is_not_counted() {
     wait_until("it ran", || task.is_finished());
     assert!(!task.cancel());
     assert_eq!(r.stats().cancelled, 0);
-    balances(&r.stats());
+    assert_balanced(&r.stats());
 }
 
 #[test]
-fn expired_is_none_without_deadlines() {
+fn expired_is_zero_without_deadlines() {
     let r = Resource::new(());
     r.with(|_| ()).unwrap();
     assert_eq!(r.stats().expired, 0);
 }
 
 #[test]
-fn rejected_in_every_way() {
+fn rejected_counts_every_refused_call() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let r = Resource::builder().dispatch(dispatch).build(()).unwrap();
         r.close();
@@ -208,12 +208,12 @@ fn rejected_in_every_way() {
         r.with(|_| ()).unwrap_err();
         let stats = r.stats();
         assert_eq!((stats.rejected, stats.submitted), (4, 0));
-        balances(&stats);
+        assert_balanced(&stats);
     }
 }
 
 #[test]
-fn handoffs() {
+fn handoffs_count_only_beyond_capture_limit() {
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(2)
@@ -236,11 +236,11 @@ fn handoffs() {
     assert_eq!(r.stats().handoffs, 1);
     assert_eq!(jobs.try_iter().map(Job::run).count(), 1);
     assert_eq!(r.stats().handoffs, 1, "the job ran the rest");
-    balances(&r.stats());
+    assert_balanced(&r.stats());
 }
 
 #[test]
-fn lent_is_the_time_for_others_tasks() {
+fn lent_is_time_spent_on_foreign_tasks() {
     let time = Duration::from_millis(20);
     let r = Resource::builder()
         .capture_limit(100)
@@ -260,7 +260,7 @@ fn lent_is_the_time_for_others_tasks() {
 }
 
 #[test]
-fn lent_leaves_out_the_own_task_of_a_submitter_that_took_over() {
+fn lent_leaves_out_own_task_after_takeover() {
     // It takes over a queue that was handed off, runs one of another's, then
     // its own, which is long.
     let (send, jobs) = mpsc::channel::<Job>();
@@ -287,7 +287,7 @@ fn lent_leaves_out_the_own_task_of_a_submitter_that_took_over() {
 }
 
 #[test]
-fn lent_counts_what_a_blocked_thread_runs_before_its_own_task() {
+fn lent_counts_tasks_run_by_blocked_waiter() {
     let asleep = Sleepers::new();
     // The executor keeps its jobs, so the waiter has to run it.
     let (send, jobs) = mpsc::channel::<Job>();
@@ -316,7 +316,7 @@ fn lent_counts_what_a_blocked_thread_runs_before_its_own_task() {
 }
 
 #[test]
-fn lent_is_nothing_where_workers_run_all() {
+fn lent_is_zero_when_workers_run_all_tasks() {
     let r = Resource::builder()
         .dispatch(Dispatch::Pool)
         .build(())
@@ -331,7 +331,7 @@ fn lent_is_nothing_where_workers_run_all() {
 }
 
 #[test]
-fn all_of_it_after_a_mixed_load() {
+fn stats_balance_after_mixed_load() {
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             let r = Resource::builder()
@@ -373,14 +373,14 @@ fn all_of_it_after_a_mixed_load() {
             assert_eq!(stats.submitted, 6_000);
             assert_eq!((stats.cancelled, stats.panicked), (cancelled, panicked));
             assert!(stats.max_outstanding >= 1 && stats.max_outstanding <= 6_000);
-            balances(&stats);
+            assert_balanced(&stats);
             assert_eq!(r.with(|n| *n), Ok(stats.completed));
         }
     });
 }
 
 #[test]
-fn never_more_through_than_submitted_while_tasks_run() {
+fn finished_never_exceeds_submitted_during_load() {
     let r = Resource::new(());
     let done = common::Gate::new();
     let producer = {
@@ -407,7 +407,7 @@ fn never_more_through_than_submitted_while_tasks_run() {
 }
 
 #[test]
-fn scheduler_fields() {
+fn scheduler_stats_follow_workers_and_jobs() {
     let scheduler = Scheduler::builder().workers(2).build().unwrap();
     let fresh = scheduler.stats();
     assert_eq!((fresh.workers, fresh.threads, fresh.idle), (2, 0, 0));
@@ -435,7 +435,7 @@ fn scheduler_fields() {
 }
 
 #[test]
-fn scheduler_with_an_executor_has_no_threads() {
+fn scheduler_stats_show_no_threads_with_executor() {
     let scheduler = Scheduler::builder()
         .executor(|job: Job| job.run())
         .build()

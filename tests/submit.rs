@@ -8,7 +8,7 @@ use common::{Drops, Gate, hold, outcome, within_deadline};
 use std::thread;
 
 #[test]
-fn idle_runs_on_the_caller_before_it_returns() {
+fn submit_runs_on_caller_when_idle() {
     let r = Resource::new(20);
     let done = r.submit(|n| {
         *n += 1;
@@ -19,7 +19,7 @@ fn idle_runs_on_the_caller_before_it_returns() {
 }
 
 #[test]
-fn busy_queues_and_returns_before_the_task_runs() {
+fn submit_returns_before_task_runs_when_busy() {
     let r = Resource::new(0);
     let held = hold(&r);
     let done = r.submit(|n| {
@@ -34,7 +34,7 @@ fn busy_queues_and_returns_before_the_task_runs() {
 }
 
 #[test]
-fn submission_while_a_lock_is_held_that_the_running_task_needs() {
+fn submit_never_waits_for_running_task() {
     // The submitter holds a lock that the running task waits for: waiting for
     // that task would hang, so `submit`, `execute` and `try_submit` must not.
     within_deadline(|| {
@@ -62,7 +62,7 @@ fn submission_while_a_lock_is_held_that_the_running_task_needs() {
 }
 
 #[test]
-fn inside_own_task_runs_after_it() {
+fn submit_inside_own_task_runs_afterwards() {
     let r = Resource::new(Vec::new());
     let inner = r.clone();
     let later = r
@@ -82,7 +82,7 @@ fn inside_own_task_runs_after_it() {
 }
 
 #[test]
-fn inside_a_task_of_another_idle_resource_runs_at_once() {
+fn nested_submit_runs_immediately_when_idle() {
     let (a, b) = (Resource::new(1), Resource::new(2));
     let nested = a.with(move |x| {
         let nested = b.submit(|y| (*y, thread::current().id()));
@@ -93,7 +93,7 @@ fn inside_a_task_of_another_idle_resource_runs_at_once() {
 }
 
 #[test]
-fn closure_of_a_queued_task_is_consumed_once() {
+fn queued_closure_is_dropped_once() {
     let drops = Drops::new();
     let r = Resource::new(());
     let held = hold(&r);
@@ -106,7 +106,7 @@ fn closure_of_a_queued_task_is_consumed_once() {
 }
 
 #[test]
-fn dropping_the_completion_leaves_the_task() {
+fn task_runs_after_completion_is_dropped() {
     let r = Resource::new(0);
     let held = hold(&r);
     drop(r.submit(|n| *n += 1));
@@ -115,7 +115,7 @@ fn dropping_the_completion_leaves_the_task() {
 }
 
 #[test]
-fn refused_arrives_through_the_completion_and_drops_the_closure() {
+fn refused_submit_drops_closure_and_resolves() {
     let drops = Drops::new();
     let r = Resource::new(());
     r.close();
@@ -127,7 +127,7 @@ fn refused_arrives_through_the_completion_and_drops_the_closure() {
 }
 
 #[test]
-fn refused_while_busy_arrives_at_once() {
+fn refusal_is_immediate_when_busy() {
     let r = Resource::new(());
     let held = hold(&r);
     r.close();
@@ -138,7 +138,7 @@ fn refused_while_busy_arrives_at_once() {
 }
 
 #[test]
-fn try_submit_hands_the_closure_back_unharmed() {
+fn refused_try_submit_returns_closure() {
     let drops = Drops::new();
     let (closed, open) = (Resource::new(5), Resource::new(6));
     let held = hold(&closed);
@@ -160,7 +160,7 @@ fn try_submit_hands_the_closure_back_unharmed() {
 }
 
 #[test]
-fn try_submit_on_idle_and_on_busy() {
+fn try_submit_queues_only_when_busy() {
     let r = Resource::new(1);
     assert_eq!(r.try_submit(|n| *n).unwrap().wait(), Ok(1));
     let held = hold(&r);
@@ -171,7 +171,7 @@ fn try_submit_on_idle_and_on_busy() {
 }
 
 #[test]
-fn named_tasks_run_like_others() {
+fn named_tasks_run_in_order() {
     let r = Resource::new(Vec::new());
     r.task().name("inline").execute(|v| v.push(1)).unwrap();
     let held = hold(&r);
@@ -186,7 +186,7 @@ fn named_tasks_run_like_others() {
 }
 
 #[test]
-fn clones_name_the_same_value() {
+fn clones_share_the_value() {
     let r = Resource::from(1);
     let clone = r.clone();
     clone.execute(|n| *n += 1).unwrap();
@@ -195,7 +195,7 @@ fn clones_name_the_same_value() {
 }
 
 #[test]
-fn is_current_only_inside_and_on_that_thread() {
+fn is_current_only_on_thread_inside_task() {
     let r = Resource::new(());
     let other = Resource::new(());
     let (inside, elsewhere) = (r.clone(), r.clone());
@@ -214,7 +214,7 @@ fn is_current_only_inside_and_on_that_thread() {
 }
 
 #[test]
-fn is_current_of_a_queued_task() {
+fn is_current_inside_queued_task() {
     let r = Resource::new(());
     let held = hold(&r);
     let inside = r.clone();
@@ -224,7 +224,7 @@ fn is_current_of_a_queued_task() {
 }
 
 #[test]
-fn debug_shows_names_and_states_without_the_value() {
+fn debug_shows_name_and_state() {
     let r = Resource::builder().name("topics").build(1).unwrap();
     assert_eq!(r.name(), Some("topics"));
     let text = format!("{r:?}");

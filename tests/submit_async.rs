@@ -59,7 +59,7 @@ async fn bump(n: &mut u32) -> u32 {
 }
 
 #[test]
-fn one_that_never_waits_is_through_at_once() {
+fn task_without_await_finishes_immediately() {
     let r = Resource::new(1);
     let task = r.submit_async(bump);
     assert!(task.is_finished());
@@ -68,7 +68,7 @@ fn one_that_never_waits_is_through_at_once() {
 }
 
 #[test]
-fn it_keeps_its_resource_and_no_thread() {
+fn suspended_task_keeps_resource_and_no_thread() {
     let r = Resource::new(Vec::new());
     let (send, receive) = oneshot::channel::<u32>();
     let task = r.submit_async(async move |log: &mut Vec<u32>| {
@@ -88,7 +88,7 @@ fn it_keeps_its_resource_and_no_thread() {
 }
 
 #[test]
-fn cancelling_drops_it_where_it_waits() {
+fn cancel_drops_suspended_task() {
     let r = Resource::new(0);
     let (send, receive) = oneshot::channel::<()>();
     let task = r.submit_async(async move |n: &mut u32| {
@@ -108,7 +108,7 @@ fn cancelling_drops_it_where_it_waits() {
 }
 
 #[test]
-fn cancel_pending_drops_it_where_it_waits() {
+fn cancel_pending_drops_suspended_task() {
     let r = Resource::new(0);
     let (send, receive) = oneshot::channel::<()>();
     let task = r.submit_async(async move |_: &mut u32| receive.await.is_ok());
@@ -121,7 +121,7 @@ fn cancel_pending_drops_it_where_it_waits() {
 }
 
 #[test]
-fn a_deadline_bounds_all_of_it() {
+fn suspended_task_expires_at_deadline() {
     let r = Resource::new(0);
     let (send, receive) = oneshot::channel::<()>();
     let task = r.task().timeout(Duration::from_millis(10));
@@ -132,7 +132,7 @@ fn a_deadline_bounds_all_of_it() {
 }
 
 #[test]
-fn one_that_nobody_can_wake_is_cancelled() {
+fn task_is_cancelled_when_no_waker_is_left() {
     let r = Resource::new(0);
     let task = r.submit_async(async |_: &mut u32| std::future::pending::<()>().await);
     assert_eq!(outcome(task), Err(TaskError::Cancelled));
@@ -148,7 +148,7 @@ fn one_that_nobody_can_wake_is_cancelled() {
 }
 
 #[test]
-fn many_wait_and_none_is_lost() {
+fn thousand_self_waking_tasks_all_finish() {
     for r in [pooled(0), Resource::new(0)] {
         let tasks: Vec<_> = (0..1000)
             .map(|_| {
@@ -168,7 +168,7 @@ fn many_wait_and_none_is_lost() {
 
 /// Nobody comes in between, whatever their priority.
 #[test]
-fn what_is_submitted_meanwhile_waits() {
+fn urgent_task_waits_for_suspended_task() {
     let r = Resource::builder().priorities(2).build(Vec::new()).unwrap();
     let (send, receive) = oneshot::channel::<()>();
     let first = r.task().priority(1);
@@ -190,7 +190,7 @@ fn what_is_submitted_meanwhile_waits() {
 }
 
 #[test]
-fn wakers_kept_for_ever_do_no_harm() {
+fn stale_wakers_are_harmless() {
     let wakers = Arc::new(Mutex::new(Vec::new()));
     let r = Resource::new(0);
     for n in 1..=10 {
@@ -210,7 +210,7 @@ fn wakers_kept_for_ever_do_no_harm() {
 }
 
 #[test]
-fn a_stray_wake_up_polls_it_once_more_and_nothing_else() {
+fn stray_wake_polls_suspended_task_once() {
     let r = Resource::new(0);
     let wakers = Arc::new(Mutex::new(Vec::new()));
     let (inside, polls) = (Arc::clone(&wakers), Arc::new(Mutex::new(0)));
@@ -239,7 +239,7 @@ fn a_stray_wake_up_polls_it_once_more_and_nothing_else() {
 
 /// Before it has a waker of its own, many ask for one at once.
 #[test]
-fn a_waker_that_is_lent_is_cloned_by_several_threads() {
+fn lent_waker_is_cloned_by_several_threads() {
     const THREADS: usize = 4;
     let r = Resource::new(0);
     let wakers = Arc::new(Mutex::new(Vec::new()));
@@ -273,7 +273,7 @@ fn a_waker_that_is_lent_is_cloned_by_several_threads() {
 }
 
 #[test]
-fn a_panic_in_a_poll_is_its_outcome() {
+fn panic_in_poll_is_task_outcome() {
     for r in [Resource::new(1), pooled(1)] {
         let (drops, wakers) = (Drops::new(), Arc::new(Mutex::new(Vec::new())));
         let (counted, inside) = (drops.counted(), Arc::clone(&wakers));
@@ -294,7 +294,7 @@ fn a_panic_in_a_poll_is_its_outcome() {
 }
 
 #[test]
-fn a_panic_in_the_drop_of_its_future_is_its_outcome() {
+fn panic_in_future_drop_is_task_outcome() {
     let brittle = || common::on_drop(|| resume_unwind(Box::new("drop")));
     let r = Resource::new(1);
     let kept = brittle();
@@ -317,7 +317,7 @@ fn a_panic_in_the_drop_of_its_future_is_its_outcome() {
 }
 
 #[test]
-fn a_panic_in_the_drop_of_a_cancelled_future_poisons() {
+fn panic_in_drop_of_cancelled_future_poisons() {
     let r = Resource::builder()
         .name("r")
         .panic_policy(PanicPolicy::Poison)
@@ -343,7 +343,7 @@ fn a_panic_in_the_drop_of_a_cancelled_future_poisons() {
 }
 
 #[test]
-fn a_panic_poisons() {
+fn panic_after_await_poisons() {
     let r = Resource::builder()
         .panic_policy(PanicPolicy::Poison)
         .build(1)
@@ -359,7 +359,7 @@ fn a_panic_poisons() {
 }
 
 #[test]
-fn it_is_asked_to_stop_while_it_runs_and_dropped_where_it_waits() {
+fn cancel_during_poll_drops_task_at_next_await() {
     let r = pooled(0);
     let (running, gate) = (Gate::new(), Gate::new());
     let (runs, opened) = (running.clone(), gate.clone());
@@ -384,7 +384,7 @@ fn it_is_asked_to_stop_while_it_runs_and_dropped_where_it_waits() {
 }
 
 #[test]
-fn cancel_pending_asks_it_while_it_runs_too() {
+fn cancel_pending_reaches_task_during_poll() {
     let r = pooled(0);
     let (running, gate) = (Gate::new(), Gate::new());
     let (runs, opened) = (running.clone(), gate.clone());
@@ -401,7 +401,7 @@ fn cancel_pending_asks_it_while_it_runs_too() {
 }
 
 #[test]
-fn its_deadline_passes_while_it_runs() {
+fn deadline_during_poll_expires_task_at_await() {
     let r = pooled(0);
     let (gate, (_send, receive)) = (Gate::new(), oneshot::channel::<()>());
     let opened = gate.clone();
@@ -419,7 +419,7 @@ fn its_deadline_passes_while_it_runs() {
 }
 
 #[test]
-fn closing_waits_for_it() {
+fn close_waits_for_suspended_task() {
     let r = Resource::new(0);
     let (send, receive) = oneshot::channel::<()>();
     let task = r.submit_async(async move |n: &mut u32| {
@@ -435,7 +435,7 @@ fn closing_waits_for_it() {
 }
 
 #[test]
-fn the_last_handle_goes_while_it_waits() {
+fn value_lives_until_suspended_task_ends() {
     let (drops, (send, receive)) = (Drops::new(), oneshot::channel::<()>());
     let r = Resource::new(Some(drops.counted()));
     let task = r.submit_async(async move |value: &mut Option<common::Counted>| {
@@ -450,7 +450,7 @@ fn the_last_handle_goes_while_it_waits() {
 }
 
 #[test]
-fn it_has_a_name_and_its_room_is_free_once_it_has_started() {
+fn suspended_task_frees_capacity_and_keeps_name() {
     let builder = Resource::builder().name("r").capacity(1);
     let r = builder.dispatch(Dispatch::Pool).build(()).unwrap();
     let (send, receive) = oneshot::channel::<()>();
@@ -472,7 +472,7 @@ fn it_has_a_name_and_its_room_is_free_once_it_has_started() {
 
 /// A submitter is not held for ever by a task that wakes itself.
 #[test]
-fn one_that_never_rests_is_handed_off() {
+fn self_waking_task_is_handed_off() {
     within_deadline(|| {
         let r = Resource::new(());
         let stop = Gate::new();
@@ -491,7 +491,7 @@ fn one_that_never_rests_is_handed_off() {
 
 /// Its future has the value until it is dropped, so nobody else may run before that.
 #[test]
-fn the_next_comes_when_its_future_is_gone() {
+fn next_task_waits_until_future_is_dropped() {
     struct Writes<'a>(&'a mut Box<u32>);
     impl Drop for Writes<'_> {
         fn drop(&mut self) {
@@ -530,7 +530,7 @@ fn the_next_comes_when_its_future_is_gone() {
 
 /// It may use its resource when it is dropped, as a task may.
 #[test]
-fn a_future_whose_drop_waits_for_its_resource() {
+fn with_in_drop_of_future_would_deadlock() {
     within_deadline(|| {
         let (r, (send, seen)) = (Resource::new(1), std::sync::mpsc::channel());
         let wakers = Arc::new(Mutex::new(Vec::new()));
@@ -546,7 +546,7 @@ fn a_future_whose_drop_waits_for_its_resource() {
 }
 
 #[test]
-fn the_token_of_one_that_waits_is_set_and_is_not_the_next_ones() {
+fn cancel_sets_token_of_suspended_task_only() {
     for by_sweep in [false, true] {
         let r = Resource::new(0);
         let (send, tokens) = std::sync::mpsc::channel();
@@ -570,7 +570,7 @@ fn the_token_of_one_that_waits_is_set_and_is_not_the_next_ones() {
 
 /// What was counted of those that ran at once goes back where one comes to wait.
 #[test]
-fn others_watch_the_resource_while_one_comes_to_wait() {
+fn tasks_suspend_and_resume_during_contention() {
     within_deadline(|| {
         let r = Resource::new(0_u64);
         let stop = Gate::new();
@@ -595,7 +595,7 @@ fn others_watch_the_resource_while_one_comes_to_wait() {
 }
 
 #[test]
-fn one_that_waits_counts_once() {
+fn suspended_task_counts_once_in_stats() {
     let r = Resource::builder().timings(true).build(0).unwrap();
     let plain = Resource::new(0);
     for r in [&r, &plain] {
@@ -617,7 +617,7 @@ fn one_that_waits_counts_once() {
 // Waits that would never end.
 
 #[test]
-fn awaiting_ones_own_resource_would_deadlock() {
+fn await_of_own_resource_would_deadlock() {
     let r = Resource::new(0);
     let inside = r.clone();
     let task = r.submit_async(async move |n: &mut u32| {
@@ -630,7 +630,7 @@ fn awaiting_ones_own_resource_would_deadlock() {
 }
 
 #[test]
-fn awaiting_another_resource_is_fine() {
+fn await_of_second_resource_resolves() {
     let (r, other) = (Resource::new(0), pooled(5));
     let inside = other.clone();
     let task = r.submit_async(async move |n: &mut u32| {
@@ -642,7 +642,7 @@ fn awaiting_another_resource_is_fine() {
 }
 
 #[test]
-fn a_cycle_of_awaits_would_deadlock() {
+fn cycle_of_awaits_would_deadlock() {
     within_deadline(|| {
         let (a, b) = (pooled(()), pooled(()));
         let (other, go) = (b.clone(), Gate::new());
@@ -664,7 +664,7 @@ fn a_cycle_of_awaits_would_deadlock() {
 
 /// One blocks in a task, the other awaits what is queued behind that.
 #[test]
-fn a_cycle_of_a_wait_and_an_await_would_deadlock() {
+fn cycle_of_wait_and_await_would_deadlock() {
     within_deadline(|| {
         let (a, b) = (pooled(0), pooled(0));
         let (awaits, gate) = (Gate::new(), Gate::new());
@@ -688,7 +688,7 @@ fn a_cycle_of_a_wait_and_an_await_would_deadlock() {
 }
 
 #[test]
-fn awaiting_room_in_ones_own_full_resource_would_deadlock() {
+fn await_of_room_in_own_resource_would_deadlock() {
     let r = Resource::builder().capacity(1).build(0).unwrap();
     let inside = r.clone();
     let task = r.submit_async(async move |_: &mut u32| {
@@ -704,7 +704,7 @@ fn awaiting_room_in_ones_own_full_resource_would_deadlock() {
 
 /// Who was refused takes no place in the line, and is not woken for one.
 #[test]
-fn who_may_not_await_room_leaves_it_to_others() {
+fn refused_reserve_leaves_room_to_next_caller() {
     let r = Resource::builder().capacity(1).build(0).unwrap();
     let inside = r.clone();
     let (goes_on, go_on) = oneshot::channel::<()>();
@@ -723,7 +723,7 @@ fn who_may_not_await_room_leaves_it_to_others() {
 }
 
 #[test]
-fn awaiting_the_value_of_ones_own_resource_would_deadlock() {
+fn into_inner_of_own_resource_would_deadlock() {
     let r = Resource::new(5);
     let inside = r.clone();
     let task = r.submit_async(async move |_: &mut u32| inside.into_inner().await);
@@ -732,7 +732,7 @@ fn awaiting_the_value_of_ones_own_resource_would_deadlock() {
 }
 
 #[test]
-fn awaiting_the_end_of_ones_own_resource_is_given_up() {
+fn task_awaiting_own_close_is_cancelled() {
     let r = Resource::new(5);
     let inside = r.clone();
     let task = r.submit_async(async move |_: &mut u32| inside.closed().await);
@@ -750,7 +750,7 @@ fn awaiting_the_end_of_ones_own_resource_is_given_up() {
 
 /// A circle that is broken elsewhere: it is told of the end all the same.
 #[test]
-fn the_end_comes_where_a_circle_was() {
+fn closed_resolves_after_cycle_is_broken() {
     within_deadline(|| {
         let (a, b) = (pooled(1), pooled(2));
         let ((begins, begun), (breaks, broken)) = (oneshot::channel(), oneshot::channel::<()>());
@@ -781,7 +781,7 @@ fn the_end_comes_where_a_circle_was() {
 }
 
 #[test]
-fn a_cycle_by_the_end_of_another_resource_would_deadlock() {
+fn cycle_through_into_inner_would_deadlock() {
     within_deadline(|| {
         let (a, b) = (pooled(1), pooled(2));
         let (asks, asked) = oneshot::channel::<()>();
@@ -805,7 +805,7 @@ fn a_cycle_by_the_end_of_another_resource_would_deadlock() {
 
 /// Its completion is polled in the task, and given to another, who waits for it.
 #[test]
-fn what_is_not_awaited_any_more_is_no_reason() {
+fn completion_moved_out_of_task_causes_no_cycle() {
     within_deadline(|| {
         let (a, b) = (Resource::new(1), Resource::new(2));
         let held = hold(&b);
@@ -828,7 +828,7 @@ fn what_is_not_awaited_any_more_is_no_reason() {
 
 /// Its completion was polled in a task that is through, and nobody has asked for it since.
 #[test]
-fn what_a_task_awaited_that_is_through_is_no_reason() {
+fn await_left_by_finished_task_causes_no_cycle() {
     within_deadline(|| {
         let (a, b) = (Resource::new(1), pooled(2));
         let (gate, inside) = (Gate::new(), a.clone());
@@ -859,7 +859,7 @@ fn what_a_task_awaited_that_is_through_is_no_reason() {
 /// It was polled in a task, and is waited for, or awaited, by somebody else since.
 /// What a future's drop polls, nobody awaits: neither its task, nor the one that ran that.
 #[test]
-fn what_is_polled_in_the_drop_of_a_future_is_no_reason() {
+fn poll_in_drop_of_future_causes_no_cycle() {
     type Kept = Arc<Mutex<Option<captor::Completion<u32>>>>;
     struct Polls(Resource<u32>, Kept);
     impl Future for Polls {
@@ -898,7 +898,7 @@ fn what_is_polled_in_the_drop_of_a_future_is_no_reason() {
 }
 
 #[test]
-fn who_asks_for_it_last_is_who_waits() {
+fn last_poller_counts_as_waiter_in_cycle() {
     within_deadline(|| {
         let (a, s) = (pooled(0), pooled(0));
         let (running, gate, polled) = (Gate::new(), Gate::new(), Gate::new());
@@ -930,7 +930,7 @@ fn who_asks_for_it_last_is_who_waits() {
 }
 
 #[test]
-fn two_talk_through_channels_on_one_worker() {
+fn two_tasks_talk_by_channel_on_single_worker() {
     within_deadline(|| {
         let s = Scheduler::builder().workers(1).build().unwrap();
         let (a, b) = (common::pooled(&s, 0), common::pooled(&s, 0));
@@ -957,7 +957,7 @@ fn two_talk_through_channels_on_one_worker() {
 
 /// What is decided first holds: the worker that is to drop it is busy meanwhile.
 #[test]
-fn it_is_cancelled_and_its_deadline_passes() {
+fn cancel_wins_when_deadline_passes_later() {
     let s = Scheduler::builder().workers(1).build().unwrap();
     let (r, busy) = (s.resource(0), common::pooled(&s, ()));
     let (_send, receive) = oneshot::channel::<()>();
@@ -983,7 +983,7 @@ fn it_is_cancelled_and_its_deadline_passes() {
 
 /// It was polled in one task, and is awaited by another.
 #[test]
-fn who_asks_for_room_last_is_who_waits() {
+fn last_poller_of_reserve_counts_as_waiter() {
     let b = Resource::builder().capacity(1).build(()).unwrap();
     let permit = b.try_reserve().unwrap();
     let (other, x) = (b.clone(), Resource::new(()));

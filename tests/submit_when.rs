@@ -10,7 +10,7 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 #[test]
-fn a_ready_future_is_a_submission() {
+fn task_runs_immediately_when_future_is_ready() {
     let r = Resource::new(1);
     let task = r.submit_when(std::future::ready(2), |n, two| *n + two);
     assert!(task.is_finished());
@@ -18,7 +18,7 @@ fn a_ready_future_is_a_submission() {
 }
 
 #[test]
-fn the_resource_is_free_until_it_resolves() {
+fn resource_is_free_until_future_resolves() {
     let r = Resource::new(Vec::new());
     let (send, receive) = oneshot::channel();
     let task = r.submit_when(receive, |log, n: Result<u32, _>| log.push(n.unwrap()));
@@ -37,7 +37,7 @@ fn the_resource_is_free_until_it_resolves() {
 }
 
 #[test]
-fn cancelling_drops_both() {
+fn cancel_drops_closure_and_future() {
     let r = Resource::new(());
     let (send, receive) = oneshot::channel::<()>();
     let drops = Drops::new();
@@ -51,7 +51,7 @@ fn cancelling_drops_both() {
 }
 
 #[test]
-fn dropping_its_completion_leaves_both() {
+fn task_runs_after_completion_is_dropped() {
     let r = Resource::new(0);
     let (send, receive) = oneshot::channel::<u32>();
     drop(r.submit_when(receive, |n, m| *n = m.unwrap()));
@@ -60,7 +60,7 @@ fn dropping_its_completion_leaves_both() {
 }
 
 #[test]
-fn a_panic_of_either_is_the_outcome() {
+fn panic_in_future_or_closure_is_outcome() {
     let r = Resource::new(1);
     let task = r.submit_when(async { resume_unwind(Box::new("future")) }, |_, ()| ());
     assert_eq!(panic_message(outcome(task)), "future");
@@ -72,7 +72,7 @@ fn a_panic_of_either_is_the_outcome() {
 }
 
 #[test]
-fn one_that_never_resolves_ends_with_its_resource() {
+fn pending_future_fails_when_resource_closes() {
     let r = Resource::new(1);
     let task = r.submit_when(std::future::pending::<()>(), |_, ()| ());
     r.close();
@@ -80,7 +80,7 @@ fn one_that_never_resolves_ends_with_its_resource() {
 }
 
 #[test]
-fn a_closed_resource_refuses_it() {
+fn close_drops_future_and_refuses_new_future() {
     let r = Resource::new(1);
     let (send, receive) = oneshot::channel::<()>();
     let before = r.submit_when(receive, |_, _| ());
@@ -93,7 +93,7 @@ fn a_closed_resource_refuses_it() {
 }
 
 #[test]
-fn it_is_no_reason_not_to_shut_down() {
+fn pending_future_does_not_block_shutdown() {
     within_deadline(|| {
         let s = Scheduler::builder().workers(1).build().unwrap();
         let r = s.resource(1);
@@ -106,7 +106,7 @@ fn it_is_no_reason_not_to_shut_down() {
 }
 
 #[test]
-fn nothing_runs_on_the_caller_where_the_resource_does_not() {
+fn future_is_polled_on_worker_when_pooled() {
     let s = Scheduler::builder().workers(1).build().unwrap();
     let r = common::pooled(&s, ());
     let here = std::thread::current().id();
@@ -117,7 +117,7 @@ fn nothing_runs_on_the_caller_where_the_resource_does_not() {
 }
 
 #[test]
-fn many_wait_and_no_thread_does() {
+fn pending_futures_need_no_thread() {
     let s = Scheduler::builder().workers(2).build().unwrap();
     let r = s.resource(0_u32);
     let (sends, tasks): (Vec<_>, Vec<_>) = (0..10_000)
@@ -138,7 +138,7 @@ fn many_wait_and_no_thread_does() {
 }
 
 #[tokio::test]
-async fn with_tokios_sleep() {
+async fn task_runs_after_tokio_sleep() {
     let r = Resource::new(1);
     let sleep = tokio::time::sleep(Duration::from_millis(5));
     assert_eq!(r.submit_when(sleep, |n, ()| *n).await, Ok(1));

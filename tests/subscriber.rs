@@ -52,7 +52,10 @@ fn lock() -> MutexGuard<'static, Option<Reaction>> {
 }
 
 /// Runs `test` while the subscriber does `reaction` on each event.
-fn while_it(reaction: impl FnMut(&str) + Send + 'static, test: impl FnOnce() + Send + 'static) {
+fn with_reaction(
+    reaction: impl FnMut(&str) + Send + 'static,
+    test: impl FnOnce() + Send + 'static,
+) {
     static INSTALL: Once = Once::new();
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     INSTALL.call_once(|| {
@@ -74,7 +77,7 @@ fn panics_on(wanted: &'static str) -> impl FnMut(&str) + Send {
 }
 
 #[test]
-fn it_uses_the_resource_whose_panic_it_is_told_of() {
+fn subscriber_uses_resource_during_panic_event() {
     let r = Resource::new(1);
     let (visited, (send, visits)) = (r.clone(), std::sync::mpsc::channel());
     let reaction = move |message: &str| {
@@ -82,7 +85,7 @@ fn it_uses_the_resource_whose_panic_it_is_told_of() {
             send.send(visited.with(|n| *n)).unwrap();
         }
     };
-    while_it(reaction, move || {
+    with_reaction(reaction, move || {
         let task = r.submit(|_| resume_unwind(Box::new("spilled")));
         let _: TaskError = outcome::<()>(task).unwrap_err();
         assert_eq!(visits.recv().unwrap(), Err(TaskError::WouldDeadlock));
@@ -90,7 +93,7 @@ fn it_uses_the_resource_whose_panic_it_is_told_of() {
 }
 
 #[test]
-fn it_uses_the_resource_whose_hand_off_it_is_told_of() {
+fn subscriber_uses_resource_during_handoff_event() {
     let r = Resource::builder().capture_limit(1).build(0).unwrap();
     let visited = r.clone();
     let mut once = true;
@@ -99,7 +102,7 @@ fn it_uses_the_resource_whose_hand_off_it_is_told_of() {
             visited.with(|n| *n += 100).unwrap();
         }
     };
-    while_it(reaction, move || {
+    with_reaction(reaction, move || {
         let held = hold(&r);
         for _ in 0..30 {
             r.execute(|n| *n += 1).unwrap();
@@ -110,8 +113,8 @@ fn it_uses_the_resource_whose_hand_off_it_is_told_of() {
 }
 
 #[test]
-fn it_panics_when_it_is_told_of_a_panic() {
-    while_it(panics_on("panicked"), || {
+fn subscriber_panics_during_panic_event() {
+    with_reaction(panics_on("panicked"), || {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             let r = Resource::builder().dispatch(dispatch).build(1).unwrap();
             r.execute(|_| resume_unwind(Box::new("spilled"))).unwrap();
@@ -123,8 +126,8 @@ fn it_panics_when_it_is_told_of_a_panic() {
 }
 
 #[test]
-fn it_panics_when_it_is_told_of_a_hand_off_to_a_waiter() {
-    while_it(panics_on("hand-off"), || {
+fn subscriber_panics_during_handoff_to_waiter() {
+    with_reaction(panics_on("hand-off"), || {
         let r = Resource::builder().capture_limit(1).build(1).unwrap();
         let held = hold(&r);
         let waiter = thread::spawn({
@@ -139,8 +142,8 @@ fn it_panics_when_it_is_told_of_a_hand_off_to_a_waiter() {
 
 /// The thread that drains is inside `with`, whose task lies on its stack.
 #[test]
-fn it_panics_while_a_waiter_drains() {
-    while_it(panics_on("panicked"), || {
+fn subscriber_panics_while_waiter_drains() {
+    with_reaction(panics_on("panicked"), || {
         let r = Resource::builder().capture_limit(1).build(1).unwrap();
         let held = hold(&r);
         let waiter = thread::spawn({
@@ -156,8 +159,8 @@ fn it_panics_while_a_waiter_drains() {
 }
 
 #[test]
-fn it_panics_when_it_is_told_of_a_refusal() {
-    while_it(panics_on("refused"), || {
+fn subscriber_panics_during_refusal_event() {
+    with_reaction(panics_on("refused"), || {
         let r = Resource::new(1);
         r.close();
         assert_eq!(r.with(|n| *n), Err(TaskError::Closed));
@@ -166,7 +169,7 @@ fn it_panics_when_it_is_told_of_a_refusal() {
 }
 
 #[test]
-fn it_uses_the_resource_whose_slow_task_it_is_told_of() {
+fn subscriber_uses_resource_during_slow_warning() {
     let r = Resource::builder().slow_task(std::time::Duration::from_nanos(1));
     let r = r.build(1).unwrap();
     let (visited, (send, visits)) = (r.clone(), std::sync::mpsc::channel());
@@ -175,7 +178,7 @@ fn it_uses_the_resource_whose_slow_task_it_is_told_of() {
             send.send(visited.with(|n| *n)).unwrap();
         }
     };
-    while_it(reaction, move || {
+    with_reaction(reaction, move || {
         let inside = r.clone();
         let queues = move |_: &mut i32| {
             for _ in 0..100 {

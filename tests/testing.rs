@@ -39,7 +39,7 @@ fn order(seed: u64, resources: usize, tasks: usize) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn the_same_seed_is_the_same_order_and_others_are_others() {
+fn order_depends_only_on_seed() {
     for seed in 0..20 {
         assert_eq!(order(seed, 5, 5), order(seed, 5, 5));
     }
@@ -48,7 +48,7 @@ fn the_same_seed_is_the_same_order_and_others_are_others() {
 }
 
 #[test]
-fn all_orders_are_reached_and_each_resource_keeps_its_own() {
+fn seeds_reach_every_valid_order() {
     // Two tasks each of two resources: 4 over 2. One each of four: 4 factorial.
     for (resources, tasks, all) in [(2, 2, 6), (4, 1, 24), (3, 2, 90)] {
         let orders: HashSet<_> = (0..1500).map(|s| order(s, resources, tasks)).collect();
@@ -114,7 +114,7 @@ fn program(seed: u64) -> Vec<String> {
 }
 
 #[test]
-fn all_of_captor_is_repeatable() {
+fn program_repeats_exactly_when_seed_is_equal() {
     let all: HashSet<_> = (0..50)
         .map(|seed| {
             let first = program(seed);
@@ -149,7 +149,7 @@ fn message_of(f: impl FnOnce()) -> String {
 }
 
 #[test]
-fn a_lost_update_is_found() {
+fn check_finds_lost_update() {
     let message = message_of(|| check(0..100, lost_update));
     assert!(message.contains("an update was lost"), "{message}");
     let fails = |seed| catch_unwind(|| lost_update(&Simulation::new(seed))).is_err();
@@ -160,7 +160,7 @@ fn a_lost_update_is_found() {
 /// Run by the next test, in a process of its own.
 #[test]
 #[ignore = "fails, as it should"]
-fn fails() {
+fn child_fails_by_lost_update() {
     let mut tried = 0;
     let tries = AssertUnwindSafe(|| {
         check(0..100, |sim| {
@@ -173,9 +173,14 @@ fn fails() {
 }
 
 /// What `fails` prints.
-fn output_of_fails(seed: Option<&str>) -> String {
+fn output_of_child(seed: Option<&str>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "fails", "--ignored", "--nocapture"]);
+    command.args([
+        "--exact",
+        "child_fails_by_lost_update",
+        "--ignored",
+        "--nocapture",
+    ]);
     command.env_remove("CAPTOR_SEED");
     if let Some(seed) = seed {
         command.env("CAPTOR_SEED", seed);
@@ -186,21 +191,21 @@ fn output_of_fails(seed: Option<&str>) -> String {
 }
 
 #[test]
-fn the_seed_is_printed_and_repeated() {
-    let output = output_of_fails(None);
+fn failing_seed_is_printed_and_reproduces() {
+    let output = output_of_child(None);
     let (_, rest) = output.split_once("CAPTOR_SEED=").expect("it is printed");
     let seed: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let tried = seed.parse::<u64>().unwrap() + 1;
     assert!(output.contains(&format!("captor: seed {seed} fails; ")));
     assert!(output.contains(&format!("{tried} tried, failed: true")));
-    let output = output_of_fails(Some(&seed));
+    let output = output_of_child(Some(&seed));
     assert!(output.contains("1 tried, failed: true"), "{output}");
-    let output = output_of_fails(Some("seven"));
+    let output = output_of_child(Some("seven"));
     assert!(output.contains("CAPTOR_SEED must be a number"), "{output}");
 }
 
 #[test]
-fn a_panic_that_nobody_sees_fails_a_check() {
+fn unobserved_panic_fails_check() {
     let message = message_of(|| {
         check([1], |sim| {
             let r = sim.resource(0);
@@ -219,7 +224,7 @@ fn a_panic_that_nobody_sees_fails_a_check() {
 }
 
 #[test]
-fn ticks_take_no_time() {
+fn virtual_ticks_take_no_real_time() {
     let since = Instant::now();
     for missed in [MissedTicks::Skip, MissedTicks::Burst, MissedTicks::Delay] {
         let sim = Simulation::new(1);
@@ -239,7 +244,7 @@ fn ticks_take_no_time() {
 }
 
 #[test]
-fn ticks_are_missed_where_tasks_take_time() {
+fn ticks_are_missed_when_tasks_take_time() {
     for (missed, count) in [
         (MissedTicks::Skip, 5),
         (MissedTicks::Burst, 7),
@@ -264,7 +269,7 @@ fn ticks_are_missed_where_tasks_take_time() {
 }
 
 #[test]
-fn deadlines_pass_exactly_at_their_time() {
+fn deadlines_expire_exactly_on_time() {
     let sim = Simulation::new(3);
     let (r, drops) = (sim.resource(0), Drops::new());
     let (open, gate) = oneshot::channel::<()>();
@@ -285,7 +290,7 @@ fn deadlines_pass_exactly_at_their_time() {
 }
 
 #[test]
-fn a_task_that_takes_long_lets_others_expire() {
+fn long_task_lets_queued_task_expire() {
     for (takes, outcome) in [
         (SECOND - Duration::from_nanos(1), Ok(0)),
         (SECOND, Err(TaskError::Expired)),
@@ -305,7 +310,7 @@ fn a_task_that_takes_long_lets_others_expire() {
 }
 
 #[test]
-fn waits_run_what_they_wait_for() {
+fn blocking_waits_run_the_simulation() {
     check(0..50, |sim| {
         let (a, b) = (sim.resource(1), sim.resource(2));
         assert_eq!(a.with(|a| *a), Ok(1));
@@ -328,7 +333,7 @@ fn waits_run_what_they_wait_for() {
 }
 
 #[test]
-fn a_blocked_task_is_not_in_the_way_of_who_waits_for_it() {
+fn nested_waits_resolve_in_every_order() {
     check(0..100, |sim| {
         let (a, b, c) = (sim.resource(1), sim.resource(2), sim.resource(3));
         let inner = b.clone();
@@ -340,7 +345,7 @@ fn a_blocked_task_is_not_in_the_way_of_who_waits_for_it() {
 }
 
 #[test]
-fn timeouts_of_waits_are_virtual() {
+fn wait_timeouts_use_virtual_time() {
     let sim = Simulation::new(1);
     let r = Resource::builder().scheduler(sim.scheduler()).capacity(1);
     let r = r.build(0).unwrap();
@@ -366,7 +371,7 @@ fn timeouts_of_waits_are_virtual() {
 }
 
 #[test]
-fn a_wait_that_nothing_could_end_is_told_so() {
+fn endless_wait_returns_would_deadlock() {
     let sim = Simulation::new(1);
     let builder = || Resource::builder().scheduler(sim.scheduler()).capacity(1);
     let r = builder().build(0).unwrap();
@@ -390,7 +395,7 @@ fn a_wait_that_nothing_could_end_is_told_so() {
 }
 
 #[test]
-fn what_never_ends_is_found_out() {
+fn step_limit_stops_endless_program() {
     fn again(r: &Resource<u32>) {
         let next = r.clone();
         let _ = r.execute(move |_| again(&next));
@@ -405,7 +410,7 @@ fn what_never_ends_is_found_out() {
 }
 
 #[test]
-fn every_setting_of_a_resource_goes() {
+fn resource_settings_work_in_simulation() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let sim = Simulation::new(1);
         let r = Resource::builder().scheduler(sim.scheduler()).name("r");
@@ -425,7 +430,7 @@ fn every_setting_of_a_resource_goes() {
 }
 
 #[test]
-fn resources_are_listed_in_the_order_they_were_made_in() {
+fn resources_are_listed_in_creation_order() {
     let sim = Simulation::new(1);
     let all: Vec<_> = (0..20_u64)
         .map(|n| {
@@ -441,7 +446,7 @@ fn resources_are_listed_in_the_order_they_were_made_in() {
 }
 
 #[test]
-fn what_is_left_goes_with_the_simulation() {
+fn unfinished_tasks_drop_with_simulation() {
     let drops = Drops::new();
     let sim = Simulation::new(1);
     let (r, other) = (sim.resource(drops.counted()), sim.resource(drops.counted()));
@@ -464,7 +469,7 @@ fn what_is_left_goes_with_the_simulation() {
 }
 
 #[test]
-fn other_threads_submit_and_wait() {
+fn foreign_thread_submits_and_waits() {
     let sim = Simulation::new(1);
     let r = sim.resource(0);
     std::thread::scope(|s| {

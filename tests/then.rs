@@ -31,7 +31,7 @@ fn balances<T: Send + 'static>(r: &Resource<T>) {
 }
 
 #[test]
-fn a_first_that_is_through_is_followed_at_once() {
+fn then_after_inline_task_runs_immediately() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let end = a.submit(|n| *n).then(&b, |sum, n| {
         *sum += n;
@@ -42,7 +42,7 @@ fn a_first_that_is_through_is_followed_at_once() {
 }
 
 #[test]
-fn one_that_is_queued_is_followed_when_it_is_through() {
+fn second_runs_when_queued_first_finishes() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let end = a.submit(|n| *n).then(&b, |sum, n| {
@@ -54,13 +54,13 @@ fn one_that_is_queued_is_followed_when_it_is_through() {
     assert_eq!(b.with(|sum| *sum), Ok(10));
     held.release();
     assert_eq!(outcome(end), Ok(11));
-    balances(&a);
-    balances(&b);
+    assert_balanced(&a);
+    assert_balanced(&b);
     assert_eq!(b.stats().submitted, 2);
 }
 
 #[test]
-fn one_that_came_to_its_end_meanwhile_is_followed_at_once() {
+fn then_on_finished_completion_runs_immediately() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let first = a.submit(|n| *n);
@@ -70,7 +70,7 @@ fn one_that_came_to_its_end_meanwhile_is_followed_at_once() {
 }
 
 #[test]
-fn on_the_same_resource() {
+fn then_runs_on_same_resource() {
     let a = Resource::new(1);
     let held = hold(&a);
     let end = a.submit(|n| *n).then(&a, |n, was| {
@@ -82,7 +82,7 @@ fn on_the_same_resource() {
 }
 
 #[test]
-fn awaited_by_a_future() {
+fn chain_wakes_awaiting_future() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let mut end = a.submit(|n| *n).then(&b, |sum, n| *sum + n);
@@ -96,7 +96,7 @@ fn awaited_by_a_future() {
 }
 
 #[test]
-fn waited_for_with_a_timeout() {
+fn chain_resolves_after_wait_timeout() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let end = a.submit(|n| *n).then(&b, |sum, n| *sum + n);
@@ -106,7 +106,7 @@ fn waited_for_with_a_timeout() {
 }
 
 #[test]
-fn waited_for_by_a_thread_from_the_start() {
+fn chain_resolves_for_blocked_waiter() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let end = a.submit(|n| *n).then(&b, |sum, n| *sum + n);
@@ -116,7 +116,7 @@ fn waited_for_by_a_thread_from_the_start() {
 }
 
 #[test]
-fn a_thread_that_waits_helps_each_resource_in_turn() {
+fn waiter_runs_each_link_when_executor_is_stuck() {
     // Hand-offs go to an executor that nobody works for.
     within_deadline(|| {
         let (send, jobs) = mpsc::channel::<Job>();
@@ -143,7 +143,7 @@ fn a_thread_that_waits_helps_each_resource_in_turn() {
 }
 
 #[test]
-fn does_not_run_under_the_role_of_the_first() {
+fn second_may_wait_for_first_resource() {
     // It waits for the first, which would be refused there, and it does not
     // hold up what is queued behind the first.
     let (a, b) = (Resource::new(1), Resource::new(10));
@@ -160,7 +160,7 @@ fn does_not_run_under_the_role_of_the_first() {
 }
 
 #[test]
-fn a_panic_of_the_first_flows_through() {
+fn panic_of_first_is_chain_outcome() {
     let (a, b, drops) = (Resource::new(1), Resource::new(10), Drops::new());
     for queued in [false, true] {
         let held = queued.then(|| hold(&a));
@@ -176,7 +176,7 @@ fn a_panic_of_the_first_flows_through() {
 }
 
 #[test]
-fn a_cancellation_of_the_first_flows_through() {
+fn cancel_of_first_is_chain_outcome() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let end = a.submit(|n| *n).then(&b, |_, _| ());
@@ -184,11 +184,11 @@ fn a_cancellation_of_the_first_flows_through() {
     assert_eq!(end.wait(), Err(TaskError::Cancelled));
     held.release();
     assert_eq!(b.stats(), Resource::new(10).stats());
-    balances(&a);
+    assert_balanced(&a);
 }
 
 #[test]
-fn a_refusal_of_the_first_flows_through() {
+fn refusal_of_first_is_chain_outcome() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     a.close();
     let end = a.submit(|n| *n).then(&b, |_, _| ());
@@ -196,7 +196,7 @@ fn a_refusal_of_the_first_flows_through() {
 }
 
 #[test]
-fn the_other_is_closed_by_then() {
+fn chain_fails_when_second_resource_is_closed() {
     let (a, b, drops) = (Resource::new(1), Resource::new(10), Drops::new());
     let held = hold(&a);
     let (result, tag) = (drops.counted(), drops.counted());
@@ -215,7 +215,7 @@ fn the_other_is_closed_by_then() {
 }
 
 #[test]
-fn the_last_handle_of_the_other_goes_meanwhile() {
+fn chain_keeps_second_resource_alive() {
     let (a, b, drops) = (
         Resource::new(1),
         Resource::new(Drops::new().counted()),
@@ -233,7 +233,7 @@ fn the_last_handle_of_the_other_goes_meanwhile() {
 }
 
 #[test]
-fn cancelled_before_the_first_starts() {
+fn cancel_before_first_starts_drops_both() {
     let (a, b, drops) = (Resource::new(1), Resource::new(10), Drops::new());
     let held = hold(&a);
     let (first, second) = (drops.counted(), drops.counted());
@@ -256,11 +256,11 @@ fn cancelled_before_the_first_starts() {
     held.release();
     assert_eq!(a.with(|n| *n), Ok(1));
     assert_eq!(a.stats().cancelled, 1);
-    balances(&a);
+    assert_balanced(&a);
 }
 
 #[test]
-fn cancelled_while_the_first_runs() {
+fn cancel_during_first_drops_second() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let (a, b, drops) = (pooled(&scheduler, 1), Resource::new(10), Drops::new());
     let (running, go) = (Gate::new(), Gate::new());
@@ -281,11 +281,11 @@ fn cancelled_while_the_first_runs() {
     assert_eq!(a.with(|n| *n), Ok(7));
     wait_until("the result is gone", || drops.count() == 1);
     assert_eq!(b.stats(), Resource::new(10).stats());
-    balances(&a);
+    assert_balanced(&a);
 }
 
 #[test]
-fn cancelled_once_it_is_queued() {
+fn cancel_of_queued_second_drops_result() {
     let (a, b, drops) = (Resource::new(1), Resource::new(10), Drops::new());
     let (held_a, held_b) = (hold(&a), hold(&b));
     let result = drops.counted();
@@ -298,12 +298,12 @@ fn cancelled_once_it_is_queued() {
     assert_eq!(b.stats().outstanding, 1);
     assert_eq!(end.wait(), Err(TaskError::Cancelled));
     held_b.release();
-    balances(&b);
+    assert_balanced(&b);
     assert_eq!(b.stats().cancelled, 1);
 }
 
 #[test]
-fn cancelled_with_all_that_is_pending_on_the_other() {
+fn cancel_pending_cancels_queued_second() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held_b = hold(&b);
     let early = {
@@ -317,11 +317,11 @@ fn cancelled_with_all_that_is_pending_on_the_other() {
     assert_eq!(b.cancel_pending(), 1);
     assert_eq!(early.wait(), Err(TaskError::Cancelled));
     held_b.release();
-    balances(&b);
+    assert_balanced(&b);
 }
 
 #[test]
-fn cancelled_when_it_is_through() {
+fn cancel_fails_when_chain_finished() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let end = a.submit(|n| *n).then(&b, |_, n| n);
@@ -332,7 +332,7 @@ fn cancelled_when_it_is_through() {
 }
 
 #[test]
-fn dropped_leaves_everything_running() {
+fn chain_runs_after_completion_is_dropped() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     drop(a.submit(|n| *n).then(&b, |sum, n| *sum += n));
@@ -341,7 +341,7 @@ fn dropped_leaves_everything_running() {
 }
 
 #[test]
-fn dropped_cancels_where_it_was_asked_to() {
+fn cancel_on_drop_cancels_whole_chain() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     for asked_first in [false, true] {
         let held = hold(&a);
@@ -362,7 +362,7 @@ fn dropped_cancels_where_it_was_asked_to() {
 }
 
 #[test]
-fn a_panic_in_the_second() {
+fn panic_of_second_is_chain_outcome() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let end = a
@@ -384,7 +384,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_panic_in_the_drop_of_the_second() {
+fn panic_in_drop_of_second_is_outcome() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let bomb = Bomb("closure");
@@ -397,7 +397,7 @@ fn a_panic_in_the_drop_of_the_second() {
 }
 
 #[test]
-fn a_panic_in_the_drop_of_a_result_that_nobody_takes() {
+fn panic_in_drop_of_passed_result_is_contained() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     // Of the closure, too.
@@ -413,7 +413,7 @@ fn a_panic_in_the_drop_of_a_result_that_nobody_takes() {
 }
 
 #[test]
-fn nothing_is_leaked() {
+fn chain_drops_all_parts_however_ended() {
     for way in 0..5 {
         let (drops, held_b);
         {
@@ -468,7 +468,7 @@ fn on_a_small_stack<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -
 }
 
 #[test]
-fn a_long_chain_runs() {
+fn long_chain_runs_on_small_stack() {
     on_a_small_stack(|| {
         let (a, b) = (Resource::new(0), Resource::new(0));
         let held = hold(&a);
@@ -480,7 +480,7 @@ fn a_long_chain_runs() {
 }
 
 #[test]
-fn a_long_chain_runs_where_nobody_is_left_to_hand_off_to() {
+fn long_chain_runs_after_shutdown() {
     on_a_small_stack(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         assert!(scheduler.shutdown(common::DEADLINE));
@@ -496,7 +496,7 @@ fn a_long_chain_runs_where_nobody_is_left_to_hand_off_to() {
 }
 
 #[test]
-fn a_long_chain_falls() {
+fn cancel_pending_of_long_chain_fits_stack() {
     // On the thread that sweeps.
     on_a_small_stack(|| {
         let (a, b) = (Resource::new(0), Resource::new(0));
@@ -510,7 +510,7 @@ fn a_long_chain_falls() {
 }
 
 #[test]
-fn a_long_chain_is_cancelled() {
+fn cancel_of_long_chain_fits_small_stack() {
     on_a_small_stack(|| {
         let (a, b) = (Resource::new(0), Resource::new(0));
         let held = hold(&a);
@@ -525,7 +525,7 @@ fn a_long_chain_is_cancelled() {
 }
 
 #[test]
-fn a_long_chain_is_dropped_and_runs() {
+fn dropped_long_chain_runs_on_small_stack() {
     on_a_small_stack(|| {
         let (a, b) = (Resource::new(0), Resource::new(0));
         let held = hold(&a);
@@ -538,7 +538,7 @@ fn a_long_chain_is_dropped_and_runs() {
 }
 
 #[test]
-fn a_chain_that_falls_while_another_does_in_a_drop() {
+fn chain_cancelled_in_drop_of_chain_resolves() {
     // The closure that is dropped sweeps the other chain and waits for it.
     within_deadline(|| {
         let (a, b, c) = (Resource::new(0), Resource::new(0), Resource::new(0));
@@ -572,7 +572,7 @@ fn a_chain_that_falls_while_another_does_in_a_drop() {
 }
 
 #[test]
-fn waiting_for_a_chain_inside_a_task_of_one_of_its_resources() {
+fn wait_for_chain_inside_its_task_would_deadlock() {
     within_deadline(|| {
         let (a, b) = (Resource::new(0), Resource::new(0));
         let (first, second) = (a.clone(), b.clone());
@@ -588,7 +588,7 @@ fn waiting_for_a_chain_inside_a_task_of_one_of_its_resources() {
 }
 
 #[test]
-fn a_circle_that_a_chain_would_close_when_it_moves_on() {
+fn cycle_through_chain_would_deadlock() {
     // A task of `a` waits for a chain over `c` and `b`, while `c` is held. A
     // task of `b` then waits for `a`: it is told, although the chain has not
     // come to `b` yet.
@@ -615,7 +615,7 @@ fn a_circle_that_a_chain_would_close_when_it_moves_on() {
 
 /// What a waker of the user's does is done when it returns, whoever called it.
 #[test]
-fn a_chain_that_falls_wakes_one_who_cancels_another() {
+fn waker_may_cancel_chain_during_cancel() {
     let (r, other) = (Resource::new(()), Resource::new(()));
     let held = hold(&r);
     let mut first = r.submit(|()| ()).then(&other, |(), ()| ());
@@ -636,7 +636,7 @@ fn a_chain_that_falls_wakes_one_who_cancels_another() {
 /// The result comes when nobody is left to take it: it is dropped there and then, its
 /// panic contained.
 #[test]
-fn it_is_cancelled_while_the_result_is_passed() {
+fn cancel_during_result_passing_drops_result() {
     common::within_deadline(|| {
         let other = Resource::new(());
         for round in 0..3_000 {

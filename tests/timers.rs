@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_millis(10);
 const LATER: Duration = Duration::from_secs(3600);
 
 #[test]
-fn it_runs_after_that_time_and_not_before() {
+fn task_runs_not_before_its_time() {
     let r = Resource::new(0);
     let begin = Instant::now();
     let task = r.submit_after(SOON, |n| {
@@ -30,7 +30,7 @@ fn it_runs_after_that_time_and_not_before() {
 }
 
 #[test]
-fn in_the_order_of_their_times() {
+fn timed_tasks_run_in_order_of_time() {
     let r = Resource::new(Vec::new());
     let tasks: Vec<_> = [30, 10, 20]
         .map(|n| r.submit_after(Duration::from_millis(n), move |log| log.push(n)))
@@ -40,13 +40,13 @@ fn in_the_order_of_their_times() {
 }
 
 #[test]
-fn at_once() {
+fn zero_delay_runs_immediately() {
     let r = Resource::new(1);
     assert_eq!(outcome(r.submit_after(Duration::ZERO, |n| *n)), Ok(1));
 }
 
 #[test]
-fn cancelling_drops_it() {
+fn cancel_drops_timed_closure() {
     let (r, drops) = (Resource::new(0), Drops::new());
     let counted = drops.counted();
     let task = r.submit_after(LATER, move |_| drop(counted));
@@ -58,7 +58,7 @@ fn cancelling_drops_it() {
 }
 
 #[test]
-fn a_time_past_the_end_of_time_never_comes() {
+fn unreachable_time_never_comes() {
     let r = Resource::new(0);
     let task = r.submit_after(Duration::MAX, |_| ());
     let task = task.wait_timeout(SOON).unwrap_err();
@@ -67,7 +67,7 @@ fn a_time_past_the_end_of_time_never_comes() {
 }
 
 #[test]
-fn closing_ends_it() {
+fn close_fails_timed_tasks() {
     let (r, drops) = (Resource::new(0), Drops::new());
     let counted = drops.counted();
     let task = r.submit_after(LATER, move |_| drop(counted));
@@ -82,7 +82,7 @@ fn closing_ends_it() {
 }
 
 #[test]
-fn it_ends_with_its_resource() {
+fn timed_task_fails_when_resource_drops() {
     let (drops, r) = (Drops::new(), Drops::new());
     let value = Resource::new(r.counted());
     let counted = drops.counted();
@@ -95,7 +95,7 @@ fn it_ends_with_its_resource() {
 
 /// Who blocks for it does not keep the resource either.
 #[test]
-fn it_ends_with_its_resource_while_a_thread_waits() {
+fn blocked_waiter_fails_when_resource_drops() {
     within_deadline(|| {
         let r = Resource::new(0);
         let (first, second) = (r.submit_after(LATER, |n| *n), r.submit_after(LATER, |n| *n));
@@ -124,7 +124,7 @@ fn it_ends_with_its_resource_while_a_thread_waits() {
 }
 
 #[test]
-fn many_and_one_thread() {
+fn many_timers_need_a_single_thread() {
     let s = Scheduler::builder().workers(1).build().unwrap();
     let r = s.resource(0_u32);
     let tasks: Vec<_> = (0..20_000)
@@ -136,7 +136,7 @@ fn many_and_one_thread() {
 }
 
 #[test]
-fn every_so_often() {
+fn ticks_stop_after_detach() {
     let r = Resource::new(Vec::new());
     let begin = Instant::now();
     let ticks = r.every(Duration::from_millis(5), |log| log.push(Instant::now()));
@@ -171,14 +171,14 @@ fn ticks_when_held(missed: MissedTicks) -> usize {
 }
 
 #[test]
-fn what_was_missed_is_skipped_or_put_off() {
+fn missed_ticks_are_skipped_or_delayed() {
     // (That it is made up for is a test with virtual time, in `testing.rs`.)
     assert!(ticks_when_held(MissedTicks::Skip) <= 2);
     assert!(ticks_when_held(MissedTicks::Delay) <= 1);
 }
 
 #[test]
-fn ticks_end_with_their_resource_or_by_a_panic() {
+fn ticks_end_on_close_drop_or_panic() {
     let r = Resource::new(0);
     let ticks = r.every(LATER, |_| ());
     r.close();
@@ -193,7 +193,7 @@ fn ticks_end_with_their_resource_or_by_a_panic() {
 }
 
 #[test]
-fn an_asynchronous_task_sleeps() {
+fn async_task_sleeps_for_given_time() {
     within_deadline(|| {
         let s = Scheduler::builder().workers(1).build().unwrap();
         let r = s.resource(0);
@@ -212,7 +212,7 @@ fn an_asynchronous_task_sleeps() {
 }
 
 #[test]
-fn a_sleep_is_cancelled_and_polled_again() {
+fn dropped_sleep_does_not_wake() {
     let s = Scheduler::builder().workers(1).build().unwrap();
     let mut sleep = s.sleep(LATER);
     let gate = Gate::new();
@@ -226,7 +226,7 @@ fn a_sleep_is_cancelled_and_polled_again() {
 
 /// By the timer, which may keep its alarm for an hour, nobody is kept.
 #[test]
-fn who_lets_go_of_a_sleep_has_their_waker_back() {
+fn dropping_sleep_drops_its_waker() {
     let s = Scheduler::builder().workers(1).build().unwrap();
     let (mut dropped, mut reset) = (s.sleep(LATER), s.sleep(Duration::MAX));
     let held = Arc::new(());
@@ -242,7 +242,7 @@ fn who_lets_go_of_a_sleep_has_their_waker_back() {
 }
 
 #[test]
-fn a_task_that_lets_go_of_its_sleep_is_not_kept_by_it() {
+fn task_is_cancelled_after_dropping_last_sleep() {
     within_deadline(|| {
         let s = Scheduler::builder().workers(1).build().unwrap();
         let r = s.resource(0);
@@ -262,7 +262,7 @@ fn a_task_that_lets_go_of_its_sleep_is_not_kept_by_it() {
 /// Whoever is woken by the timer's thread, what they submit is not run by it, and neither
 /// is what was to be submitted then.
 #[test]
-fn the_timers_thread_runs_no_task() {
+fn timer_thread_runs_no_task() {
     let name = || thread::current().name().map(String::from);
     let s = Scheduler::builder().thread_name("t").build().unwrap();
     let r = s.resource(());
@@ -285,7 +285,7 @@ fn the_timers_thread_runs_no_task() {
 /// Each is kept by what is to be done to the one before, later; so they all go with the
 /// first, and the stack does not grow with them.
 #[test]
-fn a_long_row_of_resources_goes_with_the_first() {
+fn long_row_of_resources_drops_without_overflow() {
     let (first, drops) = (Resource::new(None), Drops::new());
     let mut last = first.clone();
     for _ in 0..20_000 {

@@ -19,7 +19,7 @@ fn noting(dispatch: Dispatch) -> Resource<u64> {
 }
 
 #[test]
-fn the_longest_task_is_noted_whatever_way_it_came() {
+fn longest_task_is_recorded_inline_and_queued() {
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         for queued in [false, true] {
             let r = noting(dispatch);
@@ -48,7 +48,7 @@ fn the_longest_task_is_noted_whatever_way_it_came() {
 }
 
 #[test]
-fn a_task_that_panics_counts_too() {
+fn timings_count_panicking_task() {
     let r = noting(Dispatch::Inline);
     let panics = r.with(|_| {
         thread::sleep(SOON);
@@ -60,7 +60,7 @@ fn a_task_that_panics_counts_too() {
 }
 
 #[test]
-fn waits_are_sorted_into_a_histogram() {
+fn queue_waits_are_sorted_into_histogram() {
     let r = noting(Dispatch::Inline);
     for _ in 0..3 {
         r.execute(|n| *n += 1).unwrap();
@@ -98,7 +98,7 @@ fn waits_behind_another(r: &Resource<u64>) {
 }
 
 #[test]
-fn waits_since_an_earlier_look_are_told() {
+fn since_subtracts_earlier_queue_waits() {
     let r = noting(Dispatch::Inline);
     let waits = || r.queue_waits().unwrap();
     let at_first = waits();
@@ -126,7 +126,7 @@ fn waits_since_an_earlier_look_are_told() {
 }
 
 #[test]
-fn nothing_is_noted_where_nobody_asked() {
+fn timings_are_off_by_default() {
     let r = Resource::new(());
     r.with(|()| thread::sleep(SOON)).unwrap();
     assert_eq!(r.stats().longest_task, Duration::ZERO);
@@ -137,7 +137,7 @@ fn nothing_is_noted_where_nobody_asked() {
 }
 
 #[test]
-fn a_schedulers_list_has_them() {
+fn scheduler_list_includes_queue_waits() {
     let s = Scheduler::builder().build().unwrap();
     let r = Resource::builder().name("r").timings(true).scheduler(&s);
     let r = r.build(()).unwrap();
@@ -146,7 +146,7 @@ fn a_schedulers_list_has_them() {
 }
 
 #[test]
-fn against_many_submitters() {
+fn timings_count_every_task_during_contention() {
     within_deadline(|| {
         let r = Resource::builder()
             .timings(true)
@@ -171,7 +171,7 @@ fn against_many_submitters() {
 
 /// A continuation is queued when the task before it is through.
 #[test]
-fn waiting_for_another_task_is_no_waiting_in_the_queue() {
+fn queue_wait_of_then_starts_when_first_ends() {
     let first = Resource::new(());
     let other = Resource::builder().timings(true).build(()).unwrap();
     let held = hold(&first);

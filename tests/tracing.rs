@@ -83,7 +83,7 @@ fn named(name: &str) -> ResourceBuilder {
 // Spans.
 
 #[test]
-fn task_on_its_submitter() {
+fn inline_task_runs_in_submitter_span() {
     record();
     let r = Resource::new(());
     let _span = info_span!("caller").entered();
@@ -106,7 +106,7 @@ fn assert_spans_follow(r: &Resource<()>) {
 }
 
 #[test]
-fn tasks_run_by_a_captured_submitter() {
+fn spans_follow_tasks_on_captured_submitter() {
     record();
     let r = named("spans-captured")
         .capture_limit(100)
@@ -118,7 +118,7 @@ fn tasks_run_by_a_captured_submitter() {
 }
 
 #[test]
-fn tasks_run_by_workers() {
+fn spans_follow_tasks_on_workers() {
     record();
     assert_spans_follow(&named("spans-limit").capture_limit(1).build(()).unwrap());
     let pooled = named("spans-pool").dispatch(Dispatch::Pool);
@@ -126,7 +126,7 @@ fn tasks_run_by_workers() {
 }
 
 #[test]
-fn tasks_run_by_a_waiter_in_a_span_of_its_own() {
+fn spans_follow_tasks_on_waiter_in_own_span() {
     let asleep = Sleepers::new();
     record();
     // The executor keeps its jobs, so the waiter runs all.
@@ -159,7 +159,7 @@ fn tasks_run_by_a_waiter_in_a_span_of_its_own() {
 
 /// Runs `queue` while a thread in the spans "first" and "second" is inside its
 /// own task, which then captures that thread. Returns the thread's spans after.
-fn captured_in_spans(
+fn queue_while_capturer_is_in_spans(
     r: &Resource<()>,
     panics: bool,
     queue: impl FnOnce(),
@@ -193,7 +193,7 @@ fn captured_in_spans(
 }
 
 #[test]
-fn the_capturers_spans_do_not_leak_into_others_tasks() {
+fn captured_threads_span_does_not_leak() {
     record();
     for panics in [false, true] {
         let r = named("leak")
@@ -202,7 +202,7 @@ fn the_capturers_spans_do_not_leak_into_others_tasks() {
             .build(())
             .unwrap();
         let mut tasks = Vec::new();
-        let after = captured_in_spans(&r, panics, || {
+        let after = queue_while_capturer_is_in_spans(&r, panics, || {
             let submitter = info_span!("submitter");
             submitter.in_scope(|| {
                 tasks.push(r.submit(|_| {
@@ -232,7 +232,7 @@ fn the_capturers_spans_do_not_leak_into_others_tasks() {
 }
 
 #[test]
-fn a_span_entered_twice_is_restored_twice() {
+fn span_entered_twice_is_restored_twice() {
     record();
     let r = named("twice")
         .capture_time(Duration::from_secs(3600))
@@ -270,7 +270,7 @@ fn a_span_entered_twice_is_restored_twice() {
 }
 
 #[test]
-fn the_whole_scope_of_the_submitter() {
+fn queued_task_has_full_scope_of_submitter() {
     record();
     let r = Resource::new(());
     let held = hold(&r);
@@ -298,7 +298,7 @@ fn workers_are_in_no_span_between_tasks() {
 // Events.
 
 #[test]
-fn handoff_to_the_pool_and_to_a_waiter() {
+fn handoff_event_names_pool_or_waiter() {
     record();
     let r = named("handoff-pool").capture_limit(1).build(()).unwrap();
     let held = hold(&r);
@@ -328,7 +328,7 @@ fn handoff_to_the_pool_and_to_a_waiter() {
 }
 
 #[test]
-fn no_handoff_where_the_limit_was_not_reached() {
+fn no_handoff_event_within_capture_limit() {
     record();
     let r = named("handoff-none")
         .capture_time(Duration::from_secs(3600))
@@ -342,7 +342,7 @@ fn no_handoff_where_the_limit_was_not_reached() {
 }
 
 #[test]
-fn panics_that_nobody_asks_for_are_errors() {
+fn unobserved_panic_is_logged_as_error() {
     record();
     let boom = |text: &'static str| move |_: &mut ()| -> () { resume_unwind(Box::new(text)) };
     let r = named("unobserved").build(()).unwrap();
@@ -368,7 +368,7 @@ fn panics_that_nobody_asks_for_are_errors() {
 }
 
 #[test]
-fn panics_of_attachments_that_nobody_asks_for_are_errors() {
+fn unobserved_attach_panic_is_logged_as_error() {
     record();
     let r = named("attached").build(()).unwrap();
     let boom = |text: &'static str| move |_: &mut (), ()| resume_unwind(Box::new(text));
@@ -391,7 +391,7 @@ fn panics_of_attachments_that_nobody_asks_for_are_errors() {
 }
 
 #[test]
-fn panics_that_somebody_sees_are_not() {
+fn observed_panic_is_logged_as_debug() {
     record();
     let r = named("noticed").build(()).unwrap();
     let boom = |_: &mut ()| -> () { resume_unwind(Box::new("noticed-panic")) };
@@ -410,7 +410,7 @@ fn panics_that_somebody_sees_are_not() {
 }
 
 #[test]
-fn panics_in_drops_and_wakers_are_errors() {
+fn contained_panic_is_logged_as_error() {
     record();
     struct Bomb(&'static str);
     impl Drop for Bomb {
@@ -433,7 +433,7 @@ fn panics_in_drops_and_wakers_are_errors() {
 }
 
 #[test]
-fn refusals_say_why() {
+fn refusal_event_names_reason() {
     record();
     let r = named("refuses").build(()).unwrap();
     r.close();
@@ -457,7 +457,7 @@ fn refusals_say_why() {
 }
 
 #[test]
-fn closing_is_told_once() {
+fn close_event_is_logged_once() {
     record();
     let r = named("closes").build(()).unwrap();
     r.close();
@@ -468,7 +468,7 @@ fn closing_is_told_once() {
 }
 
 #[test]
-fn a_job_that_an_executor_drops_is_a_warning() {
+fn dropped_job_is_logged_as_warning() {
     record();
     let scheduler = Scheduler::builder().executor(drop::<Job>).build().unwrap();
     let r = named("dropped-job")
@@ -483,7 +483,7 @@ fn a_job_that_an_executor_drops_is_a_warning() {
 }
 
 #[test]
-fn a_hand_off_after_the_shutdown_is_a_warning() {
+fn handoff_after_shutdown_is_logged_as_warning() {
     record();
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     assert!(scheduler.shutdown(common::DEADLINE));
@@ -500,7 +500,7 @@ fn a_hand_off_after_the_shutdown_is_a_warning() {
 
 /// While it runs, not when it ends; and once.
 #[test]
-fn a_task_that_runs_for_long_is_a_warning() {
+fn slow_task_is_logged_once_during_run() {
     record();
     for dispatch in [Dispatch::Inline, Dispatch::Pool] {
         let name = format!("slow-{dispatch:?}");

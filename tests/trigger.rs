@@ -15,7 +15,7 @@ fn counting(r: &Resource<usize>) -> Trigger {
 }
 
 #[test]
-fn idle_runs_at_once_and_every_time() {
+fn fire_runs_every_time_when_idle() {
     let r = Resource::new(0);
     let bump = counting(&r);
     for n in 1..=3 {
@@ -25,7 +25,7 @@ fn idle_runs_at_once_and_every_time() {
 }
 
 #[test]
-fn while_queued_runs_once() {
+fn fires_coalesce_when_queued() {
     let r = Resource::new(0);
     let bump = counting(&r);
     let held = hold(&r);
@@ -40,7 +40,7 @@ fn while_queued_runs_once() {
 }
 
 #[test]
-fn while_running_runs_once_more() {
+fn fires_during_run_cause_a_single_rerun() {
     let r = Resource::builder()
         .dispatch(Dispatch::Pool)
         .build(0)
@@ -65,7 +65,7 @@ fn while_running_runs_once_more() {
 }
 
 #[test]
-fn inside_the_resource_queues_one() {
+fn fires_inside_task_queue_a_single_run() {
     let r = Resource::new(0);
     let bump = counting(&r);
     let seen = r.with(|n| {
@@ -79,7 +79,7 @@ fn inside_the_resource_queues_one() {
 }
 
 #[test]
-fn by_itself_runs_again_each_time() {
+fn fire_inside_own_run_runs_again() {
     // Each run fires it for the next, until it is enough.
     let r = Resource::new(0);
     let own = Arc::new(OnceLock::<Trigger>::new());
@@ -97,7 +97,7 @@ fn by_itself_runs_again_each_time() {
 }
 
 #[test]
-fn joined_sees_what_was_written_before() {
+fn coalesced_run_sees_writes_before_fire() {
     // Many rounds of two threads that fire: the last run sees the last write
     // of both, whoever of them queued it. Relaxed, so only `fire` orders them.
     within_deadline(|| {
@@ -129,7 +129,7 @@ fn joined_sees_what_was_written_before() {
 }
 
 #[test]
-fn refused_by_a_closed_resource_every_time() {
+fn fire_fails_when_closed() {
     let r = Resource::new(0);
     let bump = counting(&r);
     r.close();
@@ -140,7 +140,7 @@ fn refused_by_a_closed_resource_every_time() {
 }
 
 #[test]
-fn queued_before_the_close_still_runs() {
+fn queued_trigger_runs_after_close() {
     let r = Resource::new(());
     let drops = Drops::new();
     let runs = Arc::new(AtomicUsize::new(0));
@@ -162,7 +162,7 @@ fn queued_before_the_close_still_runs() {
 }
 
 #[test]
-fn refused_by_poison_works_once_it_is_healed() {
+fn fire_fails_when_poisoned_until_healed() {
     let r = Resource::builder()
         .panic_policy(PanicPolicy::Poison)
         .build(0)
@@ -176,7 +176,7 @@ fn refused_by_poison_works_once_it_is_healed() {
 }
 
 #[test]
-fn cancelled_works_again() {
+fn fire_works_after_cancel_pending() {
     let r = Resource::new(0);
     let bump = counting(&r);
     let held = hold(&r);
@@ -195,7 +195,7 @@ fn cancelled_works_again() {
 }
 
 #[test]
-fn panics_and_works_again() {
+fn fire_works_after_panic() {
     let r = Resource::new(0);
     let bump = r.trigger(|n| {
         *n += 1;
@@ -215,7 +215,7 @@ fn panics_and_works_again() {
 }
 
 #[test]
-fn in_its_own_resources_value_leaks_nothing() {
+fn trigger_stored_in_own_value_does_not_leak() {
     let drops = Drops::new();
     let (of_value, of_closure) = (drops.counted(), drops.counted());
     let r = Resource::new((of_value, None::<Trigger>));
@@ -229,7 +229,7 @@ fn in_its_own_resources_value_leaks_nothing() {
 }
 
 #[test]
-fn the_resource_is_gone() {
+fn fire_fails_when_resource_is_dropped() {
     let r = Resource::new(0);
     let bump = counting(&r);
     drop(r);
@@ -238,7 +238,7 @@ fn the_resource_is_gone() {
 }
 
 #[test]
-fn dropped_while_queued_runs_all_the_same() {
+fn queued_trigger_runs_after_drop() {
     let r = Resource::new(0);
     let bump = counting(&r);
     let held = hold(&r);
@@ -249,7 +249,7 @@ fn dropped_while_queued_runs_all_the_same() {
 }
 
 #[test]
-fn a_drop_that_panics_hurts_nobody() {
+fn panic_in_drop_of_trigger_is_contained() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -277,7 +277,7 @@ fn a_drop_that_panics_hurts_nobody() {
 }
 
 #[test]
-fn is_send_sync_and_cheap() {
+fn trigger_is_send_sync_and_two_words() {
     fn check<T: Send + Sync + Clone + 'static>() {}
     check::<Trigger>();
     assert_eq!(size_of::<Trigger>(), 2 * size_of::<usize>());

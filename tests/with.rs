@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 #[test]
-fn closure_borrows_from_the_caller() {
+fn with_closure_borrows_from_caller() {
     let r = Resource::new(vec![1, 2, 3]);
     let mut seen = 0;
     let limit = String::from("2");
@@ -22,7 +22,7 @@ fn closure_borrows_from_the_caller() {
 }
 
 #[test]
-fn busy_waits_its_turn_and_borrows_all_the_same() {
+fn with_waits_in_queue_when_busy() {
     let asleep = Sleepers::new();
     let r = Resource::new(Vec::new());
     let held = hold(&r);
@@ -48,7 +48,7 @@ fn busy_waits_its_turn_and_borrows_all_the_same() {
 }
 
 #[test]
-fn many_threads_exclude_each_other() {
+fn with_excludes_concurrent_threads() {
     within_deadline(|| {
         let r = Resource::new((0_u64, false));
         thread::scope(|s| {
@@ -70,7 +70,7 @@ fn many_threads_exclude_each_other() {
 }
 
 #[test]
-fn the_waiter_runs_what_stands_before_it_where_nobody_else_would() {
+fn waiter_runs_queue_when_executor_keeps_jobs() {
     // The executor keeps its jobs: if the waiter did not take the queue over,
     // nobody would. (A holder looks for waiters among the oldest 16 only.)
     within_deadline(|| {
@@ -102,7 +102,7 @@ fn the_waiter_runs_what_stands_before_it_where_nobody_else_would() {
 }
 
 #[test]
-fn inside_a_task_of_another_resource() {
+fn nested_with_waits_for_second_resource() {
     let asleep = Sleepers::new();
     let (a, b) = (Resource::new(1), Resource::new(2));
     let held = hold(&b);
@@ -118,7 +118,7 @@ fn inside_a_task_of_another_resource() {
 }
 
 #[test]
-fn panic_is_the_callers_error_and_nobody_elses() {
+fn panic_in_with_reaches_only_its_caller() {
     let asleep = Sleepers::new();
     let r = Resource::new(1);
     let error = r.with(|_| -> () { panic!("spilled {}", 3) });
@@ -138,7 +138,7 @@ fn panic_is_the_callers_error_and_nobody_elses() {
 }
 
 #[test]
-fn refused_drops_the_closure() {
+fn refused_with_drops_closure() {
     let drops = Drops::new();
     let r = Resource::new(());
     let held = hold(&r);
@@ -153,7 +153,7 @@ fn refused_drops_the_closure() {
 }
 
 #[test]
-fn accepted_before_a_close_still_runs() {
+fn accepted_with_runs_after_close() {
     let asleep = Sleepers::new();
     let r = Resource::new(7);
     let held = hold(&r);
@@ -170,7 +170,7 @@ fn accepted_before_a_close_still_runs() {
 }
 
 #[test]
-fn waiters_on_many_resources_at_once() {
+fn line_of_waiters_resolves_without_deadlock() {
     // Each thread waits for the next one's resource, in a line, not a ring.
     within_deadline(|| {
         let resources: Vec<_> = (0..6).map(Resource::new).collect();

@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(config(128))]
 
     #[test]
-    fn threads_agree_with_some_sequence(program in program()) {
+    fn concurrent_runs_match_some_sequence(program in program()) {
         ledger::silence_intended_panics();
         let result = within_deadline(move || threads::run(program));
         prop_assert!(result.is_ok(), "{}", result.unwrap_err());
@@ -57,7 +57,7 @@ proptest! {
     #![proptest_config(config(512))]
 
     #[test]
-    fn one_thread_agrees_with_the_model(
+    fn single_thread_matches_model(
         setups in prop::collection::vec(plain_setup(), 1..=3),
         ops in prop::collection::vec(op(2), 0..40),
     ) {

@@ -1,5 +1,5 @@
-//! What a resource takes: one allocation, 96 bytes beyond its value, and
-//! nothing more when it is used; so there may be very many.
+//! The memory of a resource: one allocation of 96 bytes beyond the value, and none when the
+//! resource is used. A program may therefore have very many resources.
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 
@@ -15,7 +15,7 @@ const MANY: usize = 100_000;
 #[cfg(not(debug_assertions))]
 const MANY: usize = 1_000_000;
 
-/// The global scheduler is made with the first resource.
+/// Makes the global scheduler, which the first resource needs.
 fn warm_up() {
     black_box(Resource::new(0).with(|n| *n)).unwrap();
 }
@@ -23,7 +23,7 @@ fn warm_up() {
 #[track_caller]
 fn assert_small<T: Send + 'static>(value: T) {
     warm_up();
-    // The value is placed at a word's boundary.
+    // The value starts at a word boundary.
     let limit = OVERHEAD + size_of::<T>().next_multiple_of(size_of::<usize>());
     let mut made = None;
     let info = measure(|| made = Some(Resource::new(value)));
@@ -73,7 +73,7 @@ fn settings_cost_a_second_allocation() {
     let with = |builder: ResourceBuilder| measure(|| drop(black_box(builder.build(0_u64))));
     assert_eq!(with(Resource::builder()).count_total, 1);
     assert_eq!(with(Resource::builder().capture_limit(2)).count_total, 2);
-    // With the name and an entry in the scheduler's list of named ones.
+    // The settings, the name, and an entry in the scheduler's list of named resources.
     let named = with(Resource::builder().name("n"));
     assert!(named.count_total <= 4, "{named:?}");
     assert_eq!(named.count_current, 0);
@@ -100,8 +100,8 @@ fn many_resources_stay_within_byte_limit() {
     assert_eq!(dropped.count_current + info.count_current, 0);
 }
 
-/// Each of very many resources has a task that waits: what that takes, and that none of
-/// them is lost when two workers bring them back.
+/// Measures very many resources with a suspended task each. No task is lost when two workers resume
+/// them.
 #[test]
 fn suspended_tasks_take_256_bytes_and_all_resume() {
     const WAITING: usize = 100_000;
@@ -142,7 +142,7 @@ fn suspended_tasks_take_256_bytes_and_all_resume() {
     assert!(s.stats().threads <= 2);
 }
 
-/// What very many timers take that are pending, and that it is all given back.
+/// Measures very many pending timers. Closing the resource ends all of them.
 #[test]
 fn pending_timers_take_at_most_512_bytes() {
     const TIMERS: usize = 100_000;

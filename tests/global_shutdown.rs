@@ -1,6 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! The global scheduler closes what it knows of: resources that have a name.
-//! (A binary of its own, since nothing else in it would work afterwards.)
+//! A shutdown of the global scheduler closes the resources that have a name. The test needs its own
+//! binary, since nothing else would work after the shutdown.
 
 mod common;
 

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! The drainer role goes to another thread: one that waits, or a worker (G7).
+//! The role passes from the holder to a waiter or to a worker (G7).
 
 mod common;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A scheduler whose executor keeps the jobs, and those jobs.
+/// Returns a scheduler whose executor keeps its jobs, and the receiver of the jobs.
 fn keeping(limit: usize) -> (Scheduler, mpsc::Receiver<Job>) {
     let (send, jobs) = mpsc::channel();
     let scheduler = Scheduler::builder()
@@ -28,8 +28,8 @@ fn keeping(limit: usize) -> (Scheduler, mpsc::Receiver<Job>) {
 #[test]
 fn parked_waiter_takes_role_without_pool() {
     let (scheduler, jobs) = keeping(1);
-    // The waiter may not have gone to sleep yet when the holder hands off, and
-    // then finds the role by itself; sooner or later it sleeps in time.
+    // The waiter may be awake when the holder hands off, and then takes the role without being
+    // woken. Sooner or later the waiter sleeps in time.
     wait_until("a hand-off reaches a sleeping waiter", || {
         let asleep = Sleepers::new();
         let r = scheduler.resource(Vec::<ThreadId>::new());
@@ -57,8 +57,8 @@ fn waiter_hands_off_rest_after_own_task() {
     let (scheduler, jobs) = keeping(3);
     let r = scheduler.resource(Vec::<ThreadId>::new());
     let held = hold(&r);
-    // The holder runs two more; the waiter the two before its own, its own,
-    // and nothing beyond the limit, which these three make up.
+    // The holder runs two more tasks. The waiter runs the two tasks before its own, then its own.
+    // These three tasks reach the limit, so the waiter runs nothing more.
     for _ in 0..4 {
         r.execute(|v| v.push(thread::current().id())).unwrap();
     }
@@ -106,7 +106,7 @@ fn handoff_skips_waiter_with_timeout() {
     let done = r.submit(|_| thread::current().id());
     let waiter = thread::spawn(move || (done.wait_timeout(LONG), thread::current().id()));
     held.release();
-    // It went to the executor: the waiter would be gone for an unknown time.
+    // The role went to the executor: a waiter with a timeout would be away for an unknown time.
     jobs.recv_timeout(common::DEADLINE).unwrap().run();
     let (ran_on, own) = join(waiter).unwrap();
     let ran_on = ran_on.expect("an hour is enough").unwrap();
@@ -115,8 +115,8 @@ fn handoff_skips_waiter_with_timeout() {
 
 #[test]
 fn cancel_of_waiter_during_handoff_loses_no_task() {
-    // It is offered the role at about the time its wait ends. Whatever comes
-    // first, the tasks that remain are run by somebody.
+    // The holder offers the waiter the role at about the time the waiter's wait ends. In either
+    // order, the remaining tasks must resolve.
     let r = Resource::builder().capture_limit(1).build(0).unwrap();
     for _ in 0..100 {
         let asleep = Sleepers::new();
@@ -144,9 +144,9 @@ fn cancel_of_waiter_during_handoff_loses_no_task() {
         gate.open();
         join(canceller).unwrap();
         held.release();
-        // Ran or cancelled, but resolved.
+        // Each task ran or was cancelled, but resolved.
         let _ = (outcome(cancelled), outcome(done), join(waiter).unwrap());
-        wait_until("nothing is left", || r.stats().outstanding == 0);
+        wait_until("no task is outstanding", || r.stats().outstanding == 0);
     }
 }
 
@@ -170,7 +170,8 @@ fn worker_drains_queue_when_no_job_waits() {
     assert_eq!(ran_on.len(), 1_000);
     assert!(ran_on.iter().all(|id| *id == ran_on[0]), "one worker");
     assert_ne!(ran_on[0], thread::current().id());
-    // From holder to worker; nobody else waited, so the worker kept it.
+    // The only hand-off is from the holder to the worker. No other resource waited, so the worker
+    // kept the queue.
     assert_eq!(r.stats().handoffs, 1);
     assert_eq!(scheduler.stats().dispatched, 1);
 }
@@ -193,8 +194,7 @@ fn single_worker_drains_many_resources() {
 
 #[test]
 fn waiting_resource_runs_after_quantum() {
-    // As many resources that feed themselves as there are workers, and one
-    // more that does not.
+    // As many self-feeding resources as workers, and one resource that does not feed itself.
     for workers in [1, 2] {
         let scheduler = Scheduler::builder()
             .workers(workers)
@@ -208,26 +208,30 @@ fn waiting_resource_runs_after_quantum() {
             feed(r, &stop);
         }
         for r in &hungry {
-            wait_until("it feeds itself", || r.stats().completed > 10);
+            wait_until("the resource feeds itself", || r.stats().completed > 10);
         }
         let third = pooled();
         let fed_before: Vec<u64> = hungry.iter().map(|r| r.stats().completed).collect();
         assert_eq!(outcome(third.submit(|n| *n)), Ok(0));
-        // And the others go on afterwards.
+        // The self-feeding resources continue afterwards.
         for (r, before) in hungry.iter().zip(fed_before) {
-            wait_until("it goes on", || r.stats().completed > before);
+            wait_until("the resource runs another task", || {
+                r.stats().completed > before
+            });
             assert!(r.stats().handoffs >= 1 || workers > 1);
         }
         stop.open();
         for r in &hungry {
-            wait_until("it ends", || r.stats().outstanding == 0);
+            wait_until("the resource stops feeding itself", || {
+                r.stats().outstanding == 0
+            });
         }
     }
 }
 
 #[test]
 fn self_feeding_resources_share_a_worker() {
-    // Four on one worker: each comes to its turn again and again.
+    // Four resources on one worker: each gets a turn again and again.
     let scheduler = Scheduler::builder()
         .workers(1)
         .quantum(Duration::from_millis(1))
@@ -246,7 +250,9 @@ fn self_feeding_resources_share_a_worker() {
     }
     stop.open();
     for r in &resources {
-        wait_until("it ends", || r.stats().outstanding == 0);
+        wait_until("the resource stops feeding itself", || {
+            r.stats().outstanding == 0
+        });
     }
 }
 
@@ -271,7 +277,7 @@ fn handoffs_make_progress_when_quantum_is_zero() {
             .capture_time(Duration::ZERO)
             .build()
             .unwrap();
-        // Those of the pool are drained by workers alone.
+        // Only workers run the tasks of the pooled resources.
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             let build = |_| {
                 let builder = Resource::builder().scheduler(&scheduler);
@@ -317,13 +323,13 @@ fn waiters_pass_role_when_executor_keeps_jobs() {
     });
 }
 
-/// A thread inside a task of `outer` waits for `inner`, is handed its role, and
-/// runs its own task there: that is still called by the task of `outer`.
+/// A thread inside a task of `outer` waits for `inner`, receives the role of `inner`, and runs its
+/// own task there. The task of `outer` still encloses that task.
 #[test]
 fn outer_task_stays_current_after_nested_handoff() {
     within_deadline(|| {
         let outer = Resource::new(());
-        // Nobody but the waiter comes for what is handed off.
+        // No thread but the waiter runs what is handed off.
         let (scheduler, _jobs) = keeping(1);
         let inner = scheduler.resource(());
         let held = hold(&inner);

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! The value back, once the queue has run.
+//! `into_inner` returns the value after the queue has run.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn value_is_dropped_exactly_once() {
     assert_eq!(drops.count(), 1);
 
     drop(Resource::new(drops.counted()).into_inner());
-    assert_eq!(drops.count(), 2, "nobody took it");
+    assert_eq!(drops.count(), 2, "the future drops the value");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn accepted_tasks_run_before_value_returns() {
             r.execute(move |v| v.push(n)).unwrap();
         }
         let value = r.clone().into_inner();
-        assert!(r.is_closed(), "from the call on");
+        assert!(r.is_closed(), "closed by the call");
         let waiter = thread::spawn(|| value.wait());
         held.release();
         assert_eq!(
@@ -67,7 +67,7 @@ fn pending_future_is_woken_when_queue_drains() {
         let mut cx = Context::from_waker(&counted);
         assert!(Pin::new(&mut value).poll(&mut cx).is_pending());
         held.release();
-        wait_until("it is told", || waker.wakes() > 0);
+        wait_until("the future is woken", || waker.wakes() > 0);
         assert_eq!(Pin::new(&mut value).poll(&mut cx), Poll::Ready(Ok(1)));
     });
 }
@@ -112,7 +112,11 @@ fn wait_inside_own_task_would_deadlock() {
             .unwrap();
         assert_eq!(inside, Err(TaskError::WouldDeadlock));
         assert!(r.is_closed());
-        assert_eq!(receive.recv().unwrap().wait(), Ok(3), "outside it is fine");
+        assert_eq!(
+            receive.recv().unwrap().wait(),
+            Ok(3),
+            "outside the task the wait ends"
+        );
     });
 }
 

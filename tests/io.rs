@@ -1,6 +1,6 @@
 #![cfg(all(feature = "io", not(any(captor_loom, captor_shuttle))))]
-//! Sockets and timers of the event loop, over real loopback connections; and the chat
-//! room of `examples/echo_room`, which is made of them.
+//! Sockets and timers of the event loop over real loopback connections, and the chat room of
+//! `examples/echo_room`, which uses both.
 
 mod common;
 #[path = "../examples/echo_room/room.rs"]
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::Duration;
 
-/// How many connect at once.
+/// How many clients connect at once.
 const CROWD: usize = 2_000;
 
 fn scheduler() -> Scheduler {
@@ -32,7 +32,7 @@ fn listener() -> Async<TcpListener> {
     Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap()
 }
 
-/// Both ends of a connection.
+/// Returns both ends of a connection.
 fn connection() -> (Async<TcpStream>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -40,7 +40,7 @@ fn connection() -> (Async<TcpStream>, TcpStream) {
     (Async::new(listener.accept().unwrap().0).unwrap(), client)
 }
 
-/// A client on a thread of its own, like `nc`.
+/// A client on its own thread, like `nc`.
 struct Client {
     writes: TcpStream,
     reads: BufReader<TcpStream>,
@@ -66,7 +66,7 @@ impl Client {
         self.writes.write_all(text.as_bytes()).unwrap();
     }
 
-    /// `None` at the end.
+    /// Returns the next line, or `None` at the end of the stream.
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.reads.read_line(&mut line) {
@@ -77,7 +77,7 @@ impl Client {
 
     #[track_caller]
     fn reads_until(&mut self, wanted: &str) {
-        while self.line().expect("it ended before") != wanted {}
+        while self.line().expect("the stream ended before the line") != wanted {}
     }
 
     fn reads_to_its_end(mut self) -> Vec<String> {
@@ -114,7 +114,7 @@ fn task_is_queued_when_socket_is_readable() {
     let log = Resource::new(0);
     let readable = async move { socket.readable().await.is_ok() };
     let when = log.submit_when(readable, |log, readable| (*log, readable));
-    log.execute(|log| *log = 1).unwrap(); // it is free meanwhile
+    log.execute(|log| *log = 1).unwrap(); // meanwhile the resource is free
     assert!(!when.is_finished());
     client.write_all(b"!").unwrap();
     assert_eq!(outcome(when), Ok((1, true)));
@@ -134,7 +134,8 @@ fn timers_fire_in_order_of_duration() {
     assert_eq!(log.with(|log| log.clone()), Ok(vec![1, 2, 3]));
 }
 
-/// Woken for one of two reasons, it is not woken again and again for the other.
+/// A future that waits for two events, and is woken for the first, is not polled again and again
+/// for the second.
 #[test]
 fn waiting_on_two_sources_does_not_busy_loop() {
     let (socket, mut client) = connection();
@@ -158,7 +159,7 @@ fn waiting_on_two_sources_does_not_busy_loop() {
     );
     for n in 1..=10 {
         send.unbounded_send(()).unwrap();
-        wait_until("it was polled", || polls.load(SeqCst) > n);
+        wait_until("the future was polled", || polls.load(SeqCst) > n);
     }
     client.write_all(b"!").unwrap();
     assert_eq!(outcome(both), Ok(()));
@@ -210,7 +211,7 @@ fn lines_are_split_and_length_is_limited() {
     assert_eq!(all_lines(b"ab\n", usize::MAX), [line("ab")]);
 }
 
-/// Others get their turn, also where there is always another line.
+/// The stream yields to other tasks even if another line is always ready.
 #[test]
 fn line_stream_yields_when_input_never_blocks() {
     let text = b"a\n".repeat(1000);
@@ -254,7 +255,7 @@ fn close_ends_line_and_accept_streams() {
     assert!(TcpStream::connect(address).is_err());
 }
 
-// The room.
+// The chat room.
 
 #[test]
 fn room_relays_lines_names_and_departures() {
@@ -268,7 +269,7 @@ fn room_relays_lines_names_and_departures() {
     cy.says("c y\nc\u{7}y\n");
     cy.reads_until("* a name is one word, and not a long one; yours?");
     cy.reads_until("* welcome, cy");
-    // In pieces, and two at a time.
+    // Half a line, then two lines at once.
     ann.says("hel");
     ann.says("lo\nyou\r\n\n/nothing\n");
     for client in [&mut bob, &mut cy, &mut ann] {
@@ -281,7 +282,7 @@ fn room_relays_lines_names_and_departures() {
     bob.says("bye\n/quit\n");
     assert_eq!(bob.reads_to_its_end().last().unwrap(), "bob: bye");
     ann.reads_until("* bob left");
-    // Without a word.
+    // The client disconnects without `/quit`.
     drop(cy);
     ann.reads_until("* cy left");
     server.end().unwrap();
@@ -304,7 +305,7 @@ fn client_is_dropped_when_line_is_too_long() {
     server.end().unwrap();
 }
 
-/// Two clients do not read. What the others get goes on, each line of it.
+/// Two clients do not read. The other clients still get each line.
 #[test]
 fn deaf_client_is_dropped_and_slows_no_client() {
     let s = scheduler();
@@ -315,19 +316,19 @@ fn deaf_client_is_dropped_and_slows_no_client() {
     let long = "x".repeat(LONGEST - 10);
     let mut said = 0;
     while server.room.with(|room| room.dropped).unwrap() < 2 {
-        assert!(said < 100_000, "nobody was dropped");
+        assert!(said < 100_000, "no client was dropped");
         ann.says(&format!("{said} {long}\n"));
         ann.reads_until(&format!("ann: {said} {long}"));
         bob.reads_until(&format!("ann: {said} {long}"));
         said += 1;
     }
-    assert!(said > OUTBOX, "dropped too early");
+    assert!(said > OUTBOX, "a client was dropped too early");
     ann.says("still here\n");
     for client in [&mut ann, &mut bob] {
         client.reads_until("ann: still here");
     }
     assert_eq!(server.room.with(|room| room.len()), Ok(2));
-    // They get what the system had kept for them, and then the end.
+    // The deaf clients get what the system had buffered for them, and then the end.
     for client in deaf {
         let told = client.reads_to_its_end();
         assert!(told.len() < said + 10);
@@ -335,7 +336,8 @@ fn deaf_client_is_dropped_and_slows_no_client() {
     server.end().unwrap();
 }
 
-/// It says more than it takes, and never reads: what it is told would fill the memory.
+/// The client sends more than it receives, and never reads. An unbounded outbox for the client
+/// would fill the memory.
 #[test]
 fn flooding_client_is_dropped_when_not_reading() {
     let s = scheduler();
@@ -344,7 +346,7 @@ fn flooding_client_is_dropped_when_not_reading() {
     let mut bob = Client::named(&server, "bob");
     let flood = std::thread::spawn(move || {
         let line = format!("{}\n", "b".repeat(LONGEST));
-        // Until it is dropped.
+        // Writes until the room drops the client.
         while bob.writes.write_all(line.as_bytes()).is_ok() {}
     });
     while !ann.line().unwrap().contains("bob (who did not read)") {}
@@ -365,11 +367,15 @@ fn closing_room_ends_tasks_and_listener() {
     for client in clients {
         client.reads_to_its_end();
     }
-    wait_until("the door is shut", || TcpStream::connect(address).is_err());
-    // The jobs had handles of it.
+    wait_until("the listener is closed", || {
+        TcpStream::connect(address).is_err()
+    });
+    // The tasks that served the room held handles to the room.
     let weak = room.downgrade();
     drop((server, room));
-    wait_until("all have let go of it", || weak.upgrade().is_none());
+    wait_until("all handles of the room are dropped", || {
+        weak.upgrade().is_none()
+    });
     assert!(s.shutdown(DEADLINE));
 }
 
@@ -382,16 +388,18 @@ fn scheduler_shutdown_ends_room() {
     client.reads_to_its_end();
     let room = server.room.downgrade();
     drop(server);
-    wait_until("all have let go of it", || room.upgrade().is_none());
+    wait_until("all handles of the room are dropped", || {
+        room.upgrade().is_none()
+    });
 }
 
 // A crowd.
 
-/// What the clients of a crowd have got.
+/// Counts what the clients of a crowd have received.
 #[derive(Default)]
 struct Got {
     welcome: usize,
-    /// Of each thing said.
+    /// For each line of the speaker.
     said: [usize; 3],
 }
 
@@ -429,14 +437,16 @@ fn two_workers_serve_two_thousand_connections() {
         .map(|n| got.submit_steps(async move |got| visit(got, address, n).await))
         .collect();
     let have = |what: fn(&Got) -> usize| got.with(|got| what(got)).unwrap() == CROWD;
-    wait_until("all are in", || have(|got| got.welcome));
+    wait_until("all clients are welcomed", || have(|got| got.welcome));
     let mut speaker = Client::named(&server, "speaker");
     speaker.says("0\n1\n");
-    wait_until("all have both", || {
+    wait_until("all clients have both lines", || {
         have(|got| got.said[0]) && have(|got| got.said[1])
     });
     speaker.says("2\n");
-    wait_until("all have the third", || have(|got| got.said[2]));
+    wait_until("all clients have the third line", || {
+        have(|got| got.said[2])
+    });
     assert_eq!(
         server.room.with(|room| (room.len(), room.dropped)),
         Ok((CROWD + 1, 0))

@@ -1,8 +1,8 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! The lane on real hardware, and without one: whoever runs a task there leaves by a plain store,
-//! which others may see late. What they queue, or close, meanwhile must not be
-//! left lying. The models show why; this shows that the kernel's barrier does
-//! what they take it for.
+//! The lane on real hardware, with and without the barrier of the kernel. A thread that runs a task
+//! in the lane leaves by a plain store, which other threads may see late. A task queued meanwhile
+//! must run, and a close must end the resource. The models show why this holds. These tests show
+//! that the kernel's barrier does what the models assume.
 
 mod common;
 
@@ -18,19 +18,19 @@ const ROUNDS: usize = if cfg!(debug_assertions) {
     50_000
 };
 
-fn race(one: impl Fn(&Resource<u32>) + Sync, other: impl Fn(&Resource<u32>) + Sync) {
+fn race(first: impl Fn(&Resource<u32>) + Sync, second: impl Fn(&Resource<u32>) + Sync) {
     for lane in [true, false] {
         let scheduler = Scheduler::builder().membarrier(lane).build().unwrap();
-        race_on(&scheduler, &one, &other);
+        race_on(&scheduler, &first, &second);
     }
 }
 
-/// Lets `one` and `other` loose on new resources, at the same time to some
-/// nanoseconds, `other` a little later each time.
+/// Runs `first` and `second` on new resources at the same time, to some nanoseconds. `second`
+/// starts a little later each round.
 fn race_on(
     scheduler: &Scheduler,
-    one: impl Fn(&Resource<u32>) + Sync,
-    other: impl Fn(&Resource<u32>) + Sync,
+    first: impl Fn(&Resource<u32>) + Sync,
+    second: impl Fn(&Resource<u32>) + Sync,
 ) {
     let rounds: Vec<_> = (0..ROUNDS).map(|_| scheduler.resource(0)).collect();
     let arrived = AtomicUsize::new(0);
@@ -38,7 +38,7 @@ fn race_on(
         arrived.fetch_add(1, Ordering::AcqRel);
         let mut turns = 0_u32;
         while arrived.load(Ordering::Acquire) < 2 * (round + 1) {
-            // The other one may be without a core.
+            // The other thread may be without a core.
             turns += 1;
             if turns % 1024 == 0 {
                 thread::yield_now();
@@ -51,24 +51,24 @@ fn race_on(
         s.spawn(|| {
             for (round, r) in rounds.iter().enumerate() {
                 meet(round);
-                one(r);
+                first(r);
             }
         });
         for (round, r) in rounds.iter().enumerate() {
             meet(round);
             (0..round % 16).for_each(|_| spin_loop());
-            other(r);
+            second(r);
         }
     });
-    // Nobody comes to them any more who could find by chance what was left.
+    // No later call can find a leftover task by chance.
     for r in &rounds {
-        wait_until("all has run", || r.stats().outstanding == 0);
+        wait_until("all tasks have run", || r.stats().outstanding == 0);
     }
 }
 
 #[test]
 fn task_queued_as_holder_leaves_lane_runs() {
-    // Inside a task of another resource, nobody lingers before they queue.
+    // A submitter inside a task of another resource does not linger before queueing.
     let elsewhere = Resource::new(());
     race(
         |r| (0..4).for_each(|_| r.execute(|n| *n += 1).unwrap()),
@@ -93,7 +93,11 @@ fn wait_closed_returns_as_holder_leaves_lane() {
             assert!(r.wait_closed(DEADLINE));
             let done = r.stats().completed;
             thread::yield_now();
-            assert_eq!(r.stats().completed, done, "it ended with a task under way");
+            assert_eq!(
+                r.stats().completed,
+                done,
+                "the resource ended before its last task"
+            );
         },
     );
 }

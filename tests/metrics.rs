@@ -1,5 +1,5 @@
 #![cfg(all(feature = "metrics", not(any(captor_loom, captor_shuttle))))]
-//! What is published through the `metrics` facade.
+//! What captor publishes through the `metrics` facade.
 
 mod common;
 
@@ -14,12 +14,12 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// Adds up what is counted, and keeps of all else what was published last.
+/// Adds up counters, and keeps the last published value of gauges.
 #[derive(Clone, Default)]
 struct Kept {
     values: Arc<Mutex<BTreeMap<String, f64>>>,
     units: Arc<Mutex<BTreeMap<String, Option<Unit>>>>,
-    /// Called each time something is counted.
+    /// Called for each increment of a counter.
     on_count: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -60,7 +60,7 @@ impl CounterFn for Slot {
         *kept.values.lock().unwrap().entry(name.clone()).or_default() += more as f64;
     }
     fn absolute(&self, _: u64) {
-        panic!("counters are added to: for others may count the same");
+        panic!("counters are incremented, since two schedulers may share one");
     }
 }
 
@@ -180,7 +180,7 @@ fn nested_publish_counts_nothing_twice() {
     run(&r, 3);
     let mut kept = Kept::default();
     let (inner, again) = (kept.clone(), s.clone());
-    // Before anything of the outer call is counted.
+    // Runs before the outer call counts anything.
     kept.on_count = Some(Arc::new(move || inner.publish(&again)));
     kept.publish(&s);
     assert_eq!(kept.get("captor_tasks_submitted resource=orders"), 3.0);

@@ -1,6 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Submitting from inside tasks to other resources: bounded depth, own task
-//! only (G6).
+//! Submitting to other resources from inside tasks: the depth is bounded, and a nested submitter
+//! runs only its own task (G6).
 
 mod common;
 
@@ -19,7 +19,7 @@ thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How a link of the chain reaches the next one.
+/// How a link of the chain submits to the next link.
 #[derive(Clone, Copy)]
 enum How {
     Execute,
@@ -60,8 +60,8 @@ impl Chain {
     }
 }
 
-/// A chain of resources, each of which submits to the next from inside its
-/// task, run to its end; returns how deep the tasks were nested.
+/// Runs a chain of resources to its end; each task submits to the next resource from inside.
+/// Returns how deep the tasks were nested.
 fn chain(scheduler: &Scheduler, length: usize, how: How) -> usize {
     let links: Vec<_> = (0..length).map(|_| scheduler.resource(0)).collect();
     let chain = Arc::new(Chain {
@@ -71,7 +71,7 @@ fn chain(scheduler: &Scheduler, length: usize, how: How) -> usize {
         ran: AtomicUsize::new(0),
         end: Gate::new(),
     });
-    // A small stack, so that depth shows.
+    // A small stack, so that deep nesting overflows.
     let start = Arc::clone(&chain);
     let starter = thread::Builder::new()
         .stack_size(256 * 1024)
@@ -97,8 +97,8 @@ fn nesting_depth_is_bounded_in_long_chain() {
 
 #[test]
 fn nesting_depth_is_bounded_after_shutdown() {
-    // The pool is shut down: what would go to it runs on the thread that
-    // would have handed it off, or on another, but not ever deeper.
+    // The pool is shut down. A hand-off runs on the submitter or on another thread, but the depth
+    // stays bounded.
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     assert!(scheduler.shutdown(common::DEADLINE));
     let deepest = chain(&scheduler, 3_000, How::Execute);
@@ -128,7 +128,7 @@ fn pooled_chain_does_not_nest() {
     });
     Arc::clone(&chain).run(0);
     chain.end.wait();
-    // Ours does not nest: each runs on a worker, outside of the one before.
+    // The tasks do not nest: each runs on a worker, outside the task before.
     assert_eq!(chain.deepest.load(Ordering::SeqCst), 1);
 }
 
@@ -172,8 +172,8 @@ fn two_resources_submit_in_turn_without_overflow() {
 
 #[test]
 fn nested_submitter_runs_only_own_task() {
-    // B's queue fills while A's task is in its own task on B; what is queued
-    // there is left to a worker, though B's capture limit would allow it.
+    // B's queue fills while A's task runs its own task on B. The queue is left to a worker,
+    // although B's capture limit would let the submitter run it.
     let a = Resource::new(());
     let b: Resource<Vec<ThreadId>> = Resource::builder()
         .capture_limit(100)
@@ -222,7 +222,7 @@ fn nested_submitter_leaves_offered_queue() {
     held.release();
     let before = b.stats();
     assert_eq!(before.outstanding, 4);
-    // Outside of a task it would run two of them.
+    // Outside a task, the submitter would run two of these tasks.
     let inner = b.clone();
     let mine = Resource::new(())
         .with(move |_| inner.submit(|n| *n))
@@ -237,8 +237,8 @@ fn nested_submitter_leaves_offered_queue() {
 #[test]
 fn nested_with_runs_queue_up_to_own_task() {
     let asleep = Sleepers::new();
-    // It blocks for its own task anyway, so it runs what stands before it;
-    // after it, it returns to the task it is inside of.
+    // The nested caller blocks for its own task anyway, so it runs the tasks ahead of that task.
+    // After its own task, the caller returns to the enclosing task.
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(5)
@@ -248,7 +248,7 @@ fn nested_with_runs_queue_up_to_own_task() {
         .unwrap();
     let b: Resource<Vec<ThreadId>> = scheduler.resource(Vec::new());
     let held = hold(&b);
-    // The holder runs four of these.
+    // The holder runs four of these tasks.
     for _ in 0..6 {
         b.execute(|v| v.push(thread::current().id())).unwrap();
     }
@@ -278,8 +278,8 @@ fn nested_with_runs_queue_up_to_own_task() {
 
 #[test]
 fn order_holds_beyond_nesting_limit() {
-    // Beyond the depth limit a task is queued in place of run; a later one
-    // must not overtake it by running inline.
+    // Beyond the depth limit, a task is queued instead of run inline. A later task must not
+    // overtake the queued task by running inline.
     within_deadline(|| {
         let last = Resource::new(Vec::new());
         fn descend(left: u32, last: &Resource<Vec<u32>>) {
@@ -296,7 +296,7 @@ fn order_holds_beyond_nesting_limit() {
         }
         descend(20, &last);
         last.execute(|v| v.push(3)).unwrap();
-        wait_until("all have run", || last.with(|v| v.len()) == Ok(4));
+        wait_until("all tasks have run", || last.with(|v| v.len()) == Ok(4));
         assert_eq!(last.with(|v| v.clone()), Ok(vec![0, 1, 2, 3]));
     });
 }

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! What is called each time the queue has run empty.
+//! The hook that runs each time the queue has run empty.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// `0`: a task ran; `1`: the queue had run empty.
+/// `0`: a task ran. `1`: the hook ran.
 type Log = Vec<u32>;
 
 const EACH: [Dispatch; 2] = [Dispatch::Inline, Dispatch::Pool];
@@ -28,13 +28,17 @@ fn task(log: &mut Log) {
 fn hook_runs_once_after_whole_queue() {
     for dispatch in EACH {
         let r = hooked(Resource::builder().dispatch(dispatch));
-        assert_eq!(r.with(|log| log.clone()), Ok(vec![]), "not for itself");
+        assert_eq!(
+            r.with(|log| log.clone()),
+            Ok(vec![]),
+            "setting the hook does not call it"
+        );
         let held = hold(&r);
         let tasks: Vec<_> = (0..5).map(|_| r.submit(task)).collect();
         held.release();
         tasks.into_iter().for_each(|task| outcome(task).unwrap());
         let log = r.with(|log| log.clone()).unwrap();
-        // After the look above, and after these.
+        // The hook ran after the first look at the log, and after the five tasks.
         assert_eq!(log, [1, 0, 0, 0, 0, 0, 1], "{dispatch:?}");
     }
 }
@@ -49,7 +53,7 @@ fn hook_runs_after_each_task_when_idle() {
         outcome(r.submit(|log| log.clone())),
         Ok(vec![0, 1, 0, 1, 0, 1])
     );
-    // On this thread, as part of the call.
+    // The hook runs on the calling thread, within the call.
     let here = thread::current().id();
     let seen = Resource::new(None);
     seen.on_idle(|seen| *seen = Some(thread::current().id()))
@@ -77,8 +81,7 @@ fn second_hook_replaces_first() {
     assert_eq!(r.with(|log| log.clone()), Ok(vec![0, 1, 0, 2]));
 }
 
-/// It takes its turn behind what is queued; and behind a task that runs by the
-/// fast path.
+/// Setting the hook takes its turn behind queued tasks, and behind a task on the fast path.
 #[test]
 fn hook_is_set_in_submission_order() {
     let r = Resource::new(Log::new());
@@ -199,14 +202,14 @@ fn hook_is_refused_when_closed_and_never_leaks() {
     assert_eq!(drops.count(), 2);
 }
 
-/// Whatever way tasks take, none runs without the hook after it.
+/// No task runs without the hook after it, whichever way the task is submitted.
 #[test]
 fn hook_runs_after_every_task_during_contention() {
     within_deadline(|| {
         for dispatch in EACH {
             let r = Resource::builder().dispatch(dispatch).build((0_u64, 0_u64));
             let r = r.unwrap();
-            // It starts while the fast path is in use.
+            // The hook is set while the fast path is in use.
             let threads: Vec<_> = (0..4)
                 .map(|thread| {
                     let r = r.clone();
@@ -232,7 +235,7 @@ fn hook_runs_after_every_task_during_contention() {
     });
 }
 
-/// A panic's payload is user code when it is dropped, under the role.
+/// Dropping a panic's payload runs user code under the role.
 #[test]
 fn hook_panic_payload_may_use_resource() {
     within_deadline(|| {
@@ -275,7 +278,7 @@ fn hook_does_not_run_when_no_task_ran() {
     assert_eq!(outcome(late), Err(TaskError::Expired));
     held.release();
     r.close();
-    // The one after `called` was counted.
+    // `called` counts the hook calls before the submission. The hook ran once more after that task.
     let log = r.into_inner().wait().unwrap();
     assert_eq!(log.len(), called + 1, "{log:?}");
 }

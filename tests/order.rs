@@ -1,6 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Submission order is execution order, on every path (G2), and what earlier
-//! tasks wrote is seen by later ones (G3).
+//! Tasks run in submission order on every path (G2). Later tasks see what earlier tasks wrote (G3).
 
 mod common;
 
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 type Log = Resource<Vec<u64>>;
 
-/// Resources that differ in who comes to run their tasks.
+/// Resources that differ in which threads run their tasks.
 fn kinds() -> Vec<(&'static str, Log)> {
     let build = |limit: usize, time: Duration, dispatch: Dispatch| {
         Resource::builder()
@@ -61,8 +60,8 @@ fn queued_tasks_run_in_submission_order() {
 
 #[test]
 fn single_submitter_keeps_order_across_handoffs() {
-    // Nothing is held: some tasks run on the caller, some are queued behind
-    // those that a worker took over.
+    // No task blocks the resource. Some tasks run on the caller, and others queue behind tasks that
+    // a worker took over.
     for (kind, log) in kinds() {
         for n in 0..20_000 {
             log.execute(move |v| v.push(n)).unwrap();
@@ -71,8 +70,8 @@ fn single_submitter_keeps_order_across_handoffs() {
     }
 }
 
-/// Threads pass a baton; each submits while it has it. So every submission
-/// happens before the next one, on changing threads.
+/// Threads pass a baton, and each submits while holding the baton. Every submission therefore
+/// happens before the next, on changing threads.
 #[test]
 fn order_holds_when_submitting_thread_changes() {
     const THREADS: u64 = 4;
@@ -82,7 +81,7 @@ fn order_holds_when_submitting_thread_changes() {
             (0..THREADS).map(|_| mpsc::channel::<u64>()).unzip();
         let noise = Gate::new();
         let disturb = {
-            // Keeps the resource changing hands, without a trace in the log.
+            // Keeps the role changing threads, without a trace in the log.
             let (log, stop) = (log.clone(), noise.clone());
             thread::spawn(move || {
                 while !stop.is_open() {
@@ -124,7 +123,7 @@ fn order_holds_when_submitting_thread_changes() {
     }
 }
 
-/// Each producer's own tasks are in its order, whatever the others do.
+/// Each producer's tasks run in the producer's order, whatever the other producers do.
 #[test]
 fn each_producer_keeps_order_during_contention() {
     const PRODUCERS: u64 = 4;
@@ -188,8 +187,8 @@ fn self_submitted_task_runs_after_queued_tasks() {
 
 #[test]
 fn order_holds_when_submitter_takes_over_queue() {
-    // The executor keeps the jobs, so the queue lies on offer and the next
-    // submitter takes it over, behind all that is queued.
+    // The executor keeps the jobs, so the queue is on offer. The next submitter takes the queue
+    // over, and its own task runs behind all queued tasks.
     let (send, jobs) = mpsc::channel();
     let scheduler = Scheduler::builder()
         .executor(move |job| drop(send.send(job)))
@@ -217,8 +216,8 @@ fn order_holds_when_submitter_takes_over_queue() {
 
 #[test]
 fn completion_makes_task_writes_visible() {
-    // The task writes through a plain pointer that only it and the waiter
-    // reach: the completion alone orders the two.
+    // The task writes through a plain pointer that only the task and the waiter reach. The
+    // completion alone orders the two accesses.
     let r = Resource::new(0_u64);
     for round in 0..500_u64 {
         let held = (round % 50 == 0).then(|| hold(&r));

@@ -1,6 +1,5 @@
-//! Producers that submit faster than anybody can run: memory stays bounded,
-//! since submitters pace themselves, and every task runs; or, where there is a
-//! capacity, is refused.
+//! Producers that submit faster than any thread can run the tasks. Memory stays bounded, because
+//! submitters pace themselves. Every task runs or, if the resource has a capacity, is refused.
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 #![allow(unsafe_code, reason = "a global allocator that counts")]
@@ -15,27 +14,29 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// Counts the bytes that are allocated, by all threads.
+/// Counts the bytes that all threads allocate.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to `System` as it came; counting touches no memory
-// but two atomics, and neither allocates nor unwinds.
+// SAFETY: every call is forwarded to `System` unchanged. Counting touches only two atomics, and
+// neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
         if live > PEAK.load(Relaxed) {
             PEAK.fetch_max(live, Relaxed);
         }
-        // SAFETY: the caller's promise about the layout is passed on.
+        // SAFETY: the caller guarantees a layout of non-zero size (contract of `alloc`), which is
+        // passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: it came from `alloc`, which is `System`'s, with this layout.
+        // SAFETY: `ptr` came from `alloc`, and so from `System`, with this layout (contract of
+        // `dealloc`).
         unsafe { System.dealloc(ptr, layout) }
     }
 }
@@ -51,11 +52,11 @@ const TASKS: usize = 640_000;
 #[cfg(not(debug_assertions))]
 const TASKS: usize = 10_000_000;
 
-/// The tests here share one allocator, so they run one at a time.
+/// The tests share one allocator, so they run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// 64 producers, `tasks` tasks in all, each doing `work`; how far memory grew
-/// at the worst.
+/// Runs 64 producers with `tasks` tasks in all, each doing `work`. Returns the peak growth of
+/// memory in bytes.
 fn overload(builder: ResourceBuilder, tasks: usize, work: fn(&mut u64)) -> usize {
     let r = builder.build(0_u64).unwrap();
     let start = Barrier::new(PRODUCERS + 1);
@@ -73,7 +74,7 @@ fn overload(builder: ResourceBuilder, tasks: usize, work: fn(&mut u64)) -> usize
         PEAK.store(before, Relaxed);
         start.wait();
     });
-    wait_until("all have run", || r.stats().outstanding == 0);
+    wait_until("all tasks have run", || r.stats().outstanding == 0);
     let growth = PEAK.load(Relaxed).saturating_sub(before);
     let stats = r.stats();
     println!(
@@ -84,8 +85,9 @@ fn overload(builder: ResourceBuilder, tasks: usize, work: fn(&mut u64)) -> usize
     );
     assert_eq!(r.with(|n| *n), Ok(tasks as u64));
     assert_eq!(stats.completed, tasks as u64);
-    // Producers that are not paced get more than half of it all ahead; paced
-    // ones stay near the mark of 16,384. (In a debug build, too few tasks.)
+    // Producers that are not paced get more than half of all tasks ahead. Paced producers stay near
+    // the mark of 16,384. In a debug build, the tests with a tenth of `TASKS` have too few tasks to
+    // show the difference.
     if tasks > 400_000 {
         assert!(stats.max_outstanding < tasks as u64 / 4, "{stats:?}");
     }
@@ -105,7 +107,7 @@ fn memory_is_bounded_when_producers_overload() {
     assert!(growth < LIMIT, "{growth} bytes");
 }
 
-/// Long tasks, so that nearly all are queued.
+/// Takes longer than submitting, so that nearly all tasks are queued.
 fn slow(n: &mut u64) {
     for i in 0..500 {
         std::hint::black_box(i);
@@ -131,7 +133,7 @@ fn memory_is_bounded_when_only_a_worker_runs() {
     assert!(growth < LIMIT, "{growth} bytes");
 }
 
-/// However long the resource is blocked, and whatever comes meanwhile.
+/// Holds however long the resource is blocked, and however many tasks arrive.
 #[test]
 fn memory_is_bounded_by_capacity_behind_blocker() {
     const CAPACITY: usize = 1000;
@@ -145,15 +147,15 @@ fn memory_is_bounded_by_capacity_behind_blocker() {
         assert_eq!(full, n >= CAPACITY);
     }
     let growth = PEAK.load(Relaxed).saturating_sub(before);
-    // 48 bytes each, and the rest of the program.
+    // 48 bytes for each task, and the rest of the program.
     assert!(growth < 64 * CAPACITY + (1 << 20), "{growth} bytes");
     held.release();
     assert_eq!(r.with(|n| *n), Ok(CAPACITY));
     assert_eq!(r.stats().rejected, 99 * CAPACITY as u64);
 }
 
-/// Timers that are taken back before they ring, as timeouts are, faster than their thread
-/// can clear them away.
+/// Timers are cancelled before they fire, as timeouts are, and faster than the timer thread can
+/// clear them away.
 #[test]
 fn memory_is_bounded_when_timers_are_cancelled() {
     const LATER: Duration = Duration::from_secs(3600);

@@ -19,7 +19,7 @@ struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        // Without a word from the panic hook: there are many of these.
+        // Skips the panic hook, since very many bombs panic.
         resume_unwind(Box::new("bomb"));
     }
 }
@@ -31,7 +31,7 @@ fn pooled<T: Send + 'static>(value: T) -> Resource<T> {
         .unwrap()
 }
 
-/// The resource still runs tasks: on the caller and from the queue.
+/// Checks that the resource still runs tasks, on the caller and from the queue.
 fn assert_alive(r: &Resource<u32>) {
     let before = outcome(r.submit(|n| *n)).unwrap();
     let held = hold(r);
@@ -41,7 +41,7 @@ fn assert_alive(r: &Resource<u32>) {
     });
     held.release();
     assert_eq!(outcome(queued), Ok(before + 1));
-    wait_until("it is idle", || r.stats().outstanding == 0);
+    wait_until("the resource is idle", || r.stats().outstanding == 0);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn captured_values_drop_when_task_panics() {
 
 #[test]
 fn panic_in_drop_of_capture_is_task_outcome() {
-    // It unwinds out of the closure, so the task panicked.
+    // The panic unwinds out of the closure, so the task panicked.
     let r = Resource::new(0);
     let bomb = Bomb;
     let inline = r.submit(move |_| {
@@ -173,10 +173,10 @@ fn panic_in_drop_of_cancelled_closure_is_outcome() {
             r.submit(move |_| drop(bomb))
         })
         .collect();
-    // By its handle: the panic is the outcome, and does not reach the caller.
+    // Cancelled by its handle: the panic is the task's outcome, and does not reach the caller.
     assert!(bombs[0].cancel());
     assert!(bombs[0].is_finished());
-    // All: one bomb does not spare the others.
+    // Cancelled by `cancel_pending`: one bomb does not spare the remaining tasks.
     let bomb = Bomb;
     r.execute(move |_| drop(bomb)).unwrap();
     assert_eq!(r.cancel_pending(), 4);
@@ -211,7 +211,7 @@ fn panic_in_drop_of_refused_closure_is_outcome() {
 fn panic_in_drop_of_unread_result_is_contained() {
     let r = Resource::new(0);
     drop(r.submit(|_| Bomb));
-    // Dropped inside the task's own call, so this one counts as its panic.
+    // The result is dropped inside the task's own call, so this panic counts as the task's.
     r.execute(|_| Bomb).unwrap();
     let held = hold(&r);
     drop(r.submit(|_| Bomb));
@@ -220,11 +220,11 @@ fn panic_in_drop_of_unread_result_is_contained() {
     held.release();
     assert_eq!(outcome(after), Ok(()));
     assert_alive(&r);
-    // Complete, and dropped then.
+    // The completion is dropped after the task finished.
     let held = hold(&r);
     let ready = r.submit(|_| Bomb);
     held.release();
-    wait_until("it ran", || ready.is_finished());
+    wait_until("the task ran", || ready.is_finished());
     drop(ready);
     assert_alive(&r);
 }
@@ -262,7 +262,7 @@ fn panic_in_drop_of_value_is_contained() {
         }
     }
     let drops = Arc::new(AtomicUsize::new(0));
-    // Dropped by the last handle, by the last holder, by a worker.
+    // The value is dropped by the last handle, by the last holder, and by a worker.
     drop(Resource::new(Explosive(drops.clone())));
     assert_eq!(drops.load(Ordering::SeqCst), 1);
     let r = Resource::new(Explosive(drops.clone()));
@@ -277,7 +277,7 @@ fn panic_in_drop_of_value_is_contained() {
     drop(r);
     assert_eq!(outcome(last), Ok(()));
     wait_until("the value is dropped", || drops.load(Ordering::SeqCst) == 3);
-    // While the caller unwinds already.
+    // The value is dropped while the caller already unwinds.
     let r = Resource::new(Explosive(drops.clone()));
     let caught = catch_unwind(AssertUnwindSafe(move || {
         let _r = r;
@@ -286,7 +286,7 @@ fn panic_in_drop_of_value_is_contained() {
     assert_eq!(
         caught.unwrap_err().downcast_ref::<&str>(),
         Some(&"outer"),
-        "the first panic goes on"
+        "the first panic continues"
     );
     assert_eq!(drops.load(Ordering::SeqCst), 4);
 }
@@ -312,8 +312,7 @@ fn poll_with<R>(task: &mut Completion<R>, waker: &Waker) {
     assert!(polled.is_pending());
 }
 
-/// A waker whose wake panics and, where the task's is the last reference,
-/// whose drop does.
+/// Polls with a waker whose wake panics. Its drop panics too, if the task holds the last reference.
 fn poll_with_bad_waker<R>(task: &mut Completion<R>) {
     let waker = Waker::from(Arc::new(BadWaker));
     poll_with(task, &waker);
@@ -334,7 +333,7 @@ fn panic_in_waker_wake_is_contained() {
     poll_with_bad_waker(&mut swept);
     let swept_all = {
         let r = r.clone();
-        // Takes the first two with it, so ask for them again below.
+        // Cancels the first two tasks too, so their outcomes are checked below.
         thread::spawn(move || r.cancel_pending())
     };
     assert_eq!(join(swept_all).unwrap(), 3);
@@ -363,7 +362,7 @@ fn panic_in_waker_drop_is_contained() {
     poll_with_bad_waker(&mut dropped);
     drop(dropped);
     held.release();
-    wait_until("the other waker is woken", || good.wakes() == 1);
+    wait_until("the new waker is woken", || good.wakes() == 1);
     assert_eq!(outcome(replaced), Ok(()));
     assert_eq!(r.with(|n| *n), Ok(2));
     assert_alive(&r);
@@ -391,7 +390,7 @@ fn panic_in_waker_of_closed_future_is_contained() {
     futures::executor::block_on(closed);
 }
 
-/// A waker whose clone panics.
+/// Returns a waker whose clone panics.
 fn unclonable() -> Waker {
     use std::task::{RawWaker, RawWakerVTable};
     fn clone(_: *const ()) -> RawWaker {
@@ -400,21 +399,21 @@ fn unclonable() -> Waker {
     fn nothing(_: *const ()) {}
     static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
     #[allow(unsafe_code)]
-    // SAFETY: the functions hold to a waker's contract: none touches the data,
-    // and they may be called on any thread.
+    // SAFETY: the functions keep a waker's contract: no function touches the data, and all may be
+    // called on any thread.
     unsafe {
         Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE))
     }
 }
 
-/// Polls with such a waker.
+/// Polls with a waker whose clone panics.
 fn poll_in_vain<F: Future + Unpin>(future: &mut F) {
     let waker = unclonable();
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let polled = Pin::new(future).poll(&mut Context::from_waker(&waker));
         polled.is_pending()
     }));
-    assert!(polled.is_err(), "the poller's own panic is the poller's");
+    assert!(polled.is_err(), "a panic in clone reaches the poller");
 }
 
 #[test]
@@ -426,7 +425,7 @@ fn panic_in_waker_clone_leaves_task_pending() {
     let good = CountingWaker::new();
     poll_with(&mut task, &good.waker());
     held.release();
-    wait_until("it is woken", || good.wakes() == 1);
+    wait_until("the waker is woken", || good.wakes() == 1);
     assert_eq!(outcome(task), Ok(1));
 }
 
@@ -436,7 +435,7 @@ fn panic_in_waker_clone_leaves_sleep_pending() {
     poll_with_unclonable_waker(&mut sleep);
     let good = CountingWaker::new();
     common::poll_pending(&mut sleep, &good.waker());
-    wait_until("it is woken", || good.wakes() == 1);
+    wait_until("the waker is woken", || good.wakes() == 1);
 }
 
 #[test]
@@ -450,7 +449,7 @@ fn nested_panic_stays_with_inner_task() {
     });
     assert_eq!(outer.as_deref(), Ok("inner"));
     let inner = b.clone();
-    // And one that goes on through both.
+    // A panic that continues through both tasks.
     let through = a.submit(move |_| match inner.with(|_| -> () { panic!("both") }) {
         Err(TaskError::Panicked(panic)) => panic.resume(),
         other => other,
@@ -464,7 +463,7 @@ fn nested_panic_stays_with_inner_task() {
 #[test]
 fn waiter_survives_panics_of_helped_tasks() {
     let asleep = Sleepers::new();
-    // The executor keeps its jobs, so that the waiter runs all of it.
+    // The executor keeps its jobs, so that the waiter runs all tasks.
     let (send, jobs) = std::sync::mpsc::channel();
     let scheduler = Scheduler::builder()
         .capture_limit(1)
@@ -513,7 +512,7 @@ fn panics_compare_unequal_and_plain_errors_equal() {
         .unwrap_err();
     assert!(odd.to_string().contains("not a string"), "{odd}");
     assert!(format!("{odd:?}").contains("Panicked"));
-    // It goes where errors go.
+    // The error fits where boxed errors are expected.
     let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(odd);
     drop(boxed);
 }

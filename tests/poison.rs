@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! `PanicPolicy::Poison`: a panic keeps others away from the value.
+//! `PanicPolicy::Poison`: after a panic, no further task sees the value.
 
 mod common;
 
@@ -137,7 +137,10 @@ fn submission_during_heal_is_refused() {
         })
         .unwrap();
     assert!(seen.0);
-    assert!(seen.1.is_err(), "it is poisoned, and it is this thread's");
+    assert!(
+        seen.1.is_err(),
+        "the resource is poisoned, and held by this thread"
+    );
     assert_eq!(seen.2, Err(SubmitError::Poisoned));
     assert_eq!(r.with(|n| *n), Ok(0));
 }
@@ -211,7 +214,7 @@ fn poisoned_resource_closes_and_can_be_healed() {
     assert!(r.is_closed() && r.is_poisoned());
     assert!(r.wait_closed(common::DEADLINE));
     assert_eq!(r.with(|n| *n), Err(TaskError::Closed));
-    // The value can still be repaired, and nobody comes in after.
+    // The value can still be healed, but no task is accepted afterwards.
     r.clear_poison(|n| *n = 4).unwrap();
     assert!(r.is_closed() && !r.is_poisoned());
     assert_eq!(r.with(|n| *n), Err(TaskError::Closed));
@@ -254,7 +257,7 @@ fn poison_does_not_resolve_closed_future() {
 
 #[test]
 fn each_task_runs_or_is_refused_during_poisoning() {
-    // Each submission ran before the panic or was refused; none is lost.
+    // Each submission ran before the panic or was refused. None is lost.
     within_deadline(|| {
         for dispatch in [Dispatch::Inline, Dispatch::Pool] {
             for _ in 0..20 {
@@ -286,7 +289,7 @@ fn each_task_runs_or_is_refused_during_poisoning() {
                 });
                 assert_eq!(ran + refused, 3 * 60 - 1);
                 assert!(refused >= 29);
-                wait_until("it is at rest", || r.stats().outstanding == 0);
+                wait_until("no task is outstanding", || r.stats().outstanding == 0);
                 let value = r.clear_poison(|n| *n).unwrap();
                 assert_eq!(value as u64, 1 + ran);
                 let stats = r.stats();
@@ -297,7 +300,7 @@ fn each_task_runs_or_is_refused_during_poisoning() {
     });
 }
 
-/// It does not wait for a caller that takes its time over it.
+/// A second heal does not wait for a slow one.
 #[test]
 fn heal_is_busy_during_heal_on_another_thread() {
     let r = poisonable(Dispatch::Inline);

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Levels of priority: which task is next, who ages, what is refused.
+//! Levels of priority: which task runs next, how levels age, which levels are refused.
 
 mod common;
 
@@ -12,11 +12,11 @@ use proptest::prelude::*;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-/// What ran, in order.
+/// The tasks that ran, in order.
 type Log = Vec<u32>;
 
 fn levels(levels: u16) -> ResourceBuilder {
-    // The holder itself runs all that was queued behind it.
+    // The holder itself runs all tasks that were queued behind its own.
     Resource::builder()
         .priorities(levels)
         .capture_limit(usize::MAX)
@@ -88,7 +88,7 @@ fn default_level_is_middle_unless_set() {
         let text = format!("{builder:?}");
         let (r, held) = busy(builder);
         if let Some(less) = u8::checked_add(default, 1) {
-            // Refused, where it is the last.
+            // Refused, if `default` is the last level.
             let _ = r.task().priority(less).execute(|log: &mut Log| log.push(3));
         }
         r.execute(|log| log.push(1)).unwrap();
@@ -120,7 +120,7 @@ fn level_out_of_range_is_refused_with_range() {
         assert_eq!(with.unwrap_err().to_string(), text);
         let tried = r.task().priority(3).try_submit(|_: &mut Log| 5);
         let Err(TrySubmitError::NoSuchPriority(f, range)) = tried else {
-            panic!("it should have been refused");
+            panic!("the level should have been refused");
         };
         assert_eq!(f(&mut Vec::new()), 5, "the closure comes back");
         assert_eq!(range.least_urgent(), 2);
@@ -179,7 +179,7 @@ fn all_256_levels_run_in_order() {
     assert!(log_of(&r).into_iter().eq(0..256));
 }
 
-/// A task that submits itself again, `left` times.
+/// Runs a task that submits itself again, `left` times.
 fn flood(r: &Resource<Log>, level: u8, left: u32) {
     let again = r.clone();
     let task = r.task().priority(level);
@@ -212,8 +212,8 @@ fn lowest_level_progresses_during_flood() {
     }
 }
 
-/// The level that is the most urgent one whenever another's turn comes has its
-/// share too.
+/// The middle level is the most urgent level whenever the lowest gets its turn. The middle level
+/// has a share too.
 #[test]
 fn middle_level_gets_share_during_flood() {
     let (r, held) = busy(levels(3).ageing(Ageing::Every(2)));
@@ -284,7 +284,8 @@ fn accepted_tasks_run_by_level_after_close() {
     assert_eq!(drops.count(), 2);
 }
 
-/// Its own task comes after others; it runs those, and hands off the rest.
+/// The submitter's own task comes after more urgent tasks. The submitter runs these tasks up to its
+/// limit, and hands off the rest.
 #[test]
 fn urgent_tasks_capture_submitter_up_to_limit() {
     let builder = Resource::builder().priorities(2).capture_limit(3);
@@ -298,8 +299,8 @@ fn urgent_tasks_capture_submitter_up_to_limit() {
     assert!(r.stats().handoffs > 0);
 }
 
-/// A thread that blocks for a task of little urgency takes the role, and finds
-/// its task behind more urgent ones that come on and on.
+/// A thread that blocks for a task of low urgency takes the role. Its task stays behind a steady
+/// stream of more urgent tasks.
 #[test]
 fn blocked_submitter_returns_during_urgent_flood() {
     within_deadline(|| {
@@ -323,7 +324,7 @@ fn blocked_submitter_returns_during_urgent_flood() {
     });
 }
 
-/// The rule, as it is documented.
+/// The documented rule.
 struct Model {
     queued: Vec<(u8, u32)>,
     every: u32,
@@ -352,7 +353,7 @@ impl Model {
     }
 }
 
-/// A task, and those that it submits when it runs.
+/// A task, and the tasks that it submits when it runs.
 #[derive(Clone, Debug)]
 struct Task {
     level: u8,
@@ -372,7 +373,7 @@ fn task(levels: u8) -> impl Strategy<Value = Task> {
 
 type Plan = Arc<Mutex<Vec<Vec<Task>>>>;
 
-/// Submits the task; its number is how many were before it.
+/// Submits the task. Its number is the count of tasks submitted before.
 fn submit(r: &Resource<Log>, plan: &Plan, task: &Task) {
     let n = {
         let mut plan = plan.lock().unwrap();
@@ -429,7 +430,7 @@ proptest! {
     }
 }
 
-/// Who waits for a task is woken before the next is chosen.
+/// The waiter of a task is woken before the holder chooses the next task.
 #[test]
 fn urgent_task_from_waker_runs_next() {
     let (r, held) = busy(levels(2));
@@ -453,5 +454,5 @@ fn cancelled_tasks_use_up_no_ageing_turn() {
     push(&r, 1, 1000);
     held.release();
     let at = log_of(&r).iter().position(|n| *n == 1000).unwrap();
-    assert!(at <= 4, "it came after {at} others");
+    assert!(at <= 4, "the task ran after {at} urgent tasks");
 }

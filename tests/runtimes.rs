@@ -1,5 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! captor beside others' runtimes: awaited there, awaiting what is theirs, run by them.
+//! captor beside foreign runtimes: captor's futures awaited there, their futures awaited in
+//! captor's tasks, and captor's jobs run by them.
 
 mod common;
 
@@ -15,12 +16,12 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(2);
 
-/// Everything that is awaited, once.
+/// Awaits each kind of future once.
 async fn await_each_kind() -> Result<(), TaskError> {
     let r = Resource::builder().capacity(8).build(0_u32).unwrap();
     assert_eq!(r.submit(|n| *n).await, Ok(0));
 
-    // A task that waits, one behind it, and one that something starts.
+    // A task that suspends, a task behind it, and a task that a future starts.
     let (send, receive) = oneshot::channel();
     let (resolve, resolved) = oneshot::channel();
     let waits = r.submit_async(async move |n: &mut u32| {
@@ -29,12 +30,12 @@ async fn await_each_kind() -> Result<(), TaskError> {
     });
     let behind = r.submit(|n| *n + 1);
     let started = r.submit_when(resolved, |n, more: Result<u32, _>| *n + more.unwrap_or(0));
-    send.send(3).expect("it waits");
+    send.send(3).expect("the task waits for the channel");
     assert_eq!((waits.await?, behind.await?), (3, 4));
-    resolve.send(10).expect("it waits");
+    resolve.send(10).expect("the task waits for the channel");
     assert_eq!(started.await, Ok(13));
 
-    // In steps, in time, with room kept for it.
+    // Tasks of steps, of a time, and with reserved room.
     assert_eq!(r.submit_after(SOON, |n| *n).await, Ok(3));
     let inner = r.clone();
     let steps = r.submit_steps(move |_| async move { inner.submit(|n| *n).await });
@@ -42,7 +43,7 @@ async fn await_each_kind() -> Result<(), TaskError> {
     assert_eq!(r.reserve().await?.submit(|n| *n).await, Ok(3));
     Scheduler::global().sleep(SOON).await;
 
-    // A stream in, a stream of results, a sink; and the end.
+    // An attached stream, a stream of results into a sink, and the end.
     r.attach(stream::iter(1..=4), |n, more| *n += more).await?;
     let log = Resource::new(Vec::new());
     stream::iter(0..3)
@@ -56,7 +57,7 @@ async fn await_each_kind() -> Result<(), TaskError> {
     Ok(())
 }
 
-/// Has it done many times over, side by side.
+/// Runs the future that `spawn` makes 50 times, side by side.
 async fn crowd<F: Future<Output = Result<(), TaskError>>>(spawn: impl Fn() -> F) {
     let all = futures::future::join_all((0..50).map(|_| spawn()));
     assert!(all.await.into_iter().all(|done| done == Ok(())));
@@ -104,7 +105,7 @@ fn awaits_resolve_on_captor_workers() {
     });
 }
 
-// What is theirs, awaited inside a task, with no thread of theirs around.
+// Futures of foreign runtimes, awaited inside a task without a thread of those runtimes.
 
 #[test]
 fn task_awaits_smol_timer_channel_and_socket() {
@@ -155,9 +156,9 @@ async fn task_awaits_tokio_channel_and_timer() {
     assert_eq!(task.await, Ok(100));
 }
 
-// Hand-offs on their threads.
+// Hand-offs to threads of foreign runtimes.
 
-/// On its threads alone.
+/// Returns a resource whose tasks run only on the executor's threads.
 fn pooled_on(executor: impl Executor) -> Resource<u32> {
     let scheduler = Scheduler::builder().executor(executor).build().unwrap();
     let builder = Resource::builder().scheduler(&scheduler);

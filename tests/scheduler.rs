@@ -1,6 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Schedulers: settings and their errors, thread names, shutdown, the global
-//! one and its variable.
+//! Schedulers: settings and their errors, thread names, shutdown, the global scheduler and its
+//! environment variable.
 
 mod common;
 
@@ -51,7 +51,7 @@ fn build_fails_when_executor_has_thread_setting() {
 
 #[test]
 fn build_fails_when_both_settings_are_wrong() {
-    // Both wrong: whichever is reported, it is an error.
+    // Both settings are wrong. Whichever is reported, the result is an error.
     let both = Scheduler::builder()
         .workers(0)
         .executor(|job: Job| job.run())
@@ -93,7 +93,10 @@ fn pool_starts_no_more_than_set_workers() {
 fn shutdown_succeeds_when_never_used() {
     let scheduler = Scheduler::builder().workers(2).build().unwrap();
     assert!(scheduler.shutdown(Duration::ZERO));
-    assert!(scheduler.shutdown(Duration::ZERO), "again");
+    assert!(
+        scheduler.shutdown(Duration::ZERO),
+        "a second shutdown succeeds too"
+    );
 }
 
 #[test]
@@ -105,7 +108,10 @@ fn shutdown_waits_for_handed_off_tasks() {
         .iter()
         .flat_map(|r| (0..10).map(|_| r.submit(|n| *n += 1)))
         .collect();
-    assert!(!scheduler.shutdown(Duration::from_millis(5)), "it is held");
+    assert!(
+        !scheduler.shutdown(Duration::from_millis(5)),
+        "a resource is held"
+    );
     held.gate().open();
     assert!(scheduler.shutdown(common::DEADLINE));
     for task in tasks {
@@ -135,7 +141,7 @@ fn shutdown_on_own_worker_does_not_wait() {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         let r = pooled(&scheduler, 0);
         let (inside, gate) = (scheduler.clone(), Gate::new());
-        // It closes the resource: what is behind it has to be there before.
+        // The shutdown closes the resource, so the second task must be queued before.
         let opened = gate.clone();
         let queued = r.submit(move |_| {
             opened.wait();
@@ -176,7 +182,7 @@ fn resources_made_after_shutdown_work() {
         assert!(scheduler.shutdown(common::DEADLINE));
         let (inline, pool) = (scheduler.resource(0), pooled(&scheduler, 1));
         let threads = scheduler.stats().threads;
-        // By a thread of its own, not by the one that would have handed it off.
+        // The task runs on its own thread, not on the thread that hands it off.
         let there = pool.submit(|n| {
             *n += 1;
             (*n, thread::current().id())
@@ -192,7 +198,11 @@ fn resources_made_after_shutdown_work() {
             assert_eq!(outcome(task), Ok(()));
         }
         assert_eq!(inline.with(|n| *n), Ok(20));
-        assert_eq!(scheduler.stats().threads, threads, "no thread came back");
+        assert_eq!(
+            scheduler.stats().threads,
+            threads,
+            "the pool started no thread"
+        );
     });
 }
 
@@ -214,7 +224,7 @@ fn accepted_tasks_run_during_shutdown() {
                     .map(|s| s.join().unwrap())
                     .collect::<Vec<_>>()
             });
-            // Refused, or accounted for.
+            // Each submission was refused or is counted in the value.
             for (r, accepted) in resources.into_iter().zip(accepted) {
                 assert_eq!(r.into_inner().wait(), Ok(accepted));
             }
@@ -225,7 +235,7 @@ fn accepted_tasks_run_during_shutdown() {
 #[test]
 fn threads_end_when_last_resource_drops() {
     let ended = Gate::new();
-    /// Dropped when its thread ends.
+    /// Opens the gate when its thread ends.
     struct OnEnd(Gate);
     impl Drop for OnEnd {
         fn drop(&mut self) {
@@ -253,7 +263,7 @@ fn schedulers_do_not_share_workers() {
     });
     let (a, b) = (pooled(&one, ()), pooled(&two, ()));
     let held = hold(&a);
-    // The only worker of the first is busy.
+    // The only worker of the first scheduler is busy.
     let name = outcome(b.submit(|_| thread::current().name().map(str::to_owned)));
     assert!(name.unwrap().unwrap().starts_with("two-"));
     held.release();
@@ -271,7 +281,7 @@ fn global_scheduler_is_unique_and_debuggable() {
 const VARIABLE: &str = "CAPTOR_WORKERS";
 const CHILD: &str = "CAPTOR_TEST_CHILD";
 
-/// Not a test of its own: what the children of the tests below run.
+/// The body of the child processes that the tests below start. Does nothing in the test run itself.
 #[test]
 fn child_reports_global_worker_count() {
     if std::env::var_os(CHILD).is_none() {
@@ -289,8 +299,8 @@ fn child_reports_global_worker_count() {
     println!("workers={}", Scheduler::global().stats().workers);
 }
 
-/// How many workers the global scheduler has in a process where the variable
-/// is `value`, and what that process logged.
+/// Starts a process with the variable set to `value`. Returns the number of workers of its global
+/// scheduler, and its log.
 fn workers_with(value: Option<&std::ffi::OsStr>) -> (u64, String) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
@@ -350,7 +360,7 @@ fn default_applies_when_variable_not_unicode() {
 
 #[test]
 fn idle_worker_wakes_at_every_handoff() {
-    // Lost wake-ups show as a hang: one job at a time, to a pool at rest.
+    // A lost wake-up shows as a hang: each job comes alone, to a pool at rest.
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(2).build().unwrap();
         let r = pooled(&scheduler, 0);
@@ -384,13 +394,13 @@ fn concurrent_handoffs_are_all_picked_up() {
     for producer in producers {
         join(producer).unwrap();
     }
-    wait_until("all jobs are through", || {
+    wait_until("all jobs are finished", || {
         let stats = scheduler.stats();
         stats.finished == stats.dispatched
     });
 }
 
-/// The worker that waits for another pool's end makes room for a stand-in.
+/// A worker that waits for the end of another pool makes room for a stand-in.
 #[test]
 fn stand_in_runs_during_shutdown_on_worker() {
     within_deadline(|| {
@@ -411,7 +421,7 @@ fn stand_in_runs_during_shutdown_on_worker() {
     });
 }
 
-/// What bounds a submitter's share holds without workers too.
+/// The bounds of a submitter's share hold without workers too.
 #[test]
 fn capture_limit_holds_after_shutdown() {
     within_deadline(|| {
@@ -432,7 +442,7 @@ fn capture_limit_holds_after_shutdown() {
     });
 }
 
-/// See the test of the same scene in `executor.rs`.
+/// The test of the same scene for an executor is in `executor.rs`.
 #[test]
 fn foreign_task_is_not_nested_after_shutdown() {
     within_deadline(|| {
@@ -442,7 +452,7 @@ fn foreign_task_is_not_nested_after_shutdown() {
     });
 }
 
-/// Thread-locals of captor's may be gone by then.
+/// captor's thread-locals may already be dropped by then.
 #[test]
 fn shutdown_succeeds_during_thread_local_drop() {
     struct AtExit(Scheduler);
@@ -462,8 +472,7 @@ fn shutdown_succeeds_during_thread_local_drop() {
     join(thread).unwrap();
 }
 
-/// The only worker hands off to its own pool, which is closed, and blocks for
-/// what it handed off.
+/// The only worker hands off to its own closed pool, and blocks for the handed-off task.
 #[test]
 fn worker_waits_for_handoff_during_shutdown() {
     within_deadline(|| {
@@ -500,7 +509,7 @@ fn handoff_runs_during_thread_local_drop() {
         let r = pooled(&scheduler, 1);
         let worker = r.submit({
             let scheduler = scheduler.clone();
-            // The worker's own thread-local, dropped when it ends.
+            // A thread-local of the worker, dropped when the worker ends.
             move |_| LAST.set(Some(AtExit(scheduler)))
         });
         outcome(worker).unwrap();

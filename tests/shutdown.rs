@@ -1,6 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! A scheduler that is shut down closes its resources; and it lists those that
-//! have a name.
+//! Shutting a scheduler down closes its resources. A scheduler lists its named resources.
 
 mod common;
 
@@ -51,10 +50,10 @@ fn resource_is_listed_until_last_task_ends() {
     drop(r);
     assert_eq!(names(&s), ["r"]);
     held.release();
-    wait_until("it is gone", || names(&s).is_empty());
+    wait_until("the resource is no longer listed", || names(&s).is_empty());
 }
 
-/// Values are user code when they are dropped, and so is what they own.
+/// The drop of a value is user code, and so is the drop of everything the value owns.
 #[test]
 fn scheduler_is_usable_during_value_drop() {
     struct Looks(Scheduler, #[allow(dead_code)] Option<Resource<()>>);
@@ -89,7 +88,7 @@ fn listing_is_safe_during_resource_churn() {
                 }
             })
         };
-        // Whoever lists may hold the last reference.
+        // The thread that lists resources may hold the last reference to one.
         for _ in 0..2_000 {
             let inner = named(&s, "short-lived", 1);
             let r = named(&s, "short-lived", inner);
@@ -111,7 +110,7 @@ fn shutdown_closes_drains_and_joins() {
         let queued: Vec<_> = (0..50).map(|_| r.submit(|n| *n += 1)).collect();
         let (inside, gate) = (r.clone(), held.gate());
         let releases = thread::spawn(move || {
-            wait_until("it is closed", || inside.is_closed());
+            wait_until("the resource is closed", || inside.is_closed());
             gate.open();
         });
         assert_eq!(s.try_shutdown(DEADLINE), Ok(()));
@@ -122,7 +121,7 @@ fn shutdown_closes_drains_and_joins() {
         assert_eq!(r.execute(|_| ()), Err(SubmitError::Closed));
         join(releases).unwrap();
         held.release();
-        assert!(s.shutdown(Duration::ZERO), "again");
+        assert!(s.shutdown(Duration::ZERO), "a second shutdown succeeds too");
     }
 }
 
@@ -139,13 +138,13 @@ fn shutdown_timeout_lists_busy_resources() {
         .collect();
     left.sort();
     assert_eq!(left, [(None, 1), (Some("a"), 2)]);
-    assert!(!error.threads, "none was needed");
+    assert!(!error.threads, "no thread was started");
     let text = error.to_string();
     assert!(text.contains(r#""a" (2)"#) && text.contains("one without a name (1)"));
     assert!(idle.is_closed() && a.is_closed() && b.is_closed());
     held.release();
     also.release();
-    assert_eq!(outcome(waits), Ok(()), "it was accepted");
+    assert_eq!(outcome(waits), Ok(()), "the task was accepted");
     assert_eq!(s.try_shutdown(DEADLINE), Ok(()));
 }
 
@@ -161,7 +160,7 @@ fn shutdown_waits_for_already_closed_resource() {
     assert!(s.shutdown(DEADLINE));
 }
 
-/// Its own end would never come.
+/// A shutdown inside a task cannot wait for the end of that task's resource.
 #[test]
 fn shutdown_inside_task_reports_own_resource() {
     within_deadline(|| {
@@ -206,7 +205,7 @@ fn shutdown_times_out_until_executor_runs_job() {
     assert!(s.shutdown(DEADLINE));
 }
 
-/// What its tasks make meanwhile is closed too.
+/// A resource made by a task during the shutdown is closed too.
 #[test]
 fn resource_made_during_shutdown_is_closed() {
     within_deadline(|| {
@@ -218,7 +217,7 @@ fn resource_made_during_shutdown_is_closed() {
             .unwrap();
         let (closing, gate) = (r.clone(), held.gate());
         let releases = thread::spawn(move || {
-            wait_until("it is closed", || closing.is_closed());
+            wait_until("the resource is closed", || closing.is_closed());
             gate.open();
         });
         assert!(s.shutdown(DEADLINE));
@@ -263,7 +262,7 @@ fn shutdown_resolves_closed_futures() {
     assert_eq!(r.submit(|_| ()).wait(), Err(TaskError::Closed));
 }
 
-/// The drop of a value, on a worker that had the last reference to it.
+/// A worker holds the last reference, and drops the value.
 #[test]
 fn shutdown_in_value_drop_does_not_wait() {
     within_deadline(|| {
@@ -274,7 +273,7 @@ fn shutdown_in_value_drop_does_not_wait() {
             send.send(inside.shutdown(Duration::MAX)).unwrap();
         });
         let r = pooled(&s, Some(shuts_down));
-        // Nobody waits for it: who did might be the last who refers to the resource.
+        // No thread waits for this task: a waiter might hold the last reference to the resource.
         let (running, gate) = (Gate::new(), Gate::new());
         let (runs, opened) = (running.clone(), gate.clone());
         r.execute(move |_| {
@@ -285,12 +284,16 @@ fn shutdown_in_value_drop_does_not_wait() {
         running.wait();
         drop(r);
         gate.open();
-        assert_eq!(answers.recv(), Ok(false), "on a worker it does not wait");
+        assert_eq!(
+            answers.recv(),
+            Ok(false),
+            "a shutdown on a worker does not wait"
+        );
         assert!(s.shutdown(DEADLINE));
     });
 }
 
-/// By a channel, of which captor knows nothing.
+/// The task waits on a channel, which captor knows nothing of.
 #[test]
 fn handoff_runs_after_shutdown_as_worker_blocks() {
     within_deadline(|| {

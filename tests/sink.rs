@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! A resource as a sink of commands, and results as a stream.
+//! A resource as a sink of commands, and its results as a stream.
 
 mod common;
 
@@ -56,7 +56,7 @@ fn sink_returns_errors_and_continues() {
     });
 }
 
-/// Two resources in a row: the results of one are what the next is told.
+/// Chains two resources: the results of the first are the commands of the second.
 #[test]
 fn results_forward_as_stream_to_second_resource() {
     let (doubles, sums) = (Resource::new(0), Resource::new(Vec::new()));

@@ -1,10 +1,10 @@
 #![cfg(all(feature = "metrics", not(any(captor_loom, captor_shuttle))))]
-//! What captor publishes through the `metrics` facade.
+//! The metrics that captor publishes through the `metrics` facade.
 
 mod common;
 
 use captor::{Resource, ResourceBuilder, Scheduler};
-use common::{Gate, pooled};
+use common::{hold_running, pooled};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
     Unit,
@@ -258,20 +258,14 @@ fn longest_task_is_published_when_slow_task_set() {
 fn last_published_gauge_wins() {
     let (s, other, kept) = (scheduler(), scheduler(), Kept::default());
     let outstanding = "captor_tasks_outstanding resource=orders";
-    let (gate, exit) = (Gate::new(), Gate::new());
-    let (started, end) = (gate.clone(), exit.clone());
     let busy = orders(&s, |b| b.dispatch(captor::Dispatch::Pool));
-    let task = busy.submit(move |()| {
-        started.open();
-        end.wait();
-    });
-    gate.wait();
+    let (gate, task) = hold_running(&busy, |()| ());
     let _idle = orders(&other, |b| b);
     for (scheduler, expected) in [(&s, 1.0), (&other, 0.0), (&s, 1.0)] {
         kept.publish(scheduler);
         assert_eq!(kept.get(outstanding), expected);
     }
-    exit.open();
+    gate.open();
     task.wait().unwrap();
 }
 

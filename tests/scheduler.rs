@@ -5,7 +5,7 @@
 mod common;
 
 use captor::{BuildError, Dispatch, Job, Resource, Scheduler};
-use common::{Gate, hold, join, outcome, pooled, wait_until, within_deadline};
+use common::{Gate, hold, hold_running, join, outcome, pooled, wait_until, within_deadline};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -478,14 +478,8 @@ fn worker_waits_for_handoff_during_shutdown() {
     within_deadline(|| {
         let scheduler = Scheduler::builder().workers(1).build().unwrap();
         let outer = pooled(&scheduler, ());
-        let (running, gate) = (Gate::new(), Gate::new());
-        let (started, opened, inside) = (running.clone(), gate.clone(), scheduler.clone());
-        let task = outer.submit(move |_| {
-            started.open();
-            opened.wait();
-            pooled(&inside, 7).with(|n| *n)
-        });
-        running.wait();
+        let inside = scheduler.clone();
+        let (gate, task) = hold_running(&outer, move |()| pooled(&inside, 7).with(|n| *n));
         assert!(!scheduler.shutdown(Duration::ZERO));
         gate.open();
         assert_eq!(outcome(task), Ok(Ok(7)));

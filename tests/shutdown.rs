@@ -4,7 +4,9 @@
 mod common;
 
 use captor::{Dispatch, Job, Resource, Scheduler, SubmitError, TaskError};
-use common::{DEADLINE, Gate, hold, join, outcome, pooled, wait_until, within_deadline};
+use common::{
+    DEADLINE, Gate, hold, hold_running, join, outcome, pooled, wait_until, within_deadline,
+};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -299,17 +301,13 @@ fn handoff_runs_after_shutdown_as_worker_blocks() {
     within_deadline(|| {
         let s = scheduler();
         let r = pooled(&s, ());
-        let (running, gate) = (Gate::new(), Gate::new());
-        let (runs, opened, inside) = (running.clone(), gate.clone(), s.clone());
-        let task = r.submit(move |()| {
-            runs.open();
-            opened.wait();
+        let inside = s.clone();
+        let (gate, task) = hold_running(&r, move |()| {
             let later = pooled(&inside, 7);
             let (send, receive) = mpsc::channel();
             later.execute(move |n| send.send(*n)).unwrap();
             receive.recv_timeout(DEADLINE)
         });
-        running.wait();
         assert!(!s.shutdown(SOON));
         gate.open();
         assert_eq!(outcome(task), Ok(Ok(7)));

@@ -1,10 +1,10 @@
-//! Everything at once, for as long as one likes: many threads on many
-//! resources, with panics, cancellations, closing, nesting, executors that
-//! misbehave. At the end every task has to be accounted for.
+//! All operations at once, for any length of time: many threads on many resources, with panics,
+//! cancellations, closing, nesting, and executors that misbehave. At the end every task must be
+//! accounted for.
 //!
-//! `CAPTOR_SOAK_SECS` sets the time (default 10), `CAPTOR_SOAK_THREADS` the
-//! threads (64), `CAPTOR_SOAK_SEED` the seed. A thread that stands still for a
-//! minute is a hang: the run then prints what it knows and aborts.
+//! `CAPTOR_SOAK_SECS` sets the time (default 10 s), `CAPTOR_SOAK_THREADS` the number of threads
+//! (default 64), `CAPTOR_SOAK_SEED` the seed. A thread that makes no progress for a minute is a
+//! hang. The run then prints all that is known and aborts.
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 
@@ -33,14 +33,14 @@ const CAPACITY: usize = 2048;
 const MAX_NESTING: usize = 3;
 const STALL: Duration = Duration::from_secs(60);
 
-/// One resource and what is known of it.
+/// A resource and the ledger of its tasks.
 struct Live {
     resource: Resource<Value>,
     ledger: Arc<Ledger>,
-    /// How many levels of priority it has.
+    /// The number of its priority levels.
     levels: u8,
-    /// Its tasks may have to wait for a thread of an executor that has few:
-    /// tasks do not block for it, since no thread would be left in the end.
+    /// Its tasks may have to wait for a thread of an executor that has few threads. Tasks do not
+    /// block for such a resource, since in the end no thread would be left.
     starvable: bool,
 }
 
@@ -56,7 +56,7 @@ struct World {
     stop: AtomicBool,
 }
 
-/// A completion to be looked at later.
+/// A completion to be used later.
 struct Kept {
     live: Arc<Live>,
     id: u32,
@@ -159,7 +159,7 @@ impl World {
         })
     }
 
-    /// Some resource; a few are hot.
+    /// Picks a resource. A few resources are picked far more often.
     fn pick(&self, rng: &mut Rng) -> Arc<Live> {
         let range = if rng.once_in(2) { 5 } else { RESOURCES as u64 };
         self.slots[rng.below(range) as usize]
@@ -168,7 +168,7 @@ impl World {
             .clone()
     }
 
-    /// Closes a resource, and puts another in its place.
+    /// Closes a resource, and puts a new resource in its place.
     fn replace(&self, live: &Arc<Live>, rng: &mut Rng) {
         live.ledger.closing(|| live.resource.close());
         for slot in &self.slots {
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    /// Audits a closed resource that nobody uses any more, if there is one.
+    /// Audits a closed resource that no thread uses any more. Returns `false` if there is none.
     fn collect(&self) -> bool {
         let mut retired = self.retired.lock().unwrap();
         let Some(at) = retired.iter().position(|r| Arc::strong_count(r) == 1) else {
@@ -200,11 +200,11 @@ impl World {
         } = live;
         let ended = resource.wait_closed(STALL);
         let stats = resource.stats();
-        assert!(ended, "it never ended: {resource:?} {stats:#?}");
+        assert!(ended, "the resource never ended: {resource:?} {stats:#?}");
         drop(resource);
         let deadline = Instant::now() + STALL;
         while !ledger.value_is_gone() {
-            assert!(Instant::now() < deadline, "its value was never dropped");
+            assert!(Instant::now() < deadline, "the value was never dropped");
             thread::yield_now();
         }
         match ledger.audit(Some(&stats)) {
@@ -222,7 +222,7 @@ impl World {
     }
 }
 
-/// The body of a task: mostly nothing, sometimes another operation.
+/// The body of a task: mostly empty, sometimes another operation.
 fn body(world: &Arc<World>, rng: &mut Rng, nesting: usize) {
     if rng.once_in(64) {
         thread::sleep(Duration::from_micros(rng.below(50)));
@@ -235,8 +235,8 @@ fn body(world: &Arc<World>, rng: &mut Rng, nesting: usize) {
 
 type Work = Box<dyn FnOnce(&mut Value) -> Receipt + Send>;
 
-/// A task's closure. Boxed, so that there is one type of it, and unboxed in
-/// `work` for the calls.
+/// Makes a task's closure. The closure is boxed, so that all closures have one type, and wrapped in
+/// a plain closure for each call.
 fn task(world: &Arc<World>, mut ticket: Ticket, rng: &mut Rng, nesting: usize) -> Work {
     let panics = rng.once_in(16);
     if rng.once_in(32) {
@@ -247,7 +247,7 @@ fn task(world: &Arc<World>, mut ticket: Ticket, rng: &mut Rng, nesting: usize) -
     Box::new(move |value| ticket.run(value, panics, || body(&world, &mut rng, nesting)))
 }
 
-/// One random operation on `live`.
+/// Performs a random operation on `live`.
 fn operate(
     world: &Arc<World>,
     live: &Arc<Live>,
@@ -279,7 +279,7 @@ impl std::fmt::Debug for Live {
     }
 }
 
-/// `wait_closed`, mostly in vain.
+/// Calls `wait_closed`, which mostly times out.
 fn block_timeout(live: &Arc<Live>, rng: &mut Rng) -> bool {
     let ended = live
         .resource
@@ -321,7 +321,7 @@ fn submit(
     if rng.once_in(8) {
         builder = builder.timeout(Duration::from_micros(rng.below(200)));
     }
-    // Inside a task of a pool with few threads one must not block for others.
+    // A task on a pool with few threads must not block for another task.
     let may_block = nesting == 0 || !live.starvable;
     match rng.below(10) {
         0..2 if may_block => {
@@ -336,7 +336,7 @@ fn submit(
             let work = task(world, ticket, rng, nesting);
             let brittle = rng.once_in(32);
             let done = if brittle {
-                // Its result panics where it is dropped, inside the task.
+                // The result panics when it is dropped, inside the task.
                 builder.execute(move |v| work(v).brittle_in_execute())
             } else {
                 builder.name("soak").execute(move |v| work(v))
@@ -366,7 +366,7 @@ fn submit(
                         _ => Verdict::Closed,
                     };
                     ledger.settled(id, verdict);
-                    // A brittle one panics here.
+                    // A brittle closure panics when it is dropped here.
                     let _ = catch_unwind(AssertUnwindSafe(|| drop(refused)));
                 }
             }
@@ -386,7 +386,7 @@ fn submit(
     }
 }
 
-/// Does something with a completion.
+/// Uses a completion in a random way.
 fn dispose(world: &Arc<World>, one: Kept, rng: &mut Rng, nesting: usize, kept: &mut Vec<Kept>) {
     let Kept {
         live,
@@ -402,7 +402,7 @@ fn dispose(world: &Arc<World>, one: Kept, rng: &mut Rng, nesting: usize, kept: &
             drop(completion.cancel_on_drop());
         }
         2 => {
-            // Polled once, with a waker left behind.
+            // Polled once, leaving a waker behind.
             let waker = noop_waker();
             if let std::task::Poll::Ready(outcome) =
                 Pin::new(&mut completion).poll(&mut Context::from_waker(&waker))
@@ -426,7 +426,7 @@ fn dispose(world: &Arc<World>, one: Kept, rng: &mut Rng, nesting: usize, kept: &
         }
         5 if nesting == 0 => ledger.outcome(id, block_on(completion)),
         6 if nesting == 0 => {
-            // Polled by two: first beside a future that is ready, then alone.
+            // Polled twice: first beside a future that is ready, then alone.
             let ready = pin!(async {});
             match block_on(select(completion, ready)) {
                 Either::Left((outcome, _)) => ledger.outcome(id, outcome),
@@ -457,7 +457,7 @@ fn dispose(world: &Arc<World>, one: Kept, rng: &mut Rng, nesting: usize, kept: &
 
 fn wait(completion: Completion<Receipt>, ledger: &Arc<Ledger>, id: u32, cancelled: bool) {
     match completion.wait() {
-        // The task stays queued, and nobody will hear of it.
+        // The task stays queued, and no waiter learns its outcome.
         Err(TaskError::WouldDeadlock) => {}
         Ok(_) if cancelled => ledger.fault(format!("task {id} was cancelled and returned")),
         outcome => ledger.outcome(id, outcome),
@@ -493,7 +493,7 @@ fn run_thread(world: &Arc<World>, index: usize, seed: u64) {
     world.beats[index].store(u64::MAX, SeqCst);
 }
 
-/// Aborts with all that is known once a thread stands still.
+/// Prints all that is known and aborts if a thread makes no progress.
 fn watch(world: &Arc<World>) {
     let mut seen: Vec<(u64, Instant)> = vec![(0, Instant::now()); world.beats.len()];
     loop {
@@ -565,8 +565,8 @@ fn every_task_is_accounted_for() {
 }
 
 fn finish(world: &Arc<World>, rng: &mut Rng) {
-    // Tasks that are still queued may submit to what takes a resource's place:
-    // a few rounds until nothing is left to do that.
+    // Tasks that are still queued may submit to a resource's replacement. Repeat until no such task
+    // is left.
     let deadline = Instant::now() + STALL;
     loop {
         world.mail.lock().unwrap().clear();
@@ -601,7 +601,7 @@ fn finish(world: &Arc<World>, rng: &mut Rng) {
         println!("{:?}", scheduler.stats());
     }
     assert!(totals.tasks > 0);
-    // Also lets leak checkers see threads that have ended.
+    // The shutdown also lets leak checkers see that the threads have ended.
     for (scheduler, _) in &world.schedulers {
         assert!(scheduler.shutdown(STALL), "{:?}", scheduler.stats());
     }

@@ -1,6 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Odd types go through: without size, huge, aligned, neither `Sync` nor
-//! cloneable. And what is `Send`, `Sync` and `Unpin` is pinned down.
+//! Unusual types work: zero-sized, huge, highly aligned, neither `Sync` nor cloneable. The tests
+//! also pin which types are `Send`, `Sync` and `Unpin`.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn is_sync<T: Sync>() {}
 fn is_unpin<T: Unpin>() {}
 fn is_static<T: 'static>() {}
 
-/// Fails to compile if the type has the trait: then two answers fit.
+/// Fails to compile if the type has the trait, because the call of `answer` is then ambiguous.
 macro_rules! assert_not {
     ($type:ty: $($bound:path),+) => {
         const _: fn() = || {
@@ -51,7 +51,7 @@ fn public_types_are_send_sync_and_unpin() {
     is_send::<TaskBuilder<'_, NotSync>>();
     is_sync::<TaskBuilder<'_, NotSync>>();
 
-    // A result that may go to another thread, but not be shared.
+    // A result that may move to another thread, but not be shared.
     is_send::<Completion<NotSync>>();
     is_sync::<Completion<i32>>();
     is_unpin::<Completion<NotUnpin>>();
@@ -198,7 +198,7 @@ fn boxed_mebibyte_closures_work() {
 
 #[test]
 fn inline_64_kib_closures_and_results_work() {
-    // Unoptimised code copies each of them many times over, on the stack.
+    // Unoptimised code copies each array many times over, on the stack.
     let big_stack = thread::Builder::new().stack_size(32 << 20);
     let test = big_stack.spawn(|| {
         in_place(Dispatch::Inline);

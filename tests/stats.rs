@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Every field of the statistics. Exact once nothing is queued or running.
+//! Every field of the statistics. The statistics are exact while no task is queued or running.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Spends that much time.
+/// Yields until `time` has passed.
 fn spend(time: Duration) {
     let begin = Instant::now();
     while begin.elapsed() < time {
@@ -48,7 +48,7 @@ fn submitted_and_completed_count_every_call() {
         assert_eq!(r.stats().completed, 4);
         held.release();
         outcome(queued).unwrap();
-        wait_until("it is idle", || r.stats().outstanding == 0);
+        wait_until("the resource is idle", || r.stats().outstanding == 0);
         let stats = r.stats();
         assert_eq!((stats.submitted, stats.completed), (6, 6));
         assert_balanced(&stats);
@@ -68,7 +68,7 @@ fn outstanding_counts_queued_and_running() {
         assert_eq!(r.cancel_pending(), 3);
         assert_eq!(r.stats().outstanding, 1);
         held.release();
-        wait_until("it is idle", || r.stats().outstanding == 0);
+        wait_until("the resource is idle", || r.stats().outstanding == 0);
         assert_balanced(&r.stats());
     }
 }
@@ -96,7 +96,7 @@ fn max_outstanding_keeps_the_peak() {
             r.execute(|_| ()).unwrap();
         }
         held.release();
-        wait_until("it is idle", || r.stats().outstanding == 0);
+        wait_until("the resource is idle", || r.stats().outstanding == 0);
         assert_eq!(r.stats().max_outstanding, 5);
     }
 }
@@ -114,7 +114,7 @@ fn max_outstanding_leaves_out_cancelled_tasks() {
                 assert!(task.cancel());
             }
         }
-        // The running one, and one queued: never more than two at once.
+        // One task runs and one is queued: never more than two at once.
         assert_eq!(r.stats().max_outstanding, 2, "swept: {sweep}");
         held.release();
     }
@@ -144,7 +144,7 @@ fn panicked_counts_inline_and_queued_tasks() {
     let queued: captor::Completion<()> = r.submit(|_| resume_unwind(Box::new("queued")));
     held.release();
     outcome(queued).unwrap_err();
-    wait_until("it is idle", || r.stats().outstanding == 0);
+    wait_until("the resource is idle", || r.stats().outstanding == 0);
     let stats = r.stats();
     assert_eq!((stats.panicked, stats.completed), (2, 1));
     assert_balanced(&stats);
@@ -168,7 +168,7 @@ fn cancelled_counts_every_way_to_cancel() {
     held.release();
     outcome(pending).unwrap_err();
     outcome(poisoned).unwrap_err();
-    wait_until("it is idle", || r.stats().outstanding == 0);
+    wait_until("the resource is idle", || r.stats().outstanding == 0);
     let stats = r.stats();
     assert_eq!(stats.cancelled, 4);
     assert_eq!(
@@ -184,7 +184,7 @@ fn late_cancel_is_not_counted() {
     let held = hold(&r);
     let task = r.submit(|_| ());
     held.release();
-    wait_until("it ran", || task.is_finished());
+    wait_until("the task ran", || task.is_finished());
     assert!(!task.cancel());
     assert_eq!(r.stats().cancelled, 0);
     assert_balanced(&r.stats());
@@ -227,7 +227,7 @@ fn handoffs_count_only_beyond_capture_limit() {
     let held = hold(&r);
     r.execute(|_| ()).unwrap();
     held.release();
-    assert_eq!(r.stats().handoffs, 0, "it was within the limit");
+    assert_eq!(r.stats().handoffs, 0, "the queue was within the limit");
     let held = hold(&r);
     for _ in 0..3 {
         r.execute(|_| ()).unwrap();
@@ -247,7 +247,7 @@ fn lent_is_time_spent_on_foreign_tasks() {
         .capture_time(LONG)
         .build(())
         .unwrap();
-    // Its own task, however long, is none.
+    // The submitter's own task does not count as lent time, however long it takes.
     r.with(|_| spend(time)).unwrap();
     assert_eq!(r.stats().lent, Duration::ZERO);
     let held = hold(&r);
@@ -261,8 +261,8 @@ fn lent_is_time_spent_on_foreign_tasks() {
 
 #[test]
 fn lent_leaves_out_own_task_after_takeover() {
-    // It takes over a queue that was handed off, runs one of another's, then
-    // its own, which is long.
+    // The submitter takes over a queue that was handed off. It runs a queued task, then its own,
+    // which is long.
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(2)
@@ -289,7 +289,7 @@ fn lent_leaves_out_own_task_after_takeover() {
 #[test]
 fn lent_counts_tasks_run_by_blocked_waiter() {
     let asleep = Sleepers::new();
-    // The executor keeps its jobs, so the waiter has to run it.
+    // The executor keeps its jobs, so the waiter must run the queued task.
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(1)
@@ -326,7 +326,7 @@ fn lent_is_zero_when_workers_run_all_tasks() {
         r.execute(|_| spend(Duration::from_millis(2))).unwrap();
     }
     held.release();
-    wait_until("it is idle", || r.stats().outstanding == 0);
+    wait_until("the resource is idle", || r.stats().outstanding == 0);
     assert_eq!(r.stats().lent, Duration::ZERO);
 }
 
@@ -368,7 +368,7 @@ fn stats_balance_after_mixed_load() {
                     panicked += counts.1;
                 }
             });
-            wait_until("it is idle", || r.stats().outstanding == 0);
+            wait_until("the resource is idle", || r.stats().outstanding == 0);
             let stats = r.stats();
             assert_eq!(stats.submitted, 6_000);
             assert_eq!((stats.cancelled, stats.panicked), (cancelled, panicked));
@@ -399,7 +399,7 @@ fn finished_never_exceeds_submitted_during_load() {
     while !done.is_open() {
         let stats = r.stats();
         let through = stats.completed + stats.cancelled;
-        // A few apart, as documented, but never off by a wrapped counter.
+        // The counters may be a few apart, as documented, but never off by a wrapped counter.
         assert!(through <= stats.submitted + 64, "{stats:?}");
         assert!(stats.outstanding <= 20_000, "{stats:?}");
     }
@@ -415,17 +415,19 @@ fn scheduler_stats_follow_workers_and_jobs() {
     let r = pooled(&scheduler, ());
     for n in 1..=5 {
         outcome(r.submit(|_| ())).unwrap();
-        wait_until("the worker is through", || scheduler.stats().finished == n);
+        wait_until("the worker finished the job", || {
+            scheduler.stats().finished == n
+        });
         assert_eq!(scheduler.stats().dispatched, n);
     }
-    wait_until("all are idle", || {
+    wait_until("all workers are idle", || {
         let stats = scheduler.stats();
         stats.idle == stats.threads
     });
     let stats = scheduler.stats();
     assert!((1..=2).contains(&stats.threads), "{stats:?}");
     let held = hold(&r);
-    wait_until("one is at work", || {
+    wait_until("one worker is busy", || {
         let stats = scheduler.stats();
         stats.idle + 1 == stats.threads
     });

@@ -1,5 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Submitting: on an idle resource, on a busy one, from inside, refused.
+//! Submitting to an idle resource, to a busy resource, from inside a task, and to a resource that
+//! refuses.
 
 mod common;
 
@@ -35,8 +36,8 @@ fn submit_returns_before_task_runs_when_busy() {
 
 #[test]
 fn submit_never_waits_for_running_task() {
-    // The submitter holds a lock that the running task waits for: waiting for
-    // that task would hang, so `submit`, `execute` and `try_submit` must not.
+    // The submitter holds a lock that the running task waits for. If `submit`, `execute` or
+    // `try_submit` waited for that task, the test would hang.
     within_deadline(|| {
         let lock = std::sync::Arc::new(std::sync::Mutex::new(()));
         let r = Resource::new(0);
@@ -144,7 +145,7 @@ fn refused_try_submit_returns_closure() {
     let held = hold(&closed);
     closed.close();
     let tag = drops.counted();
-    // While the last task still runs, and after it.
+    // Refused while the last task still runs, and after it.
     let back = closed
         .try_submit(move |n: &mut i32| {
             drop(tag);
@@ -202,7 +203,7 @@ fn is_current_only_on_thread_inside_task() {
     let nested = other.clone();
     let seen = r
         .with(move |_| {
-            // Two captures of the handle: one asks here, one on another thread.
+            // Two clones of the handle: one asks here, the other on a second thread.
             let here = inside.is_current();
             let there = thread::scope(|s| s.spawn(|| elsewhere.is_current()).join().unwrap());
             let within_other = nested.with(|_| (inside.is_current(), nested.is_current()));

@@ -1,13 +1,15 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Tasks that wait and keep their resource.
+//! Async tasks, which keep their resource while they wait.
 
-// Completions that are polled in a task, and then given away.
+// Some tasks poll a completion and then return it.
 #![allow(clippy::async_yields_async)]
 
 mod common;
 
 use captor::{Dispatch, PanicPolicy, Resource, Scheduler, TaskError, cancel_token, current};
-use common::{DEADLINE, Drops, Gate, hold, outcome, panic_message, wait_until, within_deadline};
+use common::{
+    DEADLINE, Drops, Gate, hold, hold_running, outcome, panic_message, wait_until, within_deadline,
+};
 use futures::channel::{mpsc, oneshot};
 use futures::future::{join_all, poll_fn};
 use futures::{SinkExt, StreamExt};
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(2);
 
-/// Waits until it is woken by the waker that it leaves in `to`.
+/// Suspends until the waker left in `to` is used.
 async fn wait(to: &Mutex<Vec<Waker>>) {
     let mut waited = false;
     poll_fn(|cx| {
@@ -34,7 +36,7 @@ async fn wait(to: &Mutex<Vec<Waker>>) {
     .await;
 }
 
-/// Wakes itself, and so gives up its turn but not its resource.
+/// Wakes itself, and so ends its turn but keeps its resource.
 async fn wake_self() {
     let mut waited = false;
     poll_fn(|cx| {
@@ -47,7 +49,7 @@ async fn wake_self() {
     .await;
 }
 
-/// With workers of its own, whom no other test keeps.
+/// Returns a resource with its own workers, which no other test keeps busy.
 fn pooled<T: Send + 'static>(value: T) -> Resource<T> {
     let scheduler = Scheduler::builder().workers(2).build().unwrap();
     common::pooled(&scheduler, value)
@@ -166,7 +168,7 @@ fn thousand_self_waking_tasks_all_finish() {
     }
 }
 
-/// Nobody comes in between, whatever their priority.
+/// No task runs while the first is suspended, whatever its priority.
 #[test]
 fn urgent_task_waits_for_suspended_task() {
     let r = Resource::builder().priorities(2).build(Vec::new()).unwrap();
@@ -180,7 +182,9 @@ fn urgent_task_waits_for_suspended_task() {
     let urgent = r.task().priority(0).submit(|log| log.push(3));
     thread::scope(|s| {
         s.spawn(|| r.with(|log| log.push(4)).unwrap());
-        wait_until("it is queued", || r.stats().outstanding == 3);
+        wait_until("the call of `with` is queued", || {
+            r.stats().outstanding == 3
+        });
         send.send(()).unwrap();
     });
     assert_eq!((outcome(first), outcome(urgent)), (Ok(()), Ok(())));
@@ -200,7 +204,7 @@ fn stale_wakers_are_harmless() {
             *n += 1;
             *n
         });
-        // All that there are: those of tasks that are through, too.
+        // Uses all wakers, including the wakers of tasks that have finished.
         let all = wakers.lock().unwrap().clone();
         all.iter().for_each(Waker::wake_by_ref);
         assert_eq!(outcome(task), Ok(n));
@@ -230,14 +234,14 @@ fn stray_wake_polls_suspended_task_once() {
     for polled in 2..5 {
         let waker = wakers.lock().unwrap().pop().unwrap();
         waker.wake();
-        wait_until("it is polled", || *polls.lock().unwrap() == polled);
+        wait_until("the task is polled", || *polls.lock().unwrap() == polled);
     }
     assert!(!task.is_finished());
     send.send(()).unwrap();
     assert_eq!(outcome(task), Ok(()));
 }
 
-/// Before it has a waker of its own, many ask for one at once.
+/// Several threads clone the lent waker at once, before the task has a waker of its own.
 #[test]
 fn lent_waker_is_cloned_by_several_threads() {
     const THREADS: usize = 4;
@@ -284,7 +288,7 @@ fn panic_in_poll_is_task_outcome() {
             wait(&inside).await;
             resume_unwind(Box::new("later"))
         });
-        wait_until("it waits", || !wakers.lock().unwrap().is_empty());
+        wait_until("the task waits", || !wakers.lock().unwrap().is_empty());
         wakers.lock().unwrap().drain(..).for_each(Waker::wake);
         assert_eq!(panic_message::<()>(outcome(later)), "later");
         assert_eq!(drops.count(), 1);
@@ -332,7 +336,7 @@ fn panic_in_drop_of_cancelled_future_poisons() {
     let behind = r.submit(|n| *n);
     assert!(task.cancel());
     let Err(TaskError::Panicked(panic)) = outcome(task) else {
-        panic!("the drop does")
+        panic!("the drop of the future panics")
     };
     assert_eq!(
         (panic.message(), panic.resource(), panic.task()),
@@ -376,7 +380,7 @@ fn cancel_during_poll_drops_task_at_next_await() {
         *n = 2;
     });
     running.wait();
-    assert!(!task.cancel(), "it runs");
+    assert!(!task.cancel(), "the task runs");
     gate.open();
     assert_eq!(outcome(task), Err(TaskError::Cancelled));
     assert!(send.is_canceled());
@@ -408,7 +412,7 @@ fn deadline_during_poll_expires_task_at_await() {
     let task = r.task().timeout(Duration::from_millis(20));
     let task = task.submit_async(async move |_: &mut u32| {
         let token = cancel_token();
-        wait_until("it is told", || token.is_cancelled());
+        wait_until("the token is set", || token.is_cancelled());
         opened.wait();
         let _ = receive.await;
     });
@@ -462,7 +466,7 @@ fn suspended_task_frees_capacity_and_keeps_name() {
             let now = current().unwrap();
             (now.resource_name().map(str::to_owned), now.task_name())
         });
-    wait_until("it has started", || r.try_reserve().is_ok());
+    wait_until("the task has started", || r.try_reserve().is_ok());
     let full = (r.submit(|()| ()), r.submit_async(async |(): &mut ()| ()));
     assert_eq!(outcome(full.1), Err(TaskError::Full));
     send.send(()).unwrap();
@@ -470,7 +474,7 @@ fn suspended_task_frees_capacity_and_keeps_name() {
     assert_eq!(outcome(full.0), Ok(()));
 }
 
-/// A submitter is not held for ever by a task that wakes itself.
+/// A task that wakes itself does not hold its submitter for ever.
 #[test]
 fn self_waking_task_is_handed_off() {
     within_deadline(|| {
@@ -482,20 +486,20 @@ fn self_waking_task_is_handed_off() {
                 wake_self().await;
             }
         });
-        // That this thread is here shows it.
+        // This line is reached only if the submitter was released.
         assert!(!task.is_finished());
         stop.open();
         assert_eq!(outcome(task), Ok(()));
     });
 }
 
-/// Its future has the value until it is dropped, so nobody else may run before that.
+/// The future has the value until it is dropped, so no task may run before.
 #[test]
 fn next_task_waits_until_future_is_dropped() {
     struct Writes<'a>(&'a mut Box<u32>);
     impl Drop for Writes<'_> {
         fn drop(&mut self) {
-            // Long enough for the next to come, if it could.
+            // Long enough for the next task to start, if it could.
             thread::sleep(Duration::from_millis(20));
             **self.0 += 1;
         }
@@ -509,7 +513,7 @@ fn next_task_waits_until_future_is_dropped() {
     for (n, cancel) in cancels.into_iter().enumerate() {
         let r = Resource::new(Box::new(1_u32));
         let (_send, receive) = oneshot::channel::<()>();
-        // The last is left to its deadline.
+        // The last task is left to its deadline.
         let timeout = if n == 2 {
             Duration::from_millis(20)
         } else {
@@ -528,7 +532,7 @@ fn next_task_waits_until_future_is_dropped() {
     }
 }
 
-/// It may use its resource when it is dropped, as a task may.
+/// The drop of a future may use the resource, as a task may.
 #[test]
 fn with_in_drop_of_future_would_deadlock() {
     within_deadline(|| {
@@ -568,7 +572,8 @@ fn cancel_sets_token_of_suspended_task_only() {
     }
 }
 
-/// What was counted of those that ran at once goes back where one comes to wait.
+/// If a task that started on its submitter suspends, the count of inline tasks steps back. Two
+/// other threads submit to the resource meanwhile.
 #[test]
 fn tasks_suspend_and_resume_during_contention() {
     within_deadline(|| {
@@ -662,7 +667,7 @@ fn cycle_of_awaits_would_deadlock() {
     });
 }
 
-/// One blocks in a task, the other awaits what is queued behind that.
+/// A task of `b` blocks for `a`. A task of `a` awaits a task queued behind the first.
 #[test]
 fn cycle_of_wait_and_await_would_deadlock() {
     within_deadline(|| {
@@ -702,7 +707,7 @@ fn await_of_room_in_own_resource_would_deadlock() {
     assert!(r.try_reserve().is_ok());
 }
 
-/// Who was refused takes no place in the line, and is not woken for one.
+/// A refused `reserve` takes no place in the line, and is not woken for one.
 #[test]
 fn refused_reserve_leaves_room_to_next_caller() {
     let r = Resource::builder().capacity(1).build(0).unwrap();
@@ -737,7 +742,7 @@ fn task_awaiting_own_close_is_cancelled() {
     let inside = r.clone();
     let task = r.submit_async(async move |_: &mut u32| inside.closed().await);
     assert_eq!(outcome(task), Err(TaskError::Cancelled));
-    // Beside something else it is only what does not come first.
+    // Selected with a sleep, `closed` is only the future that does not resolve first.
     let inside = r.clone();
     let task = r.submit_async(async move |n: &mut u32| {
         let (_, n) = futures::join!(wake_self(), async { *n });
@@ -748,7 +753,7 @@ fn task_awaiting_own_close_is_cancelled() {
     assert_eq!(outcome(task), Ok(5));
 }
 
-/// A circle that is broken elsewhere: it is told of the end all the same.
+/// A cycle is broken elsewhere. The future of the end still resolves.
 #[test]
 fn closed_resolves_after_cycle_is_broken() {
     within_deadline(|| {
@@ -797,13 +802,13 @@ fn cycle_through_into_inner_would_deadlock() {
             asks.send(()).unwrap();
             end.await
         });
-        // The one that closed the circle.
+        // The task in `b` closed the cycle.
         assert_eq!(outcome(in_b), Ok(Err(TaskError::WouldDeadlock)));
         assert_eq!(outcome(in_a), Ok(Ok(2)));
     });
 }
 
-/// Its completion is polled in the task, and given to another, who waits for it.
+/// The completion is polled in the task, and then moved to a thread that waits for it.
 #[test]
 fn completion_moved_out_of_task_causes_no_cycle() {
     within_deadline(|| {
@@ -826,7 +831,7 @@ fn completion_moved_out_of_task_causes_no_cycle() {
     });
 }
 
-/// Its completion was polled in a task that is through, and nobody has asked for it since.
+/// The completion was polled in a task that has finished, and is not polled again until later.
 #[test]
 fn await_left_by_finished_task_causes_no_cycle() {
     within_deadline(|| {
@@ -846,8 +851,8 @@ fn await_left_by_finished_task_causes_no_cycle() {
         let behind = outcome(task).unwrap();
         let held = hold(&a);
         gate.open();
-        // It waits for `a`, or has been refused that.
-        wait_until("it has come", || {
+        // The task waits for `a`, or was refused that wait.
+        wait_until("the task waits or has failed", || {
             visit.is_finished() || a.stats().outstanding == 2
         });
         held.release();
@@ -856,8 +861,8 @@ fn await_left_by_finished_task_causes_no_cycle() {
     });
 }
 
-/// It was polled in a task, and is waited for, or awaited, by somebody else since.
-/// What a future's drop polls, nobody awaits: neither its task, nor the one that ran that.
+/// A completion that the drop of a future polls is awaited by no task: neither by the task of that
+/// future, nor by the task that ran it.
 #[test]
 fn poll_in_drop_of_future_causes_no_cycle() {
     type Kept = Arc<Mutex<Option<captor::Completion<u32>>>>;
@@ -890,25 +895,21 @@ fn poll_in_drop_of_future_causes_no_cycle() {
         assert!(kept.lock().unwrap().is_some());
         let held_too = hold(&b);
         held.gate().open();
-        // Most likely it waits by then.
+        // Most likely the task in `c` waits by now.
         thread::sleep(10 * SOON);
         drop(held_too);
         assert_eq!(outcome(asks), Ok(Ok(2)));
     });
 }
 
+/// The completion is polled in one task, and later polled and awaited by another. Only the second
+/// task counts as the waiter.
 #[test]
 fn last_poller_counts_as_waiter_in_cycle() {
     within_deadline(|| {
         let (a, s) = (pooled(0), pooled(0));
-        let (running, gate, polled) = (Gate::new(), Gate::new(), Gate::new());
-        let (runs, opened, visited) = (running.clone(), gate.clone(), a.clone());
-        let blocks = s.submit(move |_| {
-            runs.open();
-            opened.wait();
-            visited.with(|n| *n)
-        });
-        running.wait();
+        let (polled, visited) = (Gate::new(), a.clone());
+        let (gate, blocks) = hold_running(&s, move |_| visited.with(|n| *n));
         let inside = s.clone();
         let first = a.submit_async(async move |_: &mut u32| {
             let mut there = inside.submit(|n| *n);
@@ -955,7 +956,7 @@ fn two_tasks_talk_by_channel_on_single_worker() {
     });
 }
 
-/// What is decided first holds: the worker that is to drop it is busy meanwhile.
+/// The decision that comes first holds. The worker that is to drop the future is busy meanwhile.
 #[test]
 fn cancel_wins_when_deadline_passes_later() {
     let s = Scheduler::builder().workers(1).build().unwrap();
@@ -963,25 +964,19 @@ fn cancel_wins_when_deadline_passes_later() {
     let (_send, receive) = oneshot::channel::<()>();
     let task = r.task().timeout(Duration::from_millis(1500));
     let task = task.submit_async(async move |_: &mut u32| receive.await.is_ok());
-    let (running, gate) = (Gate::new(), Gate::new());
-    let (runs, opened) = (running.clone(), gate.clone());
-    busy.execute(move |()| {
-        runs.open();
-        opened.wait();
-    })
-    .unwrap();
-    running.wait();
+    let (gate, occupying) = hold_running(&busy, |()| ());
     assert!(task.cancel());
-    assert!(!task.cancel(), "it was before");
-    assert_eq!(r.cancel_pending(), 0, "and is not counted twice");
+    assert!(!task.cancel(), "the task was cancelled before");
+    assert_eq!(r.cancel_pending(), 0, "the task is not counted twice");
     thread::sleep(Duration::from_millis(1700));
     gate.open();
+    assert_eq!(outcome(occupying), Ok(()));
     assert_eq!(outcome(task), Err(TaskError::Cancelled));
     let stats = r.stats();
     assert_eq!((stats.cancelled, stats.expired), (1, 0));
 }
 
-/// It was polled in one task, and is awaited by another.
+/// The future is polled in one task, and awaited by another.
 #[test]
 fn last_poller_of_reserve_counts_as_waiter() {
     let b = Resource::builder().capacity(1).build(()).unwrap();

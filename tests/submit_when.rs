@@ -56,7 +56,7 @@ fn task_runs_after_completion_is_dropped() {
     let (send, receive) = oneshot::channel::<u32>();
     drop(r.submit_when(receive, |n, m| *n = m.unwrap()));
     send.send(7).unwrap();
-    wait_until("it ran", || r.with(|n| *n) == Ok(7));
+    wait_until("the task ran", || r.with(|n| *n) == Ok(7));
 }
 
 #[test]
@@ -85,10 +85,16 @@ fn close_drops_future_and_refuses_new_future() {
     let (send, receive) = oneshot::channel::<()>();
     let before = r.submit_when(receive, |_, _| ());
     r.close();
-    assert!(r.wait_closed(DEADLINE), "it is not waited for");
+    assert!(
+        r.wait_closed(DEADLINE),
+        "the close does not wait for the future"
+    );
     assert_eq!(outcome(before), Err(TaskError::Closed));
     wait_until("the future is dropped", || send.is_canceled());
-    let after = r.submit_when(async { unreachable!("it is not polled") }, |_, ()| ());
+    let after = r.submit_when(
+        async { unreachable!("the future is not polled") },
+        |_, ()| (),
+    );
     assert_eq!(outcome(after), Err(TaskError::Closed));
 }
 

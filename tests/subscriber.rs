@@ -1,6 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! A `tracing` subscriber is user code that runs while a resource is held: one
-//! that uses the resource, or panics, wedges nothing.
+//! A `tracing` subscriber is user code that runs while a resource is held. A subscriber that uses
+//! the resource, or panics, wedges nothing.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::thread;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// What the subscriber does when it is told of something on a resource.
+/// The reaction of the subscriber to an event of a resource.
 type Reaction = Box<dyn FnMut(&str) + Send>;
 
 static REACTION: Mutex<Option<Reaction>> = Mutex::new(None);
@@ -31,7 +31,7 @@ impl<S: tracing::Subscriber> Layer<S> for Reacts {
         }
         let mut message = Message(String::new());
         event.record(&mut message);
-        // Taken out meanwhile: it may cause events of its own.
+        // The reaction is taken out while it runs, since it may cause events.
         struct PutBack(Option<Reaction>);
         impl Drop for PutBack {
             fn drop(&mut self) {
@@ -51,7 +51,7 @@ fn lock() -> MutexGuard<'static, Option<Reaction>> {
     REACTION.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `test` while the subscriber does `reaction` on each event.
+/// Runs `test` while the subscriber calls `reaction` for each event.
 fn with_reaction(
     reaction: impl FnMut(&str) + Send + 'static,
     test: impl FnOnce() + Send + 'static,
@@ -140,7 +140,7 @@ fn subscriber_panics_during_handoff_to_waiter() {
     });
 }
 
-/// The thread that drains is inside `with`, whose task lies on its stack.
+/// The draining thread is inside `with`, whose task lies on its stack.
 #[test]
 fn subscriber_panics_while_waiter_drains() {
     with_reaction(panics_on("panicked"), || {

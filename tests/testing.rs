@@ -1,5 +1,5 @@
 #![cfg(all(feature = "testing", not(any(captor_loom, captor_shuttle))))]
-//! Simulations: the same seed is the same order, and time is virtual.
+//! Simulations: a seed determines the order, and time is virtual.
 
 mod common;
 
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What ran, in order.
+/// The tasks that ran, in order.
 type Log = Arc<Mutex<Vec<(usize, usize)>>>;
 
-/// So many resources, each with so many tasks: in what order they run.
+/// Returns the order in which the tasks of the resources run.
 fn order(seed: u64, resources: usize, tasks: usize) -> Vec<(usize, usize)> {
     let (sim, log) = (Simulation::new(seed), Log::default());
     let all: Vec<_> = (0..resources).map(|_| sim.resource(())).collect();
@@ -49,7 +49,8 @@ fn order_depends_only_on_seed() {
 
 #[test]
 fn seeds_reach_every_valid_order() {
-    // Two tasks each of two resources: 4 over 2. One each of four: 4 factorial.
+    // Two tasks on each of two resources have 4 over 2 orders. One task on each of four resources
+    // has 4 factorial.
     for (resources, tasks, all) in [(2, 2, 6), (4, 1, 24), (3, 2, 90)] {
         let orders: HashSet<_> = (0..1500).map(|s| order(s, resources, tasks)).collect();
         assert_eq!(orders.len(), all);
@@ -62,7 +63,7 @@ fn seeds_reach_every_valid_order() {
     }
 }
 
-/// A bit of everything: chains, asynchronous tasks, times, priorities, room, waits.
+/// Uses a bit of all features: chains, async tasks, times, priorities, room, waits.
 fn program(seed: u64) -> Vec<String> {
     let sim = Simulation::new(seed);
     let log = Arc::<Mutex<Vec<String>>>::default();
@@ -125,7 +126,7 @@ fn program_repeats_exactly_when_seed_is_equal() {
     assert!(all.len() > 30, "{} of 50", all.len());
 }
 
-/// Reads in one task and writes in another.
+/// Each client reads in one task and writes in another, so an update may be lost.
 fn lost_update(sim: &Simulation) {
     let total = sim.resource(0);
     let clients = [1, 2].map(|n| {
@@ -154,10 +155,10 @@ fn check_finds_lost_update() {
     assert!(message.contains("an update was lost"), "{message}");
     let fails = |seed| catch_unwind(|| lost_update(&Simulation::new(seed))).is_err();
     let failing = (0..100).filter(|seed| fails(*seed)).count();
-    assert!((1..100).contains(&failing), "not each order loses one");
+    assert!((1..100).contains(&failing), "some orders lose no update");
 }
 
-/// Run by the next test, in a process of its own.
+/// Fails as it should. The next test runs it in a child process.
 #[test]
 #[ignore = "fails, as it should"]
 fn child_fails_by_lost_update() {
@@ -172,7 +173,7 @@ fn child_fails_by_lost_update() {
     println!("{tried} tried, failed: {failed}");
 }
 
-/// What `fails` prints.
+/// Returns the output of `child_fails_by_lost_update`.
 fn output_of_child(seed: Option<&str>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([
@@ -193,7 +194,9 @@ fn output_of_child(seed: Option<&str>) -> String {
 #[test]
 fn failing_seed_is_printed_and_reproduces() {
     let output = output_of_child(None);
-    let (_, rest) = output.split_once("CAPTOR_SEED=").expect("it is printed");
+    let (_, rest) = output
+        .split_once("CAPTOR_SEED=")
+        .expect("the seed is printed");
     let seed: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let tried = seed.parse::<u64>().unwrap() + 1;
     assert!(output.contains(&format!("captor: seed {seed} fails; ")));
@@ -300,7 +303,7 @@ fn long_task_lets_queued_task_expire() {
         r.execute(move |_| clock.advance(takes)).unwrap();
         assert_eq!(r.task().timeout(SECOND).submit(|n| *n).wait(), outcome);
         assert_eq!(sim.clock().elapsed(), takes);
-        // By its own clock.
+        // The deadline is judged by the clock of the simulation.
         let sooner = sim.scheduler().now() - Duration::from_nanos(1);
         assert_eq!(
             r.task().deadline(sooner).with(|n| *n),
@@ -315,14 +318,14 @@ fn blocking_waits_run_the_simulation() {
         let (a, b) = (sim.resource(1), sim.resource(2));
         assert_eq!(a.with(|a| *a), Ok(1));
         assert_eq!(a.submit(|a| *a).then(&b, |b, a| *b + a).wait(), Ok(3));
-        // In a task: of another resource, and of its own.
+        // Waits inside a task: for another resource, and for the task's own.
         let (inner, own) = (b.clone(), a.clone());
         let both = a.submit(move |a| {
             assert_eq!(own.with(|_| ()), Err(TaskError::WouldDeadlock));
             inner.with(|b| *b + *a)
         });
         assert_eq!(both.wait(), Ok(Ok(3)));
-        // Time passes where nothing else is to be done.
+        // Time passes when no task can run.
         let since = sim.clock().elapsed();
         assert_eq!(a.submit_after(HOUR, |a| *a).wait(), Ok(1));
         assert_eq!(sim.clock().elapsed(), since + HOUR);

@@ -1,12 +1,12 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Continuations: a task of one resource that follows one of another.
+//! Continuations: a task of one resource that follows a task of another.
 
 mod common;
 
 use captor::{Completion, Job, Resource, Scheduler, TaskError};
 use common::{
-    CountingWaker, Drops, Gate, hold, join, outcome, panic_message, poll_pending, pooled,
-    wait_until, waker_that, within_deadline,
+    CountingWaker, Drops, Gate, hold, hold_running, join, outcome, panic_message, poll_pending,
+    pooled, wait_until, waker_that, within_deadline,
 };
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -17,11 +17,11 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-/// Longer than any stack would carry, were there a frame for each.
+/// Too long for any stack, if each link took a frame.
 const LENGTH: usize = if cfg!(miri) { 100 } else { 100_000 };
 
 fn balances<T: Send + 'static>(r: &Resource<T>) {
-    wait_until("it is idle", || r.stats().outstanding == 0);
+    wait_until("the resource is idle", || r.stats().outstanding == 0);
     let stats = r.stats();
     assert_eq!(
         stats.submitted,
@@ -50,7 +50,7 @@ fn second_runs_when_queued_first_finishes() {
         *sum
     });
     assert!(!end.is_finished());
-    assert_eq!(b.stats().submitted, 0, "not before");
+    assert_eq!(b.stats().submitted, 0, "the second is not submitted yet");
     assert_eq!(b.with(|sum| *sum), Ok(10));
     held.release();
     assert_eq!(outcome(end), Ok(11));
@@ -65,7 +65,7 @@ fn then_on_finished_completion_runs_immediately() {
     let held = hold(&a);
     let first = a.submit(|n| *n);
     held.release();
-    wait_until("it ran", || first.is_finished());
+    wait_until("the task ran", || first.is_finished());
     assert!(first.then(&b, |_, _| ()).is_finished());
 }
 
@@ -91,7 +91,7 @@ fn chain_wakes_awaiting_future() {
     let mut cx = Context::from_waker(&waker);
     assert!(Pin::new(&mut end).poll(&mut cx).is_pending());
     held.release();
-    wait_until("it is woken", || count.wakes() == 1);
+    wait_until("the waker is woken", || count.wakes() == 1);
     assert_eq!(Pin::new(&mut end).poll(&mut cx), Poll::Ready(Ok(11)));
 }
 
@@ -117,7 +117,7 @@ fn chain_resolves_for_blocked_waiter() {
 
 #[test]
 fn waiter_runs_each_link_when_executor_is_stuck() {
-    // Hand-offs go to an executor that nobody works for.
+    // Hand-offs go to an executor that runs no job.
     within_deadline(|| {
         let (send, jobs) = mpsc::channel::<Job>();
         let scheduler = Scheduler::builder()
@@ -144,8 +144,8 @@ fn waiter_runs_each_link_when_executor_is_stuck() {
 
 #[test]
 fn second_may_wait_for_first_resource() {
-    // It waits for the first, which would be refused there, and it does not
-    // hold up what is queued behind the first.
+    // The second task waits for the first resource. Under the role of the first resource, that wait
+    // would be refused. The second task also must not delay the queue behind the first.
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
     let (back, gate) = (a.clone(), Gate::new());
@@ -172,7 +172,11 @@ fn panic_of_first_is_chain_outcome() {
         assert_eq!(panic_message(outcome(end)), "spilled");
         assert_eq!(drops.count(), 1 + usize::from(queued));
     }
-    assert_eq!(b.stats(), Resource::new(10).stats(), "nothing came here");
+    assert_eq!(
+        b.stats(),
+        Resource::new(10).stats(),
+        "no task reached the second resource"
+    );
 }
 
 #[test]
@@ -229,7 +233,7 @@ fn chain_keeps_second_resource_alive() {
     assert_eq!(drops.count(), 0);
     held.release();
     assert_eq!(outcome(end), Ok(1));
-    wait_until("its value is gone", || drops.count() == 1);
+    wait_until("the value is dropped", || drops.count() == 1);
 }
 
 #[test]
@@ -248,9 +252,9 @@ fn cancel_before_first_starts_drops_both() {
     let mut cx = Context::from_waker(&waker);
     assert!(Pin::new(&mut end).poll(&mut cx).is_pending());
     assert!(end.cancel());
-    assert_eq!(drops.count(), 2, "both closures are gone");
+    assert_eq!(drops.count(), 2, "both closures are dropped");
     assert_eq!(count.wakes(), 1);
-    assert!(!end.cancel(), "it is through");
+    assert!(!end.cancel(), "the chain is finished");
     assert_eq!(end.wait(), Err(TaskError::Cancelled));
     assert_eq!(b.stats(), Resource::new(10).stats());
     held.release();
@@ -263,23 +267,17 @@ fn cancel_before_first_starts_drops_both() {
 fn cancel_during_first_drops_second() {
     let scheduler = Scheduler::builder().workers(1).build().unwrap();
     let (a, b, drops) = (pooled(&scheduler, 1), Resource::new(10), Drops::new());
-    let (running, go) = (Gate::new(), Gate::new());
-    let (started, exit) = (running.clone(), go.clone());
     let result = drops.counted();
-    let end = a
-        .submit(move |n| {
-            started.open();
-            exit.wait();
-            *n = 7;
-            result
-        })
-        .then(&b, |_, _| ());
-    running.wait();
+    let (gate, first) = hold_running(&a, move |n| {
+        *n = 7;
+        result
+    });
+    let end = first.then(&b, |_, _| ());
     assert!(end.cancel());
     assert_eq!(end.wait(), Err(TaskError::Cancelled));
-    go.open();
+    gate.open();
     assert_eq!(a.with(|n| *n), Ok(7));
-    wait_until("the result is gone", || drops.count() == 1);
+    wait_until("the result is dropped", || drops.count() == 1);
     assert_eq!(b.stats(), Resource::new(10).stats());
     assert_balanced(&a);
 }
@@ -291,10 +289,10 @@ fn cancel_of_queued_second_drops_result() {
     let result = drops.counted();
     let end = a.submit(|_| result).then(&b, |_, _| ());
     held_a.release();
-    wait_until("it is queued", || b.stats().submitted == 2);
+    wait_until("the second is queued", || b.stats().submitted == 2);
     assert_eq!(b.stats().outstanding, 2);
     assert!(end.cancel());
-    assert_eq!(drops.count(), 1, "the result goes with the closure");
+    assert_eq!(drops.count(), 1, "the result is dropped with the closure");
     assert_eq!(b.stats().outstanding, 1);
     assert_eq!(end.wait(), Err(TaskError::Cancelled));
     held_b.release();
@@ -309,11 +307,11 @@ fn cancel_pending_cancels_queued_second() {
     let early = {
         let held_a = hold(&a);
         let end = a.submit(|n| *n).then(&b, |_, n| n);
-        assert_eq!(b.cancel_pending(), 0, "it is not there yet");
+        assert_eq!(b.cancel_pending(), 0, "the second is not queued yet");
         held_a.release();
         end
     };
-    wait_until("it is queued", || b.stats().submitted == 2);
+    wait_until("the second is queued", || b.stats().submitted == 2);
     assert_eq!(b.cancel_pending(), 1);
     assert_eq!(early.wait(), Err(TaskError::Cancelled));
     held_b.release();
@@ -326,7 +324,7 @@ fn cancel_fails_when_chain_finished() {
     let held = hold(&a);
     let end = a.submit(|n| *n).then(&b, |_, n| n);
     held.release();
-    wait_until("it is through", || end.is_finished());
+    wait_until("the chain is finished", || end.is_finished());
     assert!(!end.cancel());
     assert_eq!(end.wait(), Ok(1));
 }
@@ -337,7 +335,7 @@ fn chain_runs_after_completion_is_dropped() {
     let held = hold(&a);
     drop(a.submit(|n| *n).then(&b, |sum, n| *sum += n));
     held.release();
-    wait_until("it ran", || b.with(|sum| *sum) == Ok(11));
+    wait_until("the task ran", || b.with(|sum| *sum) == Ok(11));
 }
 
 #[test]
@@ -400,7 +398,7 @@ fn panic_in_drop_of_second_is_outcome() {
 fn panic_in_drop_of_passed_result_is_contained() {
     let (a, b) = (Resource::new(1), Resource::new(10));
     let held = hold(&a);
-    // Of the closure, too.
+    // The drop of the closure panics too.
     let bomb = Bomb("closure");
     let end = a.submit(|_| Bomb("result")).then(&b, move |_, result| {
         std::mem::forget(result);
@@ -441,11 +439,11 @@ fn chain_drops_all_parts_however_ended() {
             held.release();
         }
         drop(held_b);
-        wait_until("all is gone", || drops.count() == 5);
+        wait_until("all parts are dropped", || drops.count() == 5);
     }
 }
 
-/// A chain over two resources in turn, all of it waiting for a first task.
+/// Builds a chain over two resources in turn, all of it waiting for a first task.
 fn long_chain(a: &Resource<usize>, b: &Resource<usize>) -> Completion<usize> {
     let mut end = a.submit(|n| {
         *n += 1;
@@ -461,7 +459,7 @@ fn long_chain(a: &Resource<usize>, b: &Resource<usize>) -> Completion<usize> {
     end
 }
 
-/// Runs `f` where there is little room.
+/// Runs `f` on a thread with a small stack.
 fn on_a_small_stack<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
     let small = thread::Builder::new().stack_size(256 * 1024);
     join(small.spawn(f).unwrap()).unwrap()
@@ -497,7 +495,7 @@ fn long_chain_runs_after_shutdown() {
 
 #[test]
 fn cancel_pending_of_long_chain_fits_stack() {
-    // On the thread that sweeps.
+    // The chain fails on the thread that sweeps.
     on_a_small_stack(|| {
         let (a, b) = (Resource::new(0), Resource::new(0));
         let held = hold(&a);
@@ -531,7 +529,7 @@ fn dropped_long_chain_runs_on_small_stack() {
         let held = hold(&a);
         drop(long_chain(&a, &b));
         held.release();
-        wait_until("all of it ran", || {
+        wait_until("the whole chain ran", || {
             a.with(|n| *n).unwrap() + b.with(|n| *n).unwrap() == LENGTH
         });
     });
@@ -539,7 +537,7 @@ fn dropped_long_chain_runs_on_small_stack() {
 
 #[test]
 fn chain_cancelled_in_drop_of_chain_resolves() {
-    // The closure that is dropped sweeps the other chain and waits for it.
+    // The drop of the closure sweeps the inner chain and waits for it.
     within_deadline(|| {
         let (a, b, c) = (Resource::new(0), Resource::new(0), Resource::new(0));
         let (held_a, held_c) = (hold(&a), hold(&c));
@@ -589,9 +587,8 @@ fn wait_for_chain_inside_its_task_would_deadlock() {
 
 #[test]
 fn cycle_through_chain_would_deadlock() {
-    // A task of `a` waits for a chain over `c` and `b`, while `c` is held. A
-    // task of `b` then waits for `a`: it is told, although the chain has not
-    // come to `b` yet.
+    // A task of `a` waits for a chain over `c` and `b`, while `c` is held. A task of `b` then waits
+    // for `a`. The wait fails with `WouldDeadlock`, although the chain has not reached `b` yet.
     within_deadline(|| {
         let (a, b, c) = (Resource::new(0), Resource::new(0), Resource::new(0));
         let held = hold(&c);
@@ -613,7 +610,7 @@ fn cycle_through_chain_would_deadlock() {
     });
 }
 
-/// What a waker of the user's does is done when it returns, whoever called it.
+/// Whatever a user's waker does is done when the waker returns, whichever thread called it.
 #[test]
 fn waker_may_cancel_chain_during_cancel() {
     let (r, other) = (Resource::new(()), Resource::new(()));
@@ -633,8 +630,8 @@ fn waker_may_cancel_chain_during_cancel() {
     held.release();
 }
 
-/// The result comes when nobody is left to take it: it is dropped there and then, its
-/// panic contained.
+/// The result may arrive when the chain was cancelled. The result is then dropped immediately, and
+/// its panic is contained.
 #[test]
 fn cancel_during_result_passing_drops_result() {
     common::within_deadline(|| {
@@ -656,7 +653,7 @@ fn cancel_during_result_passing_drops_result() {
             gate.open();
             (0..round % 400).for_each(|_| std::hint::spin_loop());
             end.cancel();
-            common::wait_until("it is through", || end.is_finished());
+            common::wait_until("the chain is finished", || end.is_finished());
             other.with(|()| ()).unwrap();
             drop(end);
         }

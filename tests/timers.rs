@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Tasks that are queued at a time.
+//! Tasks that are queued at a given time.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn task_runs_not_before_its_time() {
         *n += 1;
         Instant::now()
     });
-    assert_eq!(r.with(|n| *n), Ok(0), "it is free meanwhile");
+    assert_eq!(r.with(|n| *n), Ok(0), "the resource is free until then");
     assert!(outcome(task).unwrap() >= begin + SOON);
     assert_eq!(r.with(|n| *n), Ok(1));
 }
@@ -88,12 +88,12 @@ fn timed_task_fails_when_resource_drops() {
     let counted = drops.counted();
     let task = value.submit_after(LATER, move |_| drop(counted));
     drop(value);
-    wait_until("the value is gone", || r.count() == 1);
+    wait_until("the value is dropped", || r.count() == 1);
     assert_eq!(outcome(task), Err(TaskError::Closed));
     assert_eq!(drops.count(), 1);
 }
 
-/// Who blocks for it does not keep the resource either.
+/// A thread that blocks for a timed task does not keep the resource alive.
 #[test]
 fn blocked_waiter_fails_when_resource_drops() {
     within_deadline(|| {
@@ -114,7 +114,7 @@ fn blocked_waiter_fails_when_resource_drops() {
             }),
         ];
         (0..2).for_each(|_| began.recv().unwrap());
-        // Most likely they are parked by then.
+        // Most likely the threads are parked by now.
         thread::sleep(5 * SOON);
         drop(r);
         for waits in waits {
@@ -140,7 +140,7 @@ fn ticks_stop_after_detach() {
     let r = Resource::new(Vec::new());
     let begin = Instant::now();
     let ticks = r.every(Duration::from_millis(5), |log| log.push(Instant::now()));
-    wait_until("it ticked", || r.with(|log| log.len()).unwrap() >= 4);
+    wait_until("four ticks ran", || r.with(|log| log.len()).unwrap() >= 4);
     ticks.detach();
     assert_eq!(ticks.wait(), Err(TaskError::Cancelled));
     let log = r.with(|log| log.clone()).unwrap();
@@ -152,7 +152,7 @@ fn ticks_stop_after_detach() {
     assert_eq!(r.with(|log| log.len()), Ok(ran));
 }
 
-/// How often it ticked while the resource was held for 20 periods, and just after.
+/// Returns how often the ticks ran while the resource was held for 20 periods, and just after.
 fn ticks_when_held(missed: MissedTicks) -> usize {
     let period = Duration::from_millis(10);
     let r = Resource::new(Vec::new());
@@ -161,8 +161,8 @@ fn ticks_when_held(missed: MissedTicks) -> usize {
     thread::sleep(20 * period);
     let released = Instant::now();
     held.release();
-    wait_until("it ticks", || r.with(|log| log.len()).unwrap() >= 2);
-    wait_until("all have come that were missed", || {
+    wait_until("two ticks ran", || r.with(|log| log.len()).unwrap() >= 2);
+    wait_until("missed ticks had time to run", || {
         released.elapsed() >= period
     });
     ticks.detach();
@@ -172,7 +172,8 @@ fn ticks_when_held(missed: MissedTicks) -> usize {
 
 #[test]
 fn missed_ticks_are_skipped_or_delayed() {
-    // (That it is made up for is a test with virtual time, in `testing.rs`.)
+    // That `MissedTicks::Burst` makes up for missed ticks is tested with virtual time, in
+    // `testing.rs`.
     assert!(ticks_when_held(MissedTicks::Skip) <= 2);
     assert!(ticks_when_held(MissedTicks::Delay) <= 1);
 }
@@ -224,7 +225,7 @@ fn dropped_sleep_does_not_wake() {
     futures::executor::block_on(sleep);
 }
 
-/// By the timer, which may keep its alarm for an hour, nobody is kept.
+/// The timer may keep its alarm for an hour, but keeps no waker by that alarm.
 #[test]
 fn dropping_sleep_drops_its_waker() {
     let s = Scheduler::builder().workers(1).build().unwrap();
@@ -236,7 +237,11 @@ fn dropping_sleep_drops_its_waker() {
     common::poll_pending(&mut reset, &waker);
     drop(waker);
     drop(dropped);
-    assert_eq!(Arc::strong_count(&held), 2, "the other has one");
+    assert_eq!(
+        Arc::strong_count(&held),
+        2,
+        "the second sleep keeps its waker"
+    );
     drop(reset);
     assert_eq!(Arc::strong_count(&held), 1);
 }
@@ -249,7 +254,7 @@ fn task_is_cancelled_after_dropping_last_sleep() {
         let (mut long, short) = (s.sleep(LATER), s.sleep(SOON));
         let task = r.submit_async(async move |_: &mut u32| {
             poll_fn(|cx| Poll::Ready(Pin::new(&mut long).poll(cx).is_pending())).await;
-            // The timer, which lets this one ring, has the other's alarm by then.
+            // The timer fires this sleep, so the timer already has the alarm of the long sleep.
             short.await;
             drop(long);
             std::future::pending::<()>().await;
@@ -259,8 +264,8 @@ fn task_is_cancelled_after_dropping_last_sleep() {
     });
 }
 
-/// Whoever is woken by the timer's thread, what they submit is not run by it, and neither
-/// is what was to be submitted then.
+/// The timer thread calls wakers, but runs no task: neither a task that a waker submits, nor a
+/// task whose time has come.
 #[test]
 fn timer_thread_runs_no_task() {
     let name = || thread::current().name().map(String::from);
@@ -282,8 +287,8 @@ fn timer_thread_runs_no_task() {
     }
 }
 
-/// Each is kept by what is to be done to the one before, later; so they all go with the
-/// first, and the stack does not grow with them.
+/// A timed task of each resource keeps the next resource alive, so all are dropped with the first.
+/// The stack does not grow with their number.
 #[test]
 fn long_row_of_resources_drops_without_overflow() {
     let (first, drops) = (Resource::new(None), Drops::new());

@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! How long tasks ran and waited, where that is noted.
+//! How long tasks ran and waited, for resources that record timings.
 
 mod common;
 
@@ -78,7 +78,7 @@ fn queue_waits_are_sorted_into_histogram() {
     held.release();
     outcome(task).unwrap();
     let waits = r.queue_waits().unwrap();
-    assert_eq!(waits.count(), 5, "what was cancelled did not run");
+    assert_eq!(waits.count(), 5, "the cancelled task did not run");
     assert_eq!(waits.quantile(0.5), Some(Duration::ZERO));
     let longest = waits.quantile(1.0).unwrap();
     assert!(longest >= SOON && longest < Duration::from_secs(20));
@@ -88,7 +88,7 @@ fn queue_waits_are_sorted_into_histogram() {
     assert_eq!(waits.buckets()[0], (Duration::ZERO, 4));
 }
 
-/// A task of `r` waits behind another.
+/// Lets a task of `r` wait behind another task.
 fn waits_behind_another(r: &Resource<u64>) {
     let held = hold(r);
     let task = r.submit(|n| *n += 1);
@@ -104,24 +104,31 @@ fn since_subtracts_earlier_queue_waits() {
     let at_first = waits();
     waits_behind_another(&r);
     let earlier = waits();
-    assert_eq!(earlier.since(&at_first), earlier, "there was nothing yet");
+    assert_eq!(
+        earlier.since(&at_first),
+        earlier,
+        "the first look found no waits"
+    );
     for _ in 0..3 {
         r.with(|n| *n += 1).unwrap();
     }
     let now = waits();
     let came = now.since(&earlier);
-    assert_eq!(came.buckets(), [(Duration::ZERO, 3)], "none is empty");
+    assert_eq!(came.buckets(), [(Duration::ZERO, 3)], "no bucket is empty");
     assert_eq!(came.quantile(1.0), Some(Duration::ZERO));
     assert!(now.quantile(1.0).unwrap() >= SOON);
     waits_behind_another(&r);
     let came = waits().since(&now);
     assert_eq!(came.count(), 2);
-    assert!(came.quantile(1.0).unwrap() >= SOON, "a bucket of its own");
+    assert!(
+        came.quantile(1.0).unwrap() >= SOON,
+        "the long wait has its own bucket"
+    );
     assert_eq!(now.since(&now), QueueWaits::default());
     assert_eq!(
         earlier.since(&now),
         QueueWaits::default(),
-        "no less than none"
+        "a difference is never negative"
     );
 }
 
@@ -169,7 +176,7 @@ fn timings_count_every_task_during_contention() {
     });
 }
 
-/// A continuation is queued when the task before it is through.
+/// A continuation is queued when the task before it finishes.
 #[test]
 fn queue_wait_of_then_starts_when_first_ends() {
     let first = Resource::new(());

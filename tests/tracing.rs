@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Spans follow the task, not the thread; and the events that captor reports.
+//! Spans follow the task, not the thread. captor reports its own events.
 
 mod common;
 
@@ -15,7 +15,7 @@ use tracing::{Level, Span, Subscriber, info, info_span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// One event as text, where it came from, and the spans it was in, innermost first.
+/// An event as text, its target, and its spans from the innermost outwards.
 #[derive(Clone, Debug)]
 struct Seen {
     level: Level,
@@ -48,8 +48,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Record {
     }
 }
 
-/// Every thread reports to the one list; tests find their own events by names
-/// that only they use.
+/// All threads report to one list. Tests find their events by names that no other test uses.
 fn record() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -58,7 +57,7 @@ fn record() {
     });
 }
 
-/// captor's events in whose fields `name` occurs.
+/// Returns captor's events whose fields contain `name`.
 fn events(name: &str) -> Vec<Seen> {
     let seen = SEEN.lock().unwrap();
     let ours = |e: &&Seen| e.target == "captor" && e.fields.contains(name);
@@ -71,7 +70,7 @@ fn with_message(name: &str, message: &str) -> Vec<Seen> {
     events
 }
 
-/// The span that the caller is in.
+/// Returns the span that the caller is in.
 fn current() -> Option<&'static str> {
     Span::current().metadata().map(|span| span.name())
 }
@@ -92,7 +91,8 @@ fn inline_task_runs_in_submitter_span() {
     assert_eq!(current(), Some("caller"));
 }
 
-/// Tasks queued in a span, in none, and in another, run by whoever.
+/// Queues tasks in a span, in no span, and in a second span. Each task must run in its own span,
+/// whichever thread runs it.
 fn assert_spans_follow(r: &Resource<()>) {
     let held = hold(r);
     let outer = info_span!("outer");
@@ -129,7 +129,7 @@ fn spans_follow_tasks_on_workers() {
 fn spans_follow_tasks_on_waiter_in_own_span() {
     let asleep = Sleepers::new();
     record();
-    // The executor keeps its jobs, so the waiter runs all.
+    // The executor keeps its jobs, so the waiter runs all tasks.
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()
         .capture_limit(1)
@@ -157,15 +157,15 @@ fn spans_follow_tasks_on_waiter_in_own_span() {
     drop(jobs);
 }
 
-/// Runs `queue` while a thread in the spans "first" and "second" is inside its
-/// own task, which then captures that thread. Returns the thread's spans after.
-fn queue_while_capturer_is_in_spans(
+/// Runs `queue` while a thread in the spans "first" and "second" runs its own task. The queued
+/// tasks then capture the thread. Returns the thread's spans afterwards.
+fn queue_during_task_in_spans(
     r: &Resource<()>,
     panics: bool,
     queue: impl FnOnce(),
 ) -> [Option<&'static str>; 3] {
     let (running, go) = (Gate::new(), Gate::new());
-    let capturer = {
+    let captured = {
         let (r, running, go) = (r.clone(), running.clone(), go.clone());
         thread::spawn(move || {
             let first = info_span!("first").entered();
@@ -189,7 +189,7 @@ fn queue_while_capturer_is_in_spans(
     running.wait();
     queue();
     go.open();
-    join(capturer).unwrap()
+    join(captured).unwrap()
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn captured_threads_span_does_not_leak() {
             .build(())
             .unwrap();
         let mut tasks = Vec::new();
-        let after = queue_while_capturer_is_in_spans(&r, panics, || {
+        let after = queue_during_task_in_spans(&r, panics, || {
             let submitter = info_span!("submitter");
             submitter.in_scope(|| {
                 tasks.push(r.submit(|_| {
@@ -212,7 +212,7 @@ fn captured_threads_span_does_not_leak() {
             });
             tasks.push(r.submit(|_| {
                 info!(marker = "leak-in-none");
-                // Spans made inside have the right parent, too.
+                // A span made inside the task has the right parent, too.
                 info_span!("made").in_scope(|| info!(marker = "leak-made"));
                 current()
             }));
@@ -239,7 +239,7 @@ fn span_entered_twice_is_restored_twice() {
         .build(())
         .unwrap();
     let (running, go) = (Gate::new(), Gate::new());
-    let capturer = {
+    let captured = {
         let (r, running, go) = (r.clone(), running.clone(), go.clone());
         thread::spawn(move || {
             let (a, b) = (info_span!("a"), info_span!("b"));
@@ -264,7 +264,7 @@ fn span_entered_twice_is_restored_twice() {
     running.wait();
     let task = r.submit(|_| current());
     go.open();
-    let seen = join(capturer).unwrap();
+    let seen = join(captured).unwrap();
     assert_eq!(outcome(task), Ok(None));
     assert_eq!(seen[1..], [Some("b"), Some("a"), None]);
 }
@@ -355,7 +355,7 @@ fn unobserved_panic_is_logged_as_error() {
     let kept = task().submit(boom("unobserved-5"));
     held.release();
     r.with(|_| ()).unwrap();
-    wait_until("it ran", || kept.is_finished());
+    wait_until("the task ran", || kept.is_finished());
     drop(kept);
     for n in 1..=5 {
         let seen = with_message(&format!("unobserved-{n}"), "nobody took");
@@ -376,11 +376,11 @@ fn unobserved_attach_panic_is_logged_as_error() {
     let every = std::time::Duration::from_millis(1);
     drop(r.every(every, |()| resume_unwind(Box::new("attached-2"))));
     let kept = r.attach(futures::stream::iter([()]), boom("attached-3"));
-    wait_until("it ended", || kept.is_finished());
+    wait_until("the attachment ended", || kept.is_finished());
     drop(kept);
     for n in 1..=3 {
         let text = format!("attached-{n}");
-        wait_until("it is told", || {
+        wait_until("the panic is logged", || {
             !with_message(&text, "nobody took").is_empty()
         });
         assert_eq!(with_message(&text, "nobody took")[0].level, Level::ERROR);
@@ -402,7 +402,7 @@ fn observed_panic_is_logged_as_debug() {
     held.release();
     outcome(queued).unwrap_err();
     assert!(with_message("noticed-panic", "nobody took").is_empty());
-    // They are in the log all the same, for who looks that far.
+    // The panics are still logged, at a lower level.
     let seen = with_message("noticed", "task panicked");
     assert_eq!(seen.len(), 3, "{seen:?}");
     assert!(seen.iter().all(|e| e.level == Level::DEBUG));
@@ -498,7 +498,7 @@ fn handoff_after_shutdown_is_logged_as_warning() {
     assert_eq!(seen[0].level, Level::WARN);
 }
 
-/// While it runs, not when it ends; and once.
+/// Each long task is warned of once, while it runs and not when it ends.
 #[test]
 fn slow_task_is_logged_once_during_run() {
     record();
@@ -514,13 +514,13 @@ fn slow_task_is_logged_once_during_run() {
             let task = inside.task().name("stuck").submit(move |()| opened.wait());
             outcome(task)
         });
-        wait_until("the watchdog barks", || !warnings().is_empty());
-        // Another behind it, which is short; and one that is not.
+        wait_until("the watchdog warns", || !warnings().is_empty());
+        // Behind the long task, a short task and a second long task.
         let short = r.task().name("short").submit(|()| ());
         let again = r.task().name("again").submit({
             let name = name.clone();
             move |()| {
-                wait_until("it barks again", || {
+                wait_until("the watchdog warns again", || {
                     with_message(&name, "has been running for long").len() == 2
                 });
             }

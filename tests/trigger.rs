@@ -1,5 +1,5 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! Triggers: fired while queued, while running, refused, cancelled, panicking.
+//! Triggers: fired while queued or running, refused, cancelled, or panicking.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn fires_coalesce_when_queued() {
     for _ in 0..100 {
         bump.clone().fire().unwrap();
     }
-    assert_eq!(r.stats().outstanding, 2, "the holder's and one");
+    assert_eq!(r.stats().outstanding, 2, "the holder's task and one run");
     held.release();
     assert_eq!(r.with(|n| *n), Ok(1));
     bump.fire().unwrap();
@@ -74,13 +74,13 @@ fn fires_inside_task_queue_a_single_run() {
         }
         *n
     });
-    assert_eq!(seen, Ok(0), "not inside the task");
+    assert_eq!(seen, Ok(0), "the trigger does not run inside the task");
     assert_eq!(r.with(|n| *n), Ok(1));
 }
 
 #[test]
 fn fire_inside_own_run_runs_again() {
-    // Each run fires it for the next, until it is enough.
+    // Each run fires the trigger again, up to 100 runs.
     let r = Resource::new(0);
     let own = Arc::new(OnceLock::<Trigger>::new());
     let again = Arc::downgrade(&own);
@@ -93,13 +93,15 @@ fn fire_inside_own_run_runs_again() {
     });
     own.set(bump.clone()).unwrap();
     bump.fire().unwrap();
-    wait_until("it has run often enough", || r.with(|n| *n) == Ok(100));
+    wait_until("the trigger has run 100 times", || {
+        r.with(|n| *n) == Ok(100)
+    });
 }
 
 #[test]
 fn coalesced_run_sees_writes_before_fire() {
-    // Many rounds of two threads that fire: the last run sees the last write
-    // of both, whoever of them queued it. Relaxed, so only `fire` orders them.
+    // Two threads fire the trigger for many rounds. The last run sees the last write of both
+    // threads, whichever of them queued it. The writes are relaxed, so only `fire` orders them.
     within_deadline(|| {
         for _ in 0..if cfg!(miri) { 5 } else { 500 } {
             let r = Resource::new([0; 2]);
@@ -152,7 +154,7 @@ fn queued_trigger_runs_after_close() {
     let held = hold(&r);
     bump.fire().unwrap();
     r.close();
-    assert_eq!(bump.fire(), Ok(()), "it joins one that was accepted");
+    assert_eq!(bump.fire(), Ok(()), "the fire joins an accepted run");
     held.release();
     assert_eq!(bump.fire(), Err(SubmitError::Closed));
     assert_eq!(runs.load(Ordering::SeqCst), 1);

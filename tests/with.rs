@@ -1,5 +1,6 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
-//! The blocking call: it borrows, waits in the queue, helps, and is refused.
+//! The blocking call: its closure borrows, and the caller waits in the queue, runs tasks ahead of
+//! its own, or is refused.
 
 mod common;
 
@@ -36,7 +37,7 @@ fn with_waits_in_queue_when_busy() {
                 word.len()
             })
         });
-        // Holder, the queued task, the waiter's.
+        // The holder's task, the queued task, and the waiter's task.
         asleep.wait(&r, 3);
         r.execute(|v| v.push(3)).unwrap();
         held.gate().open();
@@ -56,7 +57,7 @@ fn with_excludes_concurrent_threads() {
                 s.spawn(|| {
                     for _ in 0..5_000 {
                         r.with(|(n, inside)| {
-                            assert!(!std::mem::replace(inside, true), "two at once");
+                            assert!(!std::mem::replace(inside, true), "two tasks ran at once");
                             *n += 1;
                             *inside = false;
                         })
@@ -71,8 +72,8 @@ fn with_excludes_concurrent_threads() {
 
 #[test]
 fn waiter_runs_queue_when_executor_keeps_jobs() {
-    // The executor keeps its jobs: if the waiter did not take the queue over,
-    // nobody would. (A holder looks for waiters among the oldest 16 only.)
+    // The executor keeps its jobs, so only the waiter can take the queue over. A holder looks for
+    // waiters among the oldest 16 tasks only, so the test queues fewer.
     within_deadline(|| {
         let asleep = Sleepers::new();
         let (send, _jobs) = mpsc::channel();
@@ -171,7 +172,7 @@ fn accepted_with_runs_after_close() {
 
 #[test]
 fn line_of_waiters_resolves_without_deadlock() {
-    // Each thread waits for the next one's resource, in a line, not a ring.
+    // Each thread waits for the next thread's resource, in a line and not a ring.
     within_deadline(|| {
         let resources: Vec<_> = (0..6).map(Resource::new).collect();
         let last = hold(&resources[5]);
@@ -193,7 +194,7 @@ fn line_of_waiters_resolves_without_deadlock() {
                 wait_outstanding(r, 1);
             }
             all_wait.open();
-            // Each is held by its own task, and the one before waits for it.
+            // Each resource is held by its own task, and the thread before waits for it.
             for r in &resources[1..] {
                 wait_outstanding(r, 2);
             }

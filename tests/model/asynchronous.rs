@@ -1,4 +1,4 @@
-//! Operations whose tasks wait: asynchronous ones, those of a future, jobs of steps.
+//! Operations whose tasks wait: async tasks, tasks that a future starts, jobs of steps.
 
 use crate::bells::forsake;
 use crate::ledger::{Holding, Receipt, Spill, Value, Visit, stamp};
@@ -56,7 +56,7 @@ impl Call<'_> {
             second.0.began_after(second.1, stamp);
             work(value)
         });
-        // Otherwise it is submitted who knows when.
+        // If the future is still pending, the task is submitted at an unknown time.
         if completion.is_finished() {
             one.submitted();
         }
@@ -104,14 +104,14 @@ type Awaited = (One, Completion<Receipt>);
 impl World {
     async fn told(&self, (one, completion): Awaited) {
         match completion.await {
-            // It stays queued, and nobody will hear of it.
+            // The task stays queued, and no waiter learns its outcome.
             Err(TaskError::WouldDeadlock) => drop(self.deadlocks.fetch_add(1, SeqCst)),
             outcome => one.0.outcome(one.1, outcome),
         }
     }
 }
 
-/// What a closure needs to be told, so that its future may have the value.
+/// Fixes a closure's signature, so that its future may borrow the value.
 fn of_the_value<F>(f: F) -> F
 where
     F: for<'a> FnOnce(&'a mut Value) -> BoxFuture<'a, Receipt>,
@@ -119,7 +119,7 @@ where
     f
 }
 
-/// An asynchronous task at work.
+/// The body of an async task.
 async fn perform(world: Arc<World>, what: AsyncTask, one: One, mut visit: Visit<'_>) -> Receipt {
     for op in &what.task.nested {
         world.perform_as(op, Caller::Task);
@@ -153,7 +153,7 @@ async fn perform(world: Arc<World>, what: AsyncTask, one: One, mut visit: Visit<
     visit.ends()
 }
 
-/// The future of a task that is queued when it resolves, to a stamp from just before.
+/// The future that starts a task. Resolves to a stamp from just before.
 async fn resolves(world: Arc<World>, source: Source, held: Holding) -> u64 {
     let _held = held;
     match source {
@@ -164,17 +164,17 @@ async fn resolves(world: Arc<World>, source: Source, held: Holding) -> u64 {
     stamp()
 }
 
-/// The future of an asynchronous task. If it is told to stop, or its deadline passes, it
-/// is not polled again where it comes to wait; nor is it when it is through.
+/// The future of an async task. If the task is told to stop, or its deadline passes, the future
+/// must not be polled again after it suspends. A finished future must not be polled either.
 struct Watched<'a> {
     task: One,
     _held: Holding,
     token: Option<CancelToken>,
-    /// Or a moment later.
+    /// The deadline of the task, or a moment later.
     deadline: Option<Instant>,
     is_over: bool,
     inner: BoxFuture<'a, Receipt>,
-    /// Dropped last, since that panics.
+    /// Dropped last, since its drop panics.
     _spill: Option<Spill>,
 }
 
@@ -194,7 +194,7 @@ impl Future for Watched<'_> {
     }
 }
 
-/// Who is given up where it waits is told.
+/// A task that is given up while suspended must have been told to stop.
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         let One(ledger, id) = &self.task;

@@ -1,4 +1,4 @@
-//! What asynchronous tasks wait for, and the wakers that they leave there.
+//! The bells that async tasks wait for, and the wakers that tasks leave there.
 
 use crate::outcome::One;
 use crate::steps::{BELLS, Ringing, Waking};
@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 
 #[derive(Default)]
 pub(crate) struct Bells {
-    /// The last is not rung, but opened.
+    /// The last bell is never rung, only opened.
     bells: [Mutex<Bell>; BELLS + 1],
     /// Wakers that are kept for no reason.
     kept: Mutex<VecDeque<Waker>>,
@@ -17,22 +17,23 @@ pub(crate) struct Bells {
 
 #[derive(Default)]
 struct Bell {
-    /// How often it was rung.
+    /// How often the bell was rung.
     rung: u64,
-    /// From now on it rings all the while.
+    /// An open bell rings all the time.
     open: bool,
     listeners: VecDeque<Listener>,
 }
 
 struct Listener {
     waker: Waker,
-    /// Who is given up without it, or asks again. The others never would.
+    /// The task, if it is given up without the waker or leaves a new waker. `None` for a future
+    /// that would not resolve without the waker.
     task: Option<One>,
 }
 
 impl Bells {
-    // Whoever is woken may run at once, on this thread, and wait there until another
-    // rings: so never under a lock, and with nobody else's waker in hand.
+    // A woken task may run at once, on this thread, and wait there until another thread rings. The
+    // waker is therefore used without a lock, and without another listener's waker in hand.
 
     pub(crate) fn ring(&self, bell: usize, how: Ringing) {
         let bell = &self.bells[bell];
@@ -61,7 +62,7 @@ impl Bells {
                 self.keep(waker);
             }
             (Ringing::Hush, Some(task)) => {
-                // If it has not come to wait yet, it is given up.
+                // If the task has not suspended yet, it will be given up.
                 task.forsaken();
                 drop(waker);
             }
@@ -81,7 +82,7 @@ impl Bells {
         kept.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// Rings them all, and keeps no waker.
+    /// Rings all bells, and keeps no waker.
     pub(crate) fn ring_all(&self) {
         (0..BELLS).for_each(|bell| self.ring(bell, Ringing::Once));
         self.let_all_go();
@@ -92,14 +93,14 @@ impl Bells {
         (0..kept).for_each(|_| self.let_go());
     }
 
-    /// Drops one of the wakers that are kept. Those who wait for nothing are woken by
-    /// that alone, and given up.
+    /// Drops one of the kept wakers. A task that waits for nothing is woken by that drop alone, and
+    /// given up.
     fn let_go(&self) {
         let waker = self.kept.lock().unwrap().pop_front();
         drop(waker);
     }
 
-    /// From now on nobody waits for a bell, and no waker is kept.
+    /// Opens all bells. From now on no task waits for a bell, and no waker is kept.
     pub(crate) fn open(&self) {
         for (index, bell) in self.bells.iter().enumerate() {
             bell.lock().unwrap().open = true;
@@ -108,7 +109,7 @@ impl Bells {
         self.let_all_go();
     }
 
-    /// Are no wakers kept?
+    /// Checks whether no waker is kept.
     pub(crate) fn keep_none(&self) -> bool {
         self.kept.lock().unwrap().is_empty()
     }
@@ -118,8 +119,8 @@ impl Bells {
         self.hear_as(bell, None, |_| true)
     }
 
-    /// The same, where the waker of this task may be dropped unused. If it asks `once`
-    /// only, it may have nobody left who would wake it.
+    /// Waits like [`Self::hear`], but the waker of this task may be dropped unused. If the task
+    /// listens `once` only, no waker may be left to wake it.
     pub(crate) fn hear_or_not(
         &self,
         bell: usize,
@@ -136,7 +137,7 @@ impl Bells {
         })
     }
 
-    /// Waits until all is over.
+    /// Waits until the program is over.
     pub(crate) fn outlast(&self) -> impl Future<Output = ()> + Send {
         self.hear(BELLS)
     }
@@ -162,7 +163,7 @@ impl Bells {
         })
     }
 
-    /// Gives up its turn.
+    /// Suspends once, woken by itself.
     pub(crate) fn yields(&self, how: Waking) -> impl Future<Output = ()> + Send {
         let mut waited = false;
         poll_fn(move |cx| {
@@ -187,7 +188,7 @@ impl Bells {
     }
 }
 
-/// Waits, and leaves its waker nowhere.
+/// Suspends, and leaves its waker nowhere.
 pub(crate) async fn forsake(task: &One) {
     poll_fn(|_| {
         task.forsaken();

@@ -1,9 +1,8 @@
 //! Random programs against a model.
 //!
-//! Several threads: what the interleaving was is read from the value's log and
-//! from the stamps around each call, and [`ledger`] checks it against the same
-//! tasks run one after the other. One thread: the model says in advance what
-//! becomes of every task.
+//! Several threads: the interleaving is read from the value's log and from the stamps around each
+//! call. [`ledger`] checks it against the same tasks run one after the other. One thread: the model
+//! predicts the outcome of every task.
 
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 
@@ -32,10 +31,10 @@ fn config(cases: u32) -> ProptestConfig {
             Some(_) => ProptestConfig::default().cases,
             None => cases,
         },
-        // What fails depends on the interleaving: a seed alone says little.
+        // A failure depends on the interleaving, so a seed alone says little.
         failure_persistence: None,
         max_shrink_iters: 1000,
-        // In milliseconds: what fails by a hang takes long each time.
+        // In milliseconds. A program that hangs takes long at each attempt.
         max_shrink_time: 60_000,
         ..ProptestConfig::default()
     }
@@ -53,7 +52,7 @@ proptest! {
 }
 
 proptest! {
-    // Nothing of it is left to chance, or waits: so there may be more of them.
+    // These programs leave nothing to chance and do not wait, so more of them can run.
     #![proptest_config(config(512))]
 
     #[test]

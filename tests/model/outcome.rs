@@ -1,4 +1,4 @@
-//! Whose outcome a completion is, and what its submitter does with it.
+//! The tasks behind a completion, and the uses a submitter makes of a completion.
 
 use crate::common::outcome;
 use crate::ledger::{Ledger, Receipt};
@@ -10,38 +10,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-/// Tasks that have one outcome.
+/// Tasks that share one outcome.
 pub(crate) trait Tasks<R>: Send + Sync + 'static {
     fn told(&self, outcome: Result<R, TaskError>);
-    /// They were cancelled.
+    /// Records that the tasks were cancelled.
     fn took_out(&self);
-    /// They are to be cancelled, if that is still possible.
+    /// Records that the tasks are to be cancelled, if that is still possible.
     fn unwanted(&self);
     fn fault(&self, what: &str);
-    /// Cancelled, its outcome comes once its future is gone.
+    /// Checks whether the outcome of cancelled tasks arrives only after their future is dropped.
     fn lingers(&self) -> bool {
         false
     }
-    /// They were asked to stop, and not cancelled there and then.
+    /// Records that the tasks were asked to stop, and not cancelled immediately.
     fn asked(&self) {}
 }
 
-/// A task.
+/// A task of a ledger.
 #[derive(Clone)]
 pub(crate) struct One(pub(crate) Arc<Ledger>, pub(crate) u32);
 
 impl One {
-    /// Its submission has returned.
+    /// Records that the submission has returned.
     pub(crate) fn submitted(&self) {
         self.0.submitted(self.1);
     }
 
-    /// It waits, and there may be no waker of it.
+    /// Records that the task waits, and that no waker for it may exist.
     pub(crate) fn forsaken(&self) {
         self.0.forsaken(self.1);
     }
 
-    /// It ran, and had a result.
+    /// Checks whether the task ran and had a result.
     pub(crate) fn returned(&self) -> bool {
         self.0.ran(self.1) && !self.0.panicked(self.1)
     }
@@ -65,7 +65,7 @@ impl Tasks<Receipt> for One {
     }
 }
 
-/// An asynchronous task.
+/// An async task.
 #[derive(Clone)]
 pub(crate) struct Async(pub(crate) One);
 
@@ -90,7 +90,7 @@ impl Tasks<Receipt> for Async {
         true
     }
 
-    /// It is given up if it comes to wait.
+    /// The task is given up if it suspends.
     fn asked(&self) {
         self.0.unwanted();
     }
@@ -101,7 +101,7 @@ impl Tasks<Receipt> for Async {
 pub(crate) struct When(pub(crate) One);
 
 impl When {
-    /// All is through.
+    /// Must be called after the program is over.
     pub(crate) fn settle(&self) {
         self.0.0.awaited_a_future(self.0.1);
     }
@@ -112,7 +112,7 @@ impl Tasks<Receipt> for When {
         self.0.told(outcome);
     }
 
-    /// Or it was not queued yet.
+    /// The task may not have been queued yet.
     fn took_out(&self) {
         self.unwanted();
     }
@@ -157,7 +157,7 @@ impl Job {
         self.0.ended.store(true, SeqCst);
     }
 
-    /// All is through.
+    /// Must be called after the program is over.
     pub(crate) fn settle(&self) {
         if !self.0.begun.load(SeqCst) {
             self.0.ledger.did_not_begin();
@@ -180,7 +180,7 @@ impl Tasks<()> for Job {
         }
     }
 
-    /// Its steps are not.
+    /// The steps of the job are not cancelled.
     fn took_out(&self) {
         self.unwanted();
     }
@@ -202,7 +202,7 @@ impl Tasks<()> for Job {
     }
 }
 
-/// A task, and one that goes on with its result.
+/// A task and its continuation.
 #[derive(Clone)]
 pub(crate) struct Chain {
     pub(crate) first: One,
@@ -210,21 +210,21 @@ pub(crate) struct Chain {
 }
 
 impl Tasks<Receipt> for Chain {
-    /// An error is that of the first, if that had no result.
+    /// If the first task had no result, an error is the first task's.
     fn told(&self, outcome: Result<Receipt, TaskError>) {
         let One(ledger, id) = &self.second;
         let went_on = ledger.ran(*id) || self.first.returned();
         match outcome {
             _ if went_on => self.second.told(outcome),
-            // Either of them was.
+            // Either task was cancelled.
             Err(TaskError::Cancelled) => {}
-            // The second's closure panicked when it was dropped.
+            // The closure of the second task panicked in its drop.
             Err(TaskError::Panicked(_)) if ledger.is_brittle(*id) => {}
             error => self.first.told(error),
         }
     }
 
-    /// Both, or the second alone; and that one may not have been queued.
+    /// Both tasks were cancelled, or the second alone. The second may not have been queued.
     fn took_out(&self) {
         self.unwanted();
     }
@@ -276,7 +276,7 @@ impl Tasks<Vec<Receipt>> for Batch {
 }
 
 impl World {
-    /// The submitter has a completion. `nested`: inside a task.
+    /// Does with a completion what `fate` says. `nested`: the submitter is inside a task.
     pub(crate) fn meet<R: Send + Sync + 'static>(
         &self,
         fate: Fate,
@@ -285,7 +285,7 @@ impl World {
         nested: bool,
     ) {
         match fate {
-            // Nothing may be waited for where all happens on one thread.
+            // A program on one thread must not wait.
             Fate::Wait | Fate::WaitTimeout | Fate::Await
                 if self.sequential && !completion.is_finished() =>
             {
@@ -293,7 +293,7 @@ impl World {
             }
             Fate::Await if !nested => tasks.told(block_on(completion)),
             Fate::Wait | Fate::Await => match completion.wait() {
-                // It stays queued, and nobody will hear of it.
+                // The task stays queued, and no waiter learns its outcome.
                 Err(TaskError::WouldDeadlock) if nested => {}
                 outcome => tasks.told(outcome),
             },
@@ -315,7 +315,7 @@ impl World {
         }
     }
 
-    /// For the end, or until somebody cancels it.
+    /// Keeps a completion for the end, or until an operation cancels it.
     fn keep<R: Send + Sync + 'static>(&self, tasks: impl Tasks<R>, completion: Completion<R>) {
         let is_finished = completion.is_finished();
         let kept = Arc::new(Kept { tasks, completion });
@@ -324,7 +324,8 @@ impl World {
             self.kept.lock().unwrap().push(kept);
         }
         self.later(move || {
-            let Kept { tasks, completion } = Arc::into_inner(kept).expect("nobody cancels now");
+            let Kept { tasks, completion } =
+                Arc::into_inner(kept).expect("no operation cancels any more");
             tasks.told(outcome(completion));
         });
     }

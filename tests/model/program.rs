@@ -1,9 +1,9 @@
-//! What programs there are, and how they come about at random.
+//! Programs, and the strategies that make them at random.
 
 use crate::steps::{AsyncTask, BELLS, Ringing, Source, async_task, ringing, source};
 use proptest::prelude::*;
 
-/// Kinds of schedulers a resource may have; see `threads`.
+/// The number of scheduler kinds; see `threads`.
 pub(crate) const SCHEDULERS: usize = 6;
 
 #[derive(Clone, Debug)]
@@ -17,13 +17,13 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// The priority of tasks that are given none.
+    /// The priority of tasks without a priority of their own.
     pub(crate) fn middle(&self) -> u8 {
         (self.levels / 2).min(self.levels - 1)
     }
 }
 
-/// What the submitter does with a completion.
+/// The use that the submitter makes of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Wait,
@@ -38,28 +38,28 @@ pub(crate) enum Fate {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Task {
     pub(crate) panics: bool,
-    /// Its closure panics when it is dropped unrun.
+    /// The closure panics if it is dropped unrun.
     pub(crate) brittle: bool,
-    /// It gives others so many turns before it ends.
+    /// How many times the task yields its thread before it ends.
     pub(crate) turns: usize,
-    /// Its priority, as far as its resource has so many.
+    /// The priority, reduced to the levels of the resource.
     pub(crate) level: u8,
-    /// It expires if it has not started after so many microseconds.
+    /// The task expires if it has not started after this many microseconds.
     pub(crate) timeout: Option<u64>,
     pub(crate) nested: Vec<Op>,
 }
 
-/// How room is reserved.
+/// The way in which room is reserved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reserving {
     Try,
-    /// For so many microseconds; inside tasks at once or not at all.
+    /// Waits this many microseconds. Does not wait inside tasks.
     Timeout(u64),
-    /// By a future that is polled once, and then dropped.
+    /// Polls the future once, and then drops it.
     PollOnce,
 }
 
-/// What is done with a permit.
+/// The use that is made of a permit.
 #[derive(Clone, Debug)]
 pub(crate) enum Use {
     Submit(Fate, Task),
@@ -74,21 +74,21 @@ pub(crate) enum Kind {
     Execute(Task),
     With(Task),
     Reserve(Reserving, Use),
-    /// A task, and one on another resource that goes on with its result.
+    /// A task, and its continuation on another resource.
     Then(Fate, Task, usize, Task),
     Batch(Fate, Vec<Task>),
     Async(Fate, AsyncTask),
     /// A task that is queued when a future resolves.
     When(Fate, Source, Task),
-    /// A job that submits these, one after the other.
+    /// A job that submits these tasks, one after the other.
     Steps(Fate, Vec<Task>),
-    /// What asynchronous tasks wait for.
+    /// Rings a bell for async tasks.
     Ring(usize, Ringing),
-    /// All wakers that are kept are used.
+    /// Uses all kept wakers.
     WakeKept,
     Fire,
     OnIdle,
-    /// One of the completions that were kept.
+    /// Cancels a kept completion.
     CancelKept(usize),
     CancelPending,
     Heal,
@@ -106,9 +106,9 @@ pub(crate) struct Op {
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) setups: Vec<Setup>,
-    /// Phase by phase, thread by thread; a barrier lies between phases.
+    /// By phase, then by thread. A barrier lies between phases.
     pub(crate) phases: Vec<Vec<Vec<Op>>>,
-    /// Nobody keeps a handle for later: the value goes with the last task.
+    /// No handle is kept for later, so the last task drops the value.
     pub(crate) let_go: bool,
     /// The values are taken out at the end.
     pub(crate) take: bool,
@@ -139,7 +139,7 @@ fn capacity() -> impl Strategy<Value = Option<usize>> {
     prop_oneof![Just(None), (1..6_usize).prop_map(Some)]
 }
 
-/// Those of a resource whose tasks all run on one thread.
+/// Setups of resources whose tasks all run on one thread.
 pub(crate) fn plain_setup() -> impl Strategy<Value = Setup> {
     (any::<bool>(), capacity()).prop_map(|(poison, capacity)| Setup {
         poison,

@@ -1,7 +1,7 @@
-//! Programs on one thread: the model says in advance what becomes of every task.
+//! Programs on one thread: the model predicts the outcome of every task.
 //!
-//! The executor only collects jobs; those are run after each operation, one after the
-//! other. So who is woken goes on then, and in that order.
+//! The executor only collects jobs. The jobs run after each operation, one after the other. A woken
+//! task therefore continues then, in the order of the wake-ups.
 
 use crate::common::DEADLINE;
 use crate::ledger::Value;
@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the executor was given.
+/// The jobs that the executor was given.
 #[derive(Clone, Default)]
 struct Jobs(Arc<Mutex<VecDeque<Job>>>);
 
@@ -28,7 +28,7 @@ impl Jobs {
         builder.executor(keep).build().unwrap()
     }
 
-    /// Runs them, and those that come of it.
+    /// Runs the jobs, and all jobs that they cause.
     fn run(&self) {
         loop {
             let next = self.0.lock().unwrap().pop_front();
@@ -52,7 +52,7 @@ pub(crate) fn run(setups: Vec<Setup>, ops: Vec<Op>) -> Result<(), String> {
         model.run_jobs();
         agree(&world, &handles, &model).map_err(|error| format!("after {op:?}: {error}"))?;
     }
-    // What goes on may keep wakers again.
+    // A task that continues may keep wakers again.
     let mut turns = 0..1000;
     while turns.next().is_some() {
         world.bells.open();

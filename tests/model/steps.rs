@@ -1,66 +1,66 @@
-//! What asynchronous tasks consist of, and what they wait for.
+//! The steps of async tasks, and the events that async tasks wait for.
 
 use crate::program::{Op, Task, op, task};
 use proptest::prelude::*;
 
-/// So many bells are there to be rung.
+/// The number of bells that are rung.
 pub(crate) const BELLS: usize = 2;
 
 #[derive(Clone, Debug)]
 pub(crate) struct AsyncTask {
-    /// Its first part, before its steps, and how it ends after them. If it is brittle,
-    /// its future panics when it is dropped before its end.
+    /// The task's first part, before its steps, and its end after them. If the task is brittle, its
+    /// future panics when it is dropped before the end.
     pub(crate) task: Task,
     pub(crate) steps: Vec<Step>,
-    /// A part of its future panics when it is dropped, at the end too.
+    /// A part of the future panics when it is dropped, at the end too.
     pub(crate) spills: bool,
-    /// It asks whether it is to stop.
+    /// The task holds a token that says whether to stop.
     pub(crate) asks: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Do(Op),
-    /// It wakes itself, and waits.
+    /// Wakes itself and suspends.
     Yield(Waking),
-    /// It waits for a bell; if `once`, it leaves a waker there only at first.
+    /// Waits for a bell. If `once`, the task leaves a waker there only at the first poll.
     Hear {
         bell: usize,
         once: bool,
     },
-    /// It awaits a task of this resource, or of its own.
+    /// Awaits a task of this resource, which may be its own.
     Await(usize, Task),
-    /// It waits, and leaves its waker nowhere.
+    /// Suspends and leaves its waker nowhere.
     Forsake,
-    /// It waits for its deadline to pass, if it has one.
+    /// Waits until its deadline passes, if the task has a deadline.
     Outlast,
     Panic,
 }
 
-/// How a task wakes itself.
+/// The way in which a task wakes itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Waking {
     ByRef,
     ByValue,
     Twice,
-    /// And a waker is kept.
+    /// Wakes by reference, and a waker is kept.
     Kept,
 }
 
-/// What is done with the wakers that were left at a bell.
+/// The use that is made of the wakers left at a bell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ringing {
     Once,
     Twice,
-    /// They are kept, after that.
+    /// The wakers are used and then kept.
     Kept,
-    /// They are used, and the bell is not rung.
+    /// The wakers are used, but the bell is not rung.
     Astray,
-    /// They are dropped, and it is not.
+    /// The wakers are dropped, and the bell is not rung.
     Hush,
 }
 
-/// The future of a task that is queued when it resolves.
+/// The future of a task that is queued when the future resolves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
     Ready,
@@ -112,11 +112,11 @@ fn step(depth: u32) -> BoxedStrategy<Step> {
 pub(crate) fn async_task(depth: u32) -> BoxedStrategy<AsyncTask> {
     let steps = prop::collection::vec(step(depth), 0..5);
     let (spills, asks) = (prop::bool::weighted(0.1), prop::bool::weighted(0.3));
-    // Long enough to start, and to pass while it waits.
+    // Long enough to start, and short enough to pass while the task waits.
     let timeout = prop_oneof![3 => Just(None), 1 => (0..2000_u64).prop_map(Some)];
     (task(depth), timeout, steps, spills, asks)
         .prop_map(|(task, timeout, steps, spills, asks)| AsyncTask {
-            // Only one of them: the second would be a panic inside of the first.
+            // Only one of the two panics: the second would be a panic inside the first.
             spills: spills && !task.brittle,
             task: Task { timeout, ..task },
             steps,

@@ -1,11 +1,14 @@
-//! Programs whose outcome can be said in advance.
+//! Programs whose outcome can be predicted.
 
 use crate::program::{Kind, Op, Task, Use};
 use crate::steps::{AsyncTask, Step};
 
-/// Leaves out what time decides, what others would have to wait for on this thread,
-/// and, of tasks that run inside of others, what their submitters would leave to
-/// workers: those submit to their own resource, or nothing to others.
+/// Makes a program predictable. Leaves out three kinds of operations:
+///
+/// - Operations that time decides.
+/// - Operations that would block this thread for another task.
+/// - Operations that a submitter inside a task would leave to workers. A task submitted to another
+///   resource from inside a task therefore submits nothing.
 pub(crate) fn tame(ops: Vec<Op>, resources: usize, inside: Option<usize>) -> Vec<Op> {
     let tamer = Tamer { resources, inside };
     ops.into_iter().map(|op| tamer.op(op)).collect()
@@ -14,7 +17,7 @@ pub(crate) fn tame(ops: Vec<Op>, resources: usize, inside: Option<usize>) -> Vec
 #[derive(Clone, Copy)]
 struct Tamer {
     resources: usize,
-    /// In a task of this one.
+    /// The resource whose task encloses the operations.
     inside: Option<usize>,
 }
 
@@ -81,7 +84,7 @@ impl Tamer {
     }
 }
 
-/// With nothing nested in it, and nobody to give turns to.
+/// Removes everything nested in the task, its timeout, and its yields.
 fn alone(task: Task) -> Task {
     Task {
         nested: Vec::new(),

@@ -1,4 +1,4 @@
-//! Programs on several threads, and what has to hold at their end.
+//! Programs on several threads, and the checks at their end.
 
 use crate::common::{DEADLINE, Gate, on_drop, wait_until};
 use crate::ledger::{Ledger, Value};
@@ -63,9 +63,9 @@ pub(crate) fn run(program: Program) -> Result<(), String> {
     })
 }
 
-/// A thread may wait for a task that waits for a bell, and be the one to ring it: so
-/// all of them are rung now and then. Each time by another thread, which may have to
-/// run what it wakes, and wait for the next in there.
+/// Rings all bells now and then, since a thread may wait for a task that waits for a bell which the
+/// same thread would ring. Each time a new thread rings. That thread may have to run the tasks it
+/// wakes, and wait inside them for the next ring.
 fn ring_until(done: &Gate, world: &World) {
     thread::scope(|scope| {
         while !done.wait_timeout(Duration::from_micros(200)) {
@@ -95,8 +95,7 @@ fn perform(phases: &[Vec<Vec<Op>>], world: &Arc<World>, handles: &mut Handles, l
     });
 }
 
-/// Waits until nothing is queued or running anywhere, or waits for a task to go
-/// on with its result.
+/// Waits until no task is queued or running anywhere, and no continuation waits for its first task.
 fn quiesce(world: &World, handles: &Handles) {
     let sums = || {
         let all = handles.iter().flatten().map(Resource::stats);
@@ -107,10 +106,10 @@ fn quiesce(world: &World, handles: &Handles) {
             )
         })
     };
-    // A task of one resource may submit to another that was looked at before:
-    // so nothing may have been submitted between two looks.
+    // A task of one resource may submit to a resource whose sum was read before. No task may
+    // therefore have been submitted between two readings.
     wait_until("nothing is queued or running", || {
-        // Nothing waits for a bell any more; what waits for nothing is given up.
+        // From here on no task waits for a bell. A task that waits for nothing is given up.
         world.bells.open();
         let before = sums();
         let closures = world.ledgers.iter().any(|ledger| ledger.has_closures());
@@ -118,7 +117,7 @@ fn quiesce(world: &World, handles: &Handles) {
     });
 }
 
-/// Ends a program: closes what is left, and lets go of it.
+/// Ends a program: closes the resources that are left, and drops their handles.
 pub(crate) fn finish(world: &World, handles: Handles) -> Result<(), String> {
     quiesce(world, &handles);
     let mut all_stats = Vec::new();
@@ -140,7 +139,7 @@ pub(crate) fn finish(world: &World, handles: Handles) -> Result<(), String> {
     audit(world, &all_stats)
 }
 
-/// Nothing is queued: so there is room for as many tasks as there ever was.
+/// No task is queued, so the whole capacity must be free.
 fn audit_room(r: &Resource<Value>, ledger: &Ledger, capacity: Option<usize>) {
     let Some(capacity) = capacity else { return };
     if r.is_poisoned() && r.clear_poison(Value::healed).is_err() {
@@ -150,8 +149,8 @@ fn audit_room(r: &Resource<Value>, ledger: &Ledger, capacity: Option<usize>) {
         return;
     }
     let mut permits = Vec::new();
-    // Who expires a task counts it first, and then gives its room back.
-    wait_until("all room has come back", || {
+    // The thread that expires a task counts it first, and then returns its room.
+    wait_until("all room is free again", || {
         permits.extend(r.try_reserve());
         permits.len() >= capacity
     });
@@ -166,7 +165,7 @@ fn take_out(world: &World, handles: Handles) -> Result<(), String> {
         let r = r.clone()?;
         Some((ledger.closing(|| r.clone().into_inner()), r))
     };
-    // While tasks wait, which it waits for.
+    // Closes while tasks wait. `into_inner` waits for these tasks.
     let closed: Vec<_> = handles.iter().zip(&world.ledgers).map(close).collect();
     world.bells.open();
     for (closed, ledger) in closed.into_iter().zip(&world.ledgers) {
@@ -186,13 +185,13 @@ fn take_out(world: &World, handles: Handles) -> Result<(), String> {
     audit(world, &all_stats)
 }
 
-/// Statistics are there where a handle was kept.
+/// Checks all ledgers, with the statistics of the resources whose handles were kept.
 fn audit(world: &World, all_stats: &[Option<ResourceStats>]) -> Result<(), String> {
     for ledger in &world.ledgers {
-        // Tasks hold on to it, and jobs that nobody needs any more.
+        // Tasks may still hold the value, and so may jobs that are no longer needed.
         wait_until("the value is dropped", || ledger.value_is_gone());
     }
-    // Only now, since tasks keep completions too.
+    // Only after the values are dropped, since tasks keep completions too.
     world.settle();
     for (ledger, stats) in world.ledgers.iter().zip(all_stats) {
         ledger.audit(stats.as_ref())?;

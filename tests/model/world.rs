@@ -1,4 +1,4 @@
-//! What a program's operations do, and what is noted of them.
+//! The effects of a program's operations, and the records made of them.
 
 use crate::bells::Bells;
 use crate::common::outcome;
@@ -18,28 +18,28 @@ use std::time::Duration;
 
 type Later = Box<dyn FnOnce() + Send>;
 
-/// What every operation needs.
+/// The state that every operation needs.
 pub(crate) struct World {
     pub(crate) setups: Vec<Setup>,
     pub(crate) ledgers: Vec<Arc<Ledger>>,
     weak: Vec<WeakResource<Value>>,
     triggers: Vec<Trigger>,
-    /// What is left for the end.
+    /// The actions that are left for the end.
     later: Mutex<Vec<Later>>,
     chains: Mutex<Vec<Chain>>,
     /// Completions that may be cancelled later.
     pub(crate) kept: Mutex<Vec<Arc<dyn Cancels>>>,
-    /// What asynchronous tasks wait for.
+    /// The bells that async tasks wait for.
     pub(crate) bells: Bells,
-    /// How many tasks they were refused to await.
+    /// How many awaits were refused, since they would deadlock.
     pub(crate) deadlocks: AtomicU64,
-    /// One thread and nothing to wait for.
+    /// The program runs on one thread and must not wait.
     pub(crate) sequential: bool,
 }
 
 pub(crate) type Handles = Vec<Option<Resource<Value>>>;
 
-/// Who performs an operation.
+/// The caller that performs an operation.
 #[derive(Clone, Copy)]
 pub(crate) enum Caller<'a> {
     Thread(&'a Handles),
@@ -76,7 +76,7 @@ impl World {
         (Arc::new(world), resources.into_iter().map(Some).collect())
     }
 
-    /// An operation of a thread.
+    /// Performs an operation of a thread.
     pub(crate) fn perform(self: &Arc<Self>, op: &Op, handles: &mut Handles) {
         let index = op.resource % handles.len();
         match op.kind {
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// A call of this resource, if the caller has a handle.
+    /// Returns a call of this resource, if the caller has a handle.
     pub(crate) fn call<'a>(
         self: &'a Arc<Self>,
         index: usize,
@@ -114,7 +114,7 @@ impl World {
         self.later.lock().unwrap().push(Box::new(what));
     }
 
-    /// Cancels one of those that were kept: the last one, or so many before it.
+    /// Cancels a kept completion: the last one, or `which` places before it.
     fn cancel_kept(&self, which: usize) {
         let kept = {
             let kept = self.kept.lock().unwrap();
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// Does all that was left for later; nothing runs any more.
+    /// Performs the actions that were left for the end. No task may run any more.
     pub(crate) fn settle(&self) {
         self.kept.lock().unwrap().clear();
         loop {
@@ -192,7 +192,7 @@ impl Call<'_> {
     /// Begins a submission with this priority.
     fn ticket(&self, task: &Task, level: u8) -> (One, Ticket) {
         let ledger = self.ledger();
-        let mut ticket = ledger.begin().expect("a ledger large enough");
+        let mut ticket = ledger.begin().expect("the ledger is large enough");
         ledger.set_level(ticket.id, level);
         if task.brittle {
             ticket.make_brittle();
@@ -200,12 +200,12 @@ impl Call<'_> {
         (One(Arc::clone(ledger), ticket.id), ticket)
     }
 
-    /// The same, for a task that is given no attributes.
+    /// Begins a submission of a task without attributes.
     pub(crate) fn plain_ticket(&self, task: &Task) -> (One, Ticket) {
         self.ticket(task, self.world.setups[self.index].middle())
     }
 
-    /// The same, for one that is.
+    /// Begins a submission of a task with attributes.
     pub(crate) fn begin(&self, task: &Task) -> (One, Ticket, TaskBuilder<'_, Value>) {
         let level = task.level % self.world.setups[self.index].levels;
         let (one, ticket) = self.ticket(task, level);
@@ -272,7 +272,7 @@ impl Call<'_> {
         one.told(outcome);
     }
 
-    /// All happens on one thread, and this one would have to wait for another task of it.
+    /// Checks whether a program on one thread would have to wait for another of its tasks.
     fn would_wait(&self) -> bool {
         let r = &self.resource;
         self.world.sequential && !r.is_current() && r.stats().outstanding > 0
@@ -322,7 +322,7 @@ impl Call<'_> {
         let expected = match &got {
             Ok(_) => true,
             Err(ReserveError::Full | ReserveError::Timeout) => !ledger.is_unbounded(),
-            // It was polled in a task, which would have to end first.
+            // The future was polled in a task, which would have to end first.
             Err(ReserveError::WouldDeadlock) => self.nested() && !ledger.is_unbounded(),
             Err(ReserveError::Closed) => ledger.is_closing(),
             Err(ReserveError::Poisoned) => self.world.setups[self.index].poison,
@@ -349,7 +349,7 @@ impl Call<'_> {
             first.told(Ok(receipt));
             work(value)
         });
-        // Otherwise it is submitted who knows when.
+        // If the first task is unfinished, the second is submitted at an unknown time.
         if through {
             chain.second.submitted();
         }
@@ -383,7 +383,7 @@ impl Call<'_> {
     }
 }
 
-/// A refused closure came back; a brittle one panics here.
+/// Records the refusal of a closure, and drops the closure. A brittle closure panics here.
 fn give_back<F>(one: &One, refused: TrySubmitError<F>) {
     let error = match refused {
         TrySubmitError::Poisoned(_) => SubmitError::Poisoned,

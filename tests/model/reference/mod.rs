@@ -1,8 +1,8 @@
-//! The model: what becomes of every task, and when.
+//! The model: predicts the outcome of every task, and when the task resolves.
 //!
-//! It knows of each resource what is queued, runs or waits, and of all of them in which
-//! order jobs were sent to the executor. Errands are resources like others, behind
-//! those of the program.
+//! For each resource, the model knows which tasks are queued, run or wait. For all resources
+//! together, the model knows the order in which jobs went to the executor. Errands are strands like
+//! resources, and come after the resources of the program.
 
 mod strand;
 mod waits;
@@ -16,45 +16,45 @@ use strand::{Strand, Work};
 
 pub(crate) struct Reference {
     strands: Vec<Strand>,
-    /// Those of the program.
+    /// The number of the program's resources.
     resources: usize,
     bells: [waits::Bell; BELLS],
-    /// Whose wakers are kept.
+    /// The tasks whose wakers are kept.
     kept: VecDeque<Who>,
-    /// Whose jobs the executor has.
+    /// The strands whose jobs the executor has.
     jobs: VecDeque<usize>,
-    /// So many tasks run, each inside of the one before.
+    /// How many tasks run, each inside the task before.
     depth: usize,
-    /// Who goes on when a task is through.
+    /// The work that follows the end of a task.
     followers: HashMap<Who, Follower>,
-    /// Of whom the completions are kept.
+    /// The work behind the kept completions.
     completions: Vec<Item>,
     pub(crate) deadlocks: u64,
 }
 
-/// A strand, and a task of it.
+/// A task: the index of its strand, and its number there.
 type Who = (usize, usize);
 
 enum Follower {
-    /// It awaits it.
+    /// This task awaits the finished task.
     Awaits(Who),
-    /// It runs on this strand, if the first returned.
+    /// This work runs on the strand, if the first task returned.
     Chain(usize, Work),
 }
 
-/// What a completion is of.
+/// The work behind a completion.
 #[derive(Clone, Copy)]
 enum Item {
     Task(Who),
-    /// The first, which may be an errand, and the second.
+    /// The first task, which may be an errand, and the second.
     Chain(Who, Who),
     Errand(usize),
 }
 
-/// Who is woken, and whether the task that he waited for returned.
+/// The follower of a finished task, and whether that task returned.
 type Waiter = Option<(Follower, bool)>;
 
-/// What became of work that was submitted.
+/// The result of a submission.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Placed {
     Refused,
@@ -123,7 +123,7 @@ impl Reference {
                 let id = s.number(1);
                 s.verdicts[id] = Verdict::WouldDeadlock;
             }
-            // It is not called.
+            // The program does not make the call.
             s if s.is_busy() => {}
             _ => self.submit(r, from_ref(task), Some(Fate::Wait)),
         }
@@ -138,7 +138,7 @@ impl Reference {
         }
     }
 
-    /// `fate`: none for `execute`.
+    /// Submits tasks. `fate` is `None` for `execute`.
     fn submit(&mut self, r: usize, tasks: &[Task], fate: Option<Fate>) {
         let first = self.strands[r].number(tasks.len());
         let work = Work::Tasks((first..).zip(tasks.iter().cloned()).collect());
@@ -152,7 +152,7 @@ impl Reference {
         placed
     }
 
-    /// The submitter has the completion.
+    /// Does with a pending completion what `fate` says.
     fn meet(&mut self, fate: Option<Fate>, placed: Placed, item: Option<Item>) {
         let pending = matches!(placed, Placed::Queued | Placed::Waits);
         let Some(item) = item.filter(|_| pending) else {
@@ -186,7 +186,7 @@ impl Reference {
         }
     }
 
-    /// Takes it out, or has it given up, or asks it to stop.
+    /// Removes a queued task, gives up a waiting task, or asks a running task to stop.
     fn cancel_task(&mut self, (r, id): Who) {
         let strand = &mut self.strands[r];
         let queued = strand.queue.iter_mut().find(|w| w.id() == Some(id));
@@ -207,7 +207,7 @@ impl Reference {
         self.submit_work(r, work, Some(fate));
     }
 
-    /// If the first is queued, the second goes on as its follower.
+    /// If the first task is queued, the second becomes its follower.
     fn then(&mut self, r: usize, first: &Task, other: usize, next: &Task, fate: Fate) {
         let id = self.strands[r].number(1);
         let work = Work::Tasks(vec![(id, first.clone())]);
@@ -225,7 +225,7 @@ impl Reference {
         self.meet(Some(fate), placed, Some(item));
     }
 
-    /// Refuses it, or runs it, or queues it.
+    /// Refuses the work, runs it, or queues it.
     fn take(&mut self, r: usize, work: Work) -> Placed {
         if let Some(verdict) = self.strands[r].refuses(&work) {
             self.falls(r, &work, verdict);
@@ -237,7 +237,7 @@ impl Reference {
     fn accept(&mut self, r: usize, work: Work) -> Placed {
         let (busy, id) = (self.strands[r].is_busy(), work.id());
         self.strands[r].queue.push_back(work);
-        // Outside of tasks, a submitter takes the role that is on offer.
+        // Outside tasks, a submitter takes the role that is on offer.
         let takes = self.depth == 0 && std::mem::take(&mut self.strands[r].offered);
         if busy && !takes {
             return Placed::Queued;
@@ -247,13 +247,13 @@ impl Reference {
         let strand = &self.strands[r];
         match &strand.waiting {
             Some(run) if Some(run.id) == id => Placed::Waits,
-            // The one that was before it.
+            // A task ahead in the queue suspended.
             Some(_) if strand.queue.iter().any(|work| work.id() == id) => Placed::Queued,
             _ => Placed::Through,
         }
     }
 
-    /// Queues it, and has a job run it.
+    /// Queues the work for a job to run.
     fn leave_to_others(&mut self, r: usize, work: Work) {
         if let Some(verdict) = self.strands[r].refuses(&work) {
             self.falls(r, &work, verdict);
@@ -268,13 +268,13 @@ impl Reference {
 
     fn offer(&mut self, r: usize) {
         self.strands[r].offered = true;
-        // One that is no longer needed serves as well.
+        // A job that is no longer needed serves as well.
         if !self.jobs.contains(&r) {
             self.jobs.push_back(r);
         }
     }
 
-    /// Runs what the executor has.
+    /// Runs the jobs that the executor has.
     pub(crate) fn run_jobs(&mut self) {
         while let Some(r) = self.jobs.pop_front() {
             if std::mem::take(&mut self.strands[r].offered) {
@@ -284,8 +284,8 @@ impl Reference {
         }
     }
 
-    /// Whoever waits for a task is woken before the next one runs, or, at the end, when
-    /// the role is given away; or before the hook is called.
+    /// Runs the queue. The waiter of a task is woken before the next task runs, or before the hook
+    /// is called. If no task is left, the waiter is woken after the role is given away.
     fn drain(&mut self, r: usize) {
         let mut waiter = None;
         loop {
@@ -328,7 +328,7 @@ impl Reference {
         }
     }
 
-    /// `None`: it waits.
+    /// Runs the work. Returns `None` if the task suspends.
     fn run(&mut self, r: usize, work: Work) -> Option<Waiter> {
         let strand = &mut self.strands[r];
         let ran_since = std::mem::replace(&mut strand.ran_since, true);
@@ -340,7 +340,7 @@ impl Reference {
                 strand.fired = false;
             }
             Work::Hook => {
-                // What ran is owed a call, if there was a hook to be called.
+                // The hook is owed a call for earlier tasks only if a hook was set before.
                 strand.ran_since = ran_since && strand.hooked;
                 strand.hooked = true;
             }
@@ -349,7 +349,7 @@ impl Reference {
         Some(None)
     }
 
-    /// Up to one that panics.
+    /// Runs the tasks up to the first that panics.
     fn run_tasks(&mut self, r: usize, tasks: &[(usize, Task)]) -> Waiter {
         let mut panicked = false;
         for (id, task) in tasks {
@@ -390,7 +390,7 @@ impl Reference {
         }
     }
 
-    /// What becomes of work without its being run.
+    /// Resolves work that does not run.
     fn falls(&mut self, r: usize, work: &Work, verdict: Verdict) -> Waiter {
         let strand = &mut self.strands[r];
         match work {
@@ -423,9 +423,9 @@ impl Reference {
     }
 }
 
-/// What it says at the end.
+/// The checks and the end of a program.
 impl Reference {
-    /// Nobody waits for a bell, and no waker is kept.
+    /// Opens all bells: no task waits for a bell any more, and no waker is kept.
     pub(crate) fn open(&mut self) {
         for bell in 0..BELLS {
             self.bells[bell].open = true;
@@ -436,15 +436,15 @@ impl Reference {
         }
     }
 
-    /// Of this resource: is it closed, has it ended, is it poisoned, and how much is
-    /// outstanding?
+    /// Returns whether the resource is closed, has ended, and is poisoned, and how many of its
+    /// tasks are outstanding.
     pub(crate) fn state(&self, r: usize) -> (bool, bool, bool, u64) {
         let s = &self.strands[r];
         let ended = s.closed && !s.is_busy();
         (s.closed, ended, s.poisoned, s.outstanding())
     }
 
-    /// How many closures of its tasks, and futures, are there?
+    /// Counts the closures of the resource's tasks, and their futures.
     pub(crate) fn closures(&self, r: usize) -> i64 {
         let of_work = |work: &Work| match work {
             Work::Tasks(tasks) => tasks.len(),
@@ -459,7 +459,7 @@ impl Reference {
             .filter(|follower| matches!(follower, Follower::Chain(other, _) if *other == r));
         let errands = self.strands[self.resources..].iter();
         let errands = errands.filter(|errand| errand.is_of(r) && errand.waiting.is_some());
-        // The closure of one that waits has become a part of its future.
+        // The closure of a suspended task has become a part of its future.
         let waiting = 2 * usize::from(strand.waiting.is_some());
         (queued + waiting + chained.count() + errands.count()) as i64
     }

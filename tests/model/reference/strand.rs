@@ -1,4 +1,4 @@
-//! What the model knows of one resource, or of one errand.
+//! The model's knowledge of one resource, or of one errand.
 
 use crate::ledger::Verdict;
 use crate::program::{Setup, Task};
@@ -9,75 +9,75 @@ use std::collections::VecDeque;
 pub(super) struct Strand {
     pub(super) poison: bool,
     capacity: Option<usize>,
-    /// Somebody has the role, or it is on offer.
+    /// A thread holds the role.
     pub(super) held: bool,
     pub(super) offered: bool,
     pub(super) closed: bool,
     pub(super) poisoned: bool,
     pub(super) queue: VecDeque<Work>,
     pub(super) verdicts: Vec<Verdict>,
-    /// How often each task went on after it had waited.
+    /// How often each task continued after it had waited.
     pub(super) progress: Vec<u32>,
     pub(super) order: Vec<u32>,
-    /// The task that keeps it and waits.
+    /// The suspended task that keeps the strand.
     pub(super) waiting: Option<Run>,
     pub(super) polled: Polled,
-    /// Whatever comes to wait is given up.
+    /// Every task that suspends is given up.
     pub(super) stopped: bool,
-    /// It is an errand of this resource; does it end when that is closed?
+    /// For an errand: its resource, and whether closing the resource ends the errand.
     errand: Option<(usize, bool)>,
-    /// How much was swept away.
+    /// How many tasks were swept away.
     pub(super) swept: u64,
-    /// How often the trigger's closure ran, and whether it is to.
+    /// How often the trigger's closure ran, and whether it is queued.
     pub(super) runs: u64,
     pub(super) fired: bool,
     pub(super) hooked: bool,
-    /// How often the hook was called, and whether something ran since.
+    /// How often the hook was called, and whether a task ran since.
     pub(super) calls: u64,
     pub(super) ran_since: bool,
 }
 
-/// The asynchronous task that runs just now.
+/// The async task that is being polled.
 #[derive(Default)]
 pub(super) struct Polled {
     pub(super) id: Option<usize>,
-    /// It was woken, or asked to stop, meanwhile.
+    /// The task was woken, or asked to stop, during the poll.
     pub(super) woken: bool,
     pub(super) asked: bool,
 }
 
-/// An asynchronous task that has started.
+/// An async task that has started.
 #[derive(Clone)]
 pub(super) struct Run {
     pub(super) id: usize,
     pub(super) what: AsyncTask,
-    /// The step that it is at, and what it waits for there.
+    /// The current step, and the event that the task waits for in this step.
     pub(super) at: usize,
     pub(super) on: Option<On>,
     pub(super) given_up: bool,
 }
 
-/// What a task waits for.
+/// The event that a task waits for.
 #[derive(Clone, Copy)]
 pub(super) enum On {
     Itself,
-    /// That it is rung once more.
+    /// The next ring of a bell, after this many.
     Bell(u64),
-    /// A task of this resource; whether it is through.
+    /// A task of this resource, and whether the task has finished.
     Task(usize, bool),
     Nothing,
 }
 
-/// What may be queued.
+/// Work that may be queued.
 #[derive(Clone)]
 pub(super) enum Work {
     /// One task, or a batch.
     Tasks(Vec<(usize, Task)>),
     Async(usize, Box<AsyncTask>),
     Trigger,
-    /// It sets a hook.
+    /// Sets a hook.
     Hook,
-    /// What is left of a task that was cancelled.
+    /// The remains of a cancelled task.
     Remains,
 }
 
@@ -86,7 +86,7 @@ impl Work {
         matches!(self, Work::Tasks(_) | Work::Async(..))
     }
 
-    /// The first of its tasks.
+    /// The number of its first task.
     pub(super) fn id(&self) -> Option<usize> {
         match self {
             Work::Tasks(tasks) => tasks.first().map(|(id, _)| *id),
@@ -105,7 +105,7 @@ impl Strand {
         }
     }
 
-    /// An errand of this resource, which ends when that is closed, or does not.
+    /// An errand of this resource. `ends`: closing the resource ends the errand.
     pub(super) fn errand(of: usize, ends: bool) -> Strand {
         Strand {
             errand: Some((of, ends)),
@@ -117,12 +117,12 @@ impl Strand {
         self.errand.is_some_and(|(of, _)| of == r)
     }
 
-    /// At whose closing it ends.
+    /// The resource whose closing ends the errand.
     pub(super) fn until(&self) -> Option<usize> {
         self.errand.filter(|(_, ends)| *ends).map(|(of, _)| of)
     }
 
-    /// Why nothing is taken, not even with room.
+    /// The reason for which no work is accepted, whatever room is free.
     pub(super) fn refusal(&self) -> Option<Verdict> {
         match self {
             s if s.closed => Some(Verdict::Closed),
@@ -140,23 +140,23 @@ impl Strand {
         self.refusal().is_none() && !self.is_full()
     }
 
-    /// What is submitted has to wait for its turn.
+    /// Submitted work has to wait for its turn.
     pub(super) fn is_busy(&self) -> bool {
         self.held || self.offered || self.waiting.is_some()
     }
 
-    /// Why this is not taken.
+    /// The reason for which this work is not accepted.
     pub(super) fn refuses(&self, work: &Work) -> Option<Verdict> {
         let full = work.needs_room() && self.is_busy() && self.is_full();
         self.refusal().or(full.then_some(Verdict::Full))
     }
 
-    /// What is queued, runs or waits.
+    /// How many tasks are queued, run or wait.
     pub(super) fn outstanding(&self) -> u64 {
         self.queued() + u64::from(self.waiting.is_some())
     }
 
-    /// What is queued, but for remains.
+    /// How many tasks are queued, without remains.
     pub(super) fn queued(&self) -> u64 {
         let queued = self.queue.iter().filter(|w| !matches!(w, Work::Remains));
         queued.count() as u64
@@ -170,7 +170,7 @@ impl Strand {
         first
     }
 
-    /// A task is dropped before its end.
+    /// Resolves an async task that is dropped before its end.
     pub(super) fn fall_async(&mut self, id: usize, what: &AsyncTask, verdict: Verdict) {
         let started = self.order.contains(&(id as u32));
         self.verdicts[id] = match what.task.brittle || started && what.spills {

@@ -1,4 +1,4 @@
-//! Asynchronous tasks of the model: how they run, what they wait for, who wakes them.
+//! Async tasks of the model: their steps, their waits, and their wake-ups.
 
 use super::strand::{On, Polled, Run, Strand, Work};
 use super::{Follower, Item, Placed, Reference, Waiter, Who};
@@ -15,18 +15,18 @@ pub(super) struct Bell {
     listeners: VecDeque<Who>,
 }
 
-/// What a step came to.
+/// The result of a step.
 enum Came {
-    /// It waited for nothing.
+    /// The step did not wait.
     Through,
-    /// The task went on after it.
+    /// The task continued after the wait.
     WentOn,
     Panicked,
     Waits(On),
 }
 
 impl Reference {
-    /// `None`: it waits.
+    /// Starts a task. Returns `None` if the task suspends.
     pub(super) fn start(&mut self, r: usize, id: usize, what: AsyncTask) -> Option<Waiter> {
         self.strands[r].order.push(id as u32);
         self.polls(r, id);
@@ -102,7 +102,7 @@ impl Reference {
         self.through((r, run.id))
     }
 
-    /// It is given up, and its future dropped.
+    /// Gives the task up, and drops its future.
     fn drops(&mut self, r: usize, run: &Run) -> Waiter {
         self.strands[r].fall_async(run.id, &run.what, Verdict::Cancelled);
         if self.strands[r].verdicts[run.id] == Verdict::Panicked {
@@ -131,7 +131,7 @@ impl Reference {
             (Step::Await(..), Some(On::Task(_, true))) => Came::WentOn,
             (Step::Await(..), Some(on)) => Came::Waits(on),
             (Step::Forsake, _) => Came::Waits(On::Nothing),
-            // None has a deadline.
+            // No task of a sequential program has a deadline.
             (Step::Outlast, _) => Came::Through,
         }
     }
@@ -156,7 +156,7 @@ impl Reference {
         }
     }
 
-    /// Submits a task, and awaits it.
+    /// Submits a task and awaits it.
     fn awaits(&mut self, who: Who, target: usize, task: &Task) -> Came {
         let id = self.strands[target].number(1);
         let work = Work::Tasks(vec![(id, task.clone())]);
@@ -179,11 +179,11 @@ impl Reference {
         std::iter::successors(Some(target), next).any(|at| at == r)
     }
 
-    /// How many wakers there are of a task that waits for this.
+    /// Counts the wakers of a task that waits for this event.
     fn wakers(&self, who: Who, on: On) -> usize {
         let listens = self.bells.iter().flat_map(|bell| &bell.listeners);
         let of_completion = matches!(on, On::Task(..));
-        // It listens for a resource to be closed.
+        // The errand listens for the close of its resource.
         let of_errand = self.strands[who.0].until().is_some();
         listens.chain(&self.kept).filter(|w| **w == who).count()
             + usize::from(of_completion)
@@ -200,7 +200,7 @@ impl Reference {
         }
     }
 
-    /// One of its wakers was dropped.
+    /// Notes that a waker of the task was dropped.
     fn drops_waker(&mut self, who: Who) {
         let waits = self.strands[who.0].waiting.as_ref();
         let on = waits.filter(|run| run.id == who.1).and_then(|run| run.on);
@@ -210,7 +210,10 @@ impl Reference {
     }
 
     pub(super) fn let_go(&mut self) {
-        let who = self.kept.pop_front().expect("it was counted");
+        let who = self
+            .kept
+            .pop_front()
+            .expect("as many wakers are kept as were counted");
         self.drops_waker(who);
     }
 
@@ -218,7 +221,7 @@ impl Reference {
         self.bells[bell].rung += u64::from(!matches!(how, Ringing::Astray | Ringing::Hush));
         for _ in 0..self.bells[bell].listeners.len() {
             let first = self.bells[bell].listeners.pop_front();
-            let who = first.expect("nobody listens meanwhile, or goes");
+            let who = first.expect("no listener comes or goes during the ring");
             match how {
                 Ringing::Once | Ringing::Twice | Ringing::Astray => self.wake(who),
                 Ringing::Kept => {
@@ -231,8 +234,8 @@ impl Reference {
         }
     }
 
-    /// The task that waits there is given up, by whoever runs the next job; unless it
-    /// was before.
+    /// Marks the suspended task as given up, unless it already is. The thread that runs the next
+    /// job drops its future.
     pub(super) fn give_up(&mut self, r: usize) -> bool {
         let waiting = self.strands[r].waiting.as_mut();
         let Some(run) = waiting.filter(|run| !run.given_up) else {
@@ -244,7 +247,7 @@ impl Reference {
         true
     }
 
-    /// A task is through: who waits for it?
+    /// Notes that a task has finished, and returns its follower.
     pub(super) fn through(&mut self, who: Who) -> Waiter {
         let follower = self.followers.remove(&who)?;
         if let Follower::Awaits((r, id)) = follower {

@@ -407,7 +407,7 @@ fn unclonable() -> Waker {
 }
 
 /// Polls with a waker whose clone panics.
-fn poll_in_vain<F: Future + Unpin>(future: &mut F) {
+fn poll_with_unclonable_waker<F: Future + Unpin>(future: &mut F) {
     let waker = unclonable();
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let polled = Pin::new(future).poll(&mut Context::from_waker(&waker));

@@ -247,7 +247,7 @@ fn lent_is_time_spent_on_foreign_tasks() {
         .capture_time(LONG)
         .build(())
         .unwrap();
-    // The submitter's own task does not count as lent time, however long it takes.
+    // The submitter's own task does not count as lent time, even if long.
     r.with(|_| spend(time)).unwrap();
     assert_eq!(r.stats().lent, Duration::ZERO);
     let held = hold(&r);
@@ -261,7 +261,7 @@ fn lent_is_time_spent_on_foreign_tasks() {
 
 #[test]
 fn lent_leaves_out_own_task_after_takeover() {
-    // The submitter takes over a queue that was handed off. It runs a queued task, then its own,
+    // The submitter takes over a queue that was handed off, runs a queued task, then its own,
     // which is long.
     let (send, jobs) = mpsc::channel::<Job>();
     let scheduler = Scheduler::builder()

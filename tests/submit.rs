@@ -145,7 +145,7 @@ fn refused_try_submit_returns_closure() {
     let held = hold(&closed);
     closed.close();
     let tag = drops.counted();
-    // Refused while the last task still runs, and after it.
+    // Refused while the last task still runs, and after its end.
     let back = closed
         .try_submit(move |n: &mut i32| {
             drop(tag);

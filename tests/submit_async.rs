@@ -1,7 +1,7 @@
 #![cfg(not(any(captor_loom, captor_shuttle)))]
 //! Async tasks, which keep their resource while they wait.
 
-// Some tasks poll a completion and then return it.
+// Some tasks poll a completion and then return the completion.
 #![allow(clippy::async_yields_async)]
 
 mod common;
@@ -493,7 +493,7 @@ fn self_waking_task_is_handed_off() {
     });
 }
 
-/// The future has the value until it is dropped, so no task may run before.
+/// The future has the value until it is dropped, so no task may run earlier.
 #[test]
 fn next_task_waits_until_future_is_dropped() {
     struct Writes<'a>(&'a mut Box<u32>);
@@ -808,7 +808,7 @@ fn cycle_through_into_inner_would_deadlock() {
     });
 }
 
-/// The completion is polled in the task, and then moved to a thread that waits for it.
+/// The completion is polled in the task, and then moved to a waiting thread.
 #[test]
 fn completion_moved_out_of_task_causes_no_cycle() {
     within_deadline(|| {

@@ -31,7 +31,7 @@ impl<S: tracing::Subscriber> Layer<S> for Reacts {
         }
         let mut message = Message(String::new());
         event.record(&mut message);
-        // The reaction is taken out while it runs, since it may cause events.
+        // The reaction is taken out while running, since reactions may cause events.
         struct PutBack(Option<Reaction>);
         impl Drop for PutBack {
             fn drop(&mut self) {

@@ -158,7 +158,7 @@ fn check_finds_lost_update() {
     assert!((1..100).contains(&failing), "some orders lose no update");
 }
 
-/// Fails as it should. The next test runs it in a child process.
+/// Fails on purpose. The next test runs it in a child process.
 #[test]
 #[ignore = "fails, as it should"]
 fn child_fails_by_lost_update() {

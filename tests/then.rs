@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Too long for any stack, if each link took a frame.
 const LENGTH: usize = if cfg!(miri) { 100 } else { 100_000 };
 
-fn balances<T: Send + 'static>(r: &Resource<T>) {
+fn assert_balanced<T: Send + 'static>(r: &Resource<T>) {
     wait_until("the resource is idle", || r.stats().outstanding == 0);
     let stats = r.stats();
     assert_eq!(
@@ -372,7 +372,7 @@ fn panic_of_second_is_chain_outcome() {
     assert_eq!(b.with(|sum| *sum), Ok(10));
 }
 
-/// Panics when it is dropped.
+/// Panics in its drop.
 struct Bomb(&'static str);
 
 impl Drop for Bomb {
@@ -443,7 +443,7 @@ fn chain_drops_all_parts_however_ended() {
     }
 }
 
-/// Builds a chain over two resources in turn, all of it waiting for a first task.
+/// Builds a chain over two resources in turn, which waits for its first task.
 fn long_chain(a: &Resource<usize>, b: &Resource<usize>) -> Completion<usize> {
     let mut end = a.submit(|n| {
         *n += 1;
@@ -537,7 +537,7 @@ fn dropped_long_chain_runs_on_small_stack() {
 
 #[test]
 fn chain_cancelled_in_drop_of_chain_resolves() {
-    // The drop of the closure sweeps the inner chain and waits for it.
+    // The drop of the closure sweeps the inner chain and waits for its end.
     within_deadline(|| {
         let (a, b, c) = (Resource::new(0), Resource::new(0), Resource::new(0));
         let (held_a, held_c) = (hold(&a), hold(&c));
@@ -610,7 +610,7 @@ fn cycle_through_chain_would_deadlock() {
     });
 }
 
-/// Whatever a user's waker does is done when the waker returns, whichever thread called it.
+/// Whatever a user's waker does is done when the waker returns, on whichever thread.
 #[test]
 fn waker_may_cancel_chain_during_cancel() {
     let (r, other) = (Resource::new(()), Resource::new(()));

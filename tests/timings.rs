@@ -176,7 +176,7 @@ fn timings_count_every_task_during_contention() {
     });
 }
 
-/// A continuation is queued when the task before it finishes.
+/// A continuation is queued when its first task finishes.
 #[test]
 fn queue_wait_of_then_starts_when_first_ends() {
     let first = Resource::new(());

@@ -92,7 +92,7 @@ fn inline_task_runs_in_submitter_span() {
 }
 
 /// Queues tasks in a span, in no span, and in a second span. Each task must run in its own span,
-/// whichever thread runs it.
+/// on whichever thread.
 fn assert_spans_follow(r: &Resource<()>) {
     let held = hold(r);
     let outer = info_span!("outer");
@@ -498,7 +498,7 @@ fn handoff_after_shutdown_is_logged_as_warning() {
     assert_eq!(seen[0].level, Level::WARN);
 }
 
-/// Each long task is warned of once, while it runs and not when it ends.
+/// Each long task is warned of once, during its run and not at its end.
 #[test]
 fn slow_task_is_logged_once_during_run() {
     record();

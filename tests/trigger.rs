@@ -101,7 +101,7 @@ fn fire_inside_own_run_runs_again() {
 #[test]
 fn coalesced_run_sees_writes_before_fire() {
     // Two threads fire the trigger for many rounds. The last run sees the last write of both
-    // threads, whichever of them queued it. The writes are relaxed, so only `fire` orders them.
+    // threads, whichever of them queued the run. The writes are relaxed, so only `fire` orders them.
     within_deadline(|| {
         for _ in 0..if cfg!(miri) { 5 } else { 500 } {
             let r = Resource::new([0; 2]);

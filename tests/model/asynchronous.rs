@@ -1,6 +1,6 @@
 //! Operations whose tasks wait: async tasks, tasks that a future starts, jobs of steps.
 
-use crate::bells::forsake;
+use crate::bells::suspend_for_ever;
 use crate::ledger::{Holding, Receipt, Spill, Value, Visit, stamp};
 use crate::outcome::{Async, Job, One, When};
 use crate::program::{Fate, Task};
@@ -24,7 +24,7 @@ impl Call<'_> {
         let timeout = what.task.timeout.map(Duration::from_micros);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let (world, what, task) = (Arc::clone(self.world), what.clone(), one.clone());
-        let completion = builder.submit_async(of_the_value(move |value| {
+        let completion = builder.submit_async(borrowing_the_value(move |value| {
             let visit = ticket.enter(value);
             let watched = Watched {
                 _held: task.0.holding(),
@@ -39,7 +39,8 @@ impl Call<'_> {
         }));
         one.submitted();
         let nested = self.nested();
-        self.world.meet(fate, Async(one), completion, nested);
+        self.world
+            .use_completion(fate, Async(one), completion, nested);
     }
 
     pub(crate) fn when(&self, fate: Fate, source: Source, task: &Task) {
@@ -60,7 +61,8 @@ impl Call<'_> {
         if completion.is_finished() {
             one.submitted();
         }
-        self.world.meet(fate, when, completion, self.nested());
+        self.world
+            .use_completion(fate, when, completion, self.nested());
     }
 
     pub(crate) fn steps(&self, fate: Fate, tasks: &[Task]) {
@@ -84,11 +86,12 @@ impl Call<'_> {
                     };
                     call.submit_awaited(task)
                 };
-                world.told(awaited).await;
+                world.await_task(awaited).await;
             }
             running.ends();
         });
-        self.world.meet(fate, job, completion, self.nested());
+        self.world
+            .use_completion(fate, job, completion, self.nested());
     }
 
     fn submit_awaited(&self, task: &Task) -> Awaited {
@@ -102,7 +105,7 @@ impl Call<'_> {
 type Awaited = (One, Completion<Receipt>);
 
 impl World {
-    async fn told(&self, (one, completion): Awaited) {
+    async fn await_task(&self, (one, completion): Awaited) {
         match completion.await {
             // The task stays queued, and no waiter learns its outcome.
             Err(TaskError::WouldDeadlock) => drop(self.deadlocks.fetch_add(1, SeqCst)),
@@ -112,7 +115,7 @@ impl World {
 }
 
 /// Fixes a closure's signature, so that its future may borrow the value.
-fn of_the_value<F>(f: F) -> F
+fn borrowing_the_value<F>(f: F) -> F
 where
     F: for<'a> FnOnce(&'a mut Value) -> BoxFuture<'a, Receipt>,
 {
@@ -130,18 +133,18 @@ async fn perform(world: Arc<World>, what: AsyncTask, one: One, mut visit: Visit<
                 world.perform_as(op, Caller::Task);
                 continue;
             }
-            Step::Yield(how) => world.bells.yields(*how).await,
-            Step::Hear { bell, once } => world.bells.hear_or_not(*bell, *once, &one).await,
+            Step::Yield(how) => world.bells.yield_once(*how).await,
+            Step::Hear { bell, once } => world.bells.hear_or_give_up(*bell, *once, &one).await,
             Step::Outlast if what.task.timeout.is_none() => continue,
             Step::Outlast => world.bells.outlast().await,
             Step::Await(index, task) => {
                 let call = world.call(*index, Caller::Task);
                 let awaited = call.map(|call| call.submit_awaited(task));
                 if let Some(awaited) = awaited {
-                    world.told(awaited).await;
+                    world.await_task(awaited).await;
                 }
             }
-            Step::Forsake => forsake(&one).await,
+            Step::SuspendForEver => suspend_for_ever(&one).await,
             Step::Panic => visit.panics(),
         }
         visit.goes_on();

@@ -62,7 +62,7 @@ impl Bells {
                 self.keep(waker);
             }
             (Ringing::Hush, Some(task)) => {
-                // If the task has not suspended yet, it will be given up.
+                // A task that has not suspended yet is then given up.
                 task.forsaken();
                 drop(waker);
             }
@@ -85,17 +85,17 @@ impl Bells {
     /// Rings all bells, and keeps no waker.
     pub(crate) fn ring_all(&self) {
         (0..BELLS).for_each(|bell| self.ring(bell, Ringing::Once));
-        self.let_all_go();
+        self.drop_all_kept();
     }
 
-    fn let_all_go(&self) {
+    fn drop_all_kept(&self) {
         let kept = self.kept.lock().unwrap().len();
-        (0..kept).for_each(|_| self.let_go());
+        (0..kept).for_each(|_| self.drop_kept());
     }
 
     /// Drops one of the kept wakers. A task that waits for nothing is woken by that drop alone, and
     /// given up.
-    fn let_go(&self) {
+    fn drop_kept(&self) {
         let waker = self.kept.lock().unwrap().pop_front();
         drop(waker);
     }
@@ -106,7 +106,7 @@ impl Bells {
             bell.lock().unwrap().open = true;
             self.ring(index, Ringing::Once);
         }
-        self.let_all_go();
+        self.drop_all_kept();
     }
 
     /// Checks whether no waker is kept.
@@ -121,7 +121,7 @@ impl Bells {
 
     /// Waits like [`Self::hear`], but the waker of this task may be dropped unused. If the task
     /// listens `once` only, no waker may be left to wake it.
-    pub(crate) fn hear_or_not(
+    pub(crate) fn hear_or_give_up(
         &self,
         bell: usize,
         once: bool,
@@ -164,7 +164,7 @@ impl Bells {
     }
 
     /// Suspends once, woken by itself.
-    pub(crate) fn yields(&self, how: Waking) -> impl Future<Output = ()> + Send {
+    pub(crate) fn yield_once(&self, how: Waking) -> impl Future<Output = ()> + Send {
         let mut waited = false;
         poll_fn(move |cx| {
             if std::mem::replace(&mut waited, true) {
@@ -189,7 +189,7 @@ impl Bells {
 }
 
 /// Suspends, and leaves its waker nowhere.
-pub(crate) async fn forsake(task: &One) {
+pub(crate) async fn suspend_for_ever(task: &One) {
     poll_fn(|_| {
         task.forsaken();
         Poll::<()>::Pending

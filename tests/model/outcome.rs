@@ -12,18 +12,18 @@ use std::time::Duration;
 
 /// Tasks that share one outcome.
 pub(crate) trait Tasks<R>: Send + Sync + 'static {
-    fn told(&self, outcome: Result<R, TaskError>);
+    fn resolved(&self, outcome: Result<R, TaskError>);
     /// Records that the tasks were cancelled.
-    fn took_out(&self);
+    fn was_cancelled(&self);
     /// Records that the tasks are to be cancelled, if that is still possible.
     fn unwanted(&self);
     fn fault(&self, what: &str);
     /// Checks whether the outcome of cancelled tasks arrives only after their future is dropped.
-    fn lingers(&self) -> bool {
+    fn resolves_late(&self) -> bool {
         false
     }
     /// Records that the tasks were asked to stop, and not cancelled immediately.
-    fn asked(&self) {}
+    fn was_asked_to_stop(&self) {}
 }
 
 /// A task of a ledger.
@@ -48,11 +48,11 @@ impl One {
 }
 
 impl Tasks<Receipt> for One {
-    fn told(&self, outcome: Result<Receipt, TaskError>) {
+    fn resolved(&self, outcome: Result<Receipt, TaskError>) {
         self.0.outcome(self.1, outcome);
     }
 
-    fn took_out(&self) {
+    fn was_cancelled(&self) {
         self.0.took_out(1);
     }
 
@@ -70,12 +70,12 @@ impl Tasks<Receipt> for One {
 pub(crate) struct Async(pub(crate) One);
 
 impl Tasks<Receipt> for Async {
-    fn told(&self, outcome: Result<Receipt, TaskError>) {
-        self.0.told(outcome);
+    fn resolved(&self, outcome: Result<Receipt, TaskError>) {
+        self.0.resolved(outcome);
     }
 
-    fn took_out(&self) {
-        self.0.took_out();
+    fn was_cancelled(&self) {
+        self.0.was_cancelled();
     }
 
     fn unwanted(&self) {
@@ -86,12 +86,12 @@ impl Tasks<Receipt> for Async {
         self.0.fault(what);
     }
 
-    fn lingers(&self) -> bool {
+    fn resolves_late(&self) -> bool {
         true
     }
 
     /// The task is given up if it suspends.
-    fn asked(&self) {
+    fn was_asked_to_stop(&self) {
         self.0.unwanted();
     }
 }
@@ -108,12 +108,12 @@ impl When {
 }
 
 impl Tasks<Receipt> for When {
-    fn told(&self, outcome: Result<Receipt, TaskError>) {
-        self.0.told(outcome);
+    fn resolved(&self, outcome: Result<Receipt, TaskError>) {
+        self.0.resolved(outcome);
     }
 
     /// The task may not have been queued yet.
-    fn took_out(&self) {
+    fn was_cancelled(&self) {
         self.unwanted();
     }
 
@@ -166,7 +166,7 @@ impl Job {
 }
 
 impl Tasks<()> for Job {
-    fn told(&self, outcome: Result<(), TaskError>) {
+    fn resolved(&self, outcome: Result<(), TaskError>) {
         let [begun, ended, unwanted] =
             [&self.0.begun, &self.0.ended, &self.0.unwanted].map(|is| is.load(SeqCst));
         let expected = match &outcome {
@@ -181,7 +181,7 @@ impl Tasks<()> for Job {
     }
 
     /// The steps of the job are not cancelled.
-    fn took_out(&self) {
+    fn was_cancelled(&self) {
         self.unwanted();
     }
 
@@ -193,11 +193,11 @@ impl Tasks<()> for Job {
         self.0.ledger.fault(format!("a job {what}"));
     }
 
-    fn lingers(&self) -> bool {
+    fn resolves_late(&self) -> bool {
         true
     }
 
-    fn asked(&self) {
+    fn was_asked_to_stop(&self) {
         self.unwanted();
     }
 }
@@ -211,21 +211,21 @@ pub(crate) struct Chain {
 
 impl Tasks<Receipt> for Chain {
     /// If the first task had no result, an error is the first task's.
-    fn told(&self, outcome: Result<Receipt, TaskError>) {
+    fn resolved(&self, outcome: Result<Receipt, TaskError>) {
         let One(ledger, id) = &self.second;
         let went_on = ledger.ran(*id) || self.first.returned();
         match outcome {
-            _ if went_on => self.second.told(outcome),
+            _ if went_on => self.second.resolved(outcome),
             // Either task was cancelled.
             Err(TaskError::Cancelled) => {}
             // The closure of the second task panicked in its drop.
             Err(TaskError::Panicked(_)) if ledger.is_brittle(*id) => {}
-            error => self.first.told(error),
+            error => self.first.resolved(error),
         }
     }
 
     /// Both tasks were cancelled, or the second alone. The second may not have been queued.
-    fn took_out(&self) {
+    fn was_cancelled(&self) {
         self.unwanted();
     }
 
@@ -243,7 +243,7 @@ impl Tasks<Receipt> for Chain {
 pub(crate) struct Batch(pub(crate) Arc<Ledger>, pub(crate) Vec<u32>);
 
 impl Tasks<Vec<Receipt>> for Batch {
-    fn told(&self, outcome: Result<Vec<Receipt>, TaskError>) {
+    fn resolved(&self, outcome: Result<Vec<Receipt>, TaskError>) {
         let Batch(ledger, ids) = self;
         match outcome {
             Ok(receipts) => {
@@ -262,7 +262,7 @@ impl Tasks<Vec<Receipt>> for Batch {
         }
     }
 
-    fn took_out(&self) {
+    fn was_cancelled(&self) {
         self.0.took_out(1);
     }
 
@@ -291,15 +291,15 @@ impl World {
             {
                 self.keep(tasks, completion);
             }
-            Fate::Await if !nested => tasks.told(block_on(completion)),
+            Fate::Await if !nested => tasks.resolved(block_on(completion)),
             Fate::Wait | Fate::Await => match completion.wait() {
                 // The task stays queued, and no waiter learns its outcome.
                 Err(TaskError::WouldDeadlock) if nested => {}
-                outcome => tasks.told(outcome),
+                outcome => tasks.resolved(outcome),
             },
             Fate::WaitTimeout => match completion.wait_timeout(Duration::from_micros(50)) {
                 Ok(Err(TaskError::WouldDeadlock)) if nested => {}
-                Ok(outcome) => tasks.told(outcome),
+                Ok(outcome) => tasks.resolved(outcome),
                 Err(completion) => self.keep(tasks, completion),
             },
             Fate::Drop => drop(completion),
@@ -309,7 +309,7 @@ impl World {
             }
             Fate::Cancel => {
                 cancel(&tasks, &completion);
-                self.later(move || tasks.told(outcome(completion)));
+                self.later(move || tasks.resolved(outcome(completion)));
             }
             Fate::Keep => self.keep(tasks, completion),
         }
@@ -326,7 +326,7 @@ impl World {
         self.later(move || {
             let Kept { tasks, completion } =
                 Arc::into_inner(kept).expect("no operation cancels any more");
-            tasks.told(outcome(completion));
+            tasks.resolved(outcome(completion));
         });
     }
 }
@@ -350,14 +350,14 @@ impl<R: Send + Sync + 'static, T: Tasks<R>> Cancels for Kept<R, T> {
 fn cancel<R>(tasks: &impl Tasks<R>, completion: &Completion<R>) {
     let finished = completion.is_finished();
     if !completion.cancel() {
-        tasks.asked();
+        tasks.was_asked_to_stop();
         return;
     }
-    tasks.took_out();
+    tasks.was_cancelled();
     if finished {
         tasks.fault("was finished, and then cancelled");
     }
-    if !completion.is_finished() && !tasks.lingers() {
+    if !completion.is_finished() && !tasks.resolves_late() {
         tasks.fault("was cancelled, and is not finished");
     }
 }

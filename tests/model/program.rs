@@ -38,9 +38,9 @@ pub(crate) enum Fate {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Task {
     pub(crate) panics: bool,
-    /// The closure panics if it is dropped unrun.
+    /// The closure panics if dropped unrun.
     pub(crate) brittle: bool,
-    /// How many times the task yields its thread before it ends.
+    /// How many times the task yields its thread before its end.
     pub(crate) turns: usize,
     /// The priority, reduced to the levels of the resource.
     pub(crate) level: u8,
@@ -55,7 +55,7 @@ pub(crate) enum Reserving {
     Try,
     /// Waits this many microseconds. Does not wait inside tasks.
     Timeout(u64),
-    /// Polls the future once, and then drops it.
+    /// Polls the future once, and then drops the future.
     PollOnce,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Program {
     /// By phase, then by thread. A barrier lies between phases.
     pub(crate) phases: Vec<Vec<Vec<Op>>>,
     /// No handle is kept for later, so the last task drops the value.
-    pub(crate) let_go: bool,
+    pub(crate) drop_handles: bool,
     /// The values are taken out at the end.
     pub(crate) take: bool,
 }
@@ -242,11 +242,11 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
         prop::collection::vec(prop::collection::vec(ops, threads), 1..4)
     });
     let setups = prop::collection::vec(setup(), 1..=3);
-    let (let_go, take) = (prop::bool::weighted(0.2), prop::bool::weighted(0.3));
-    (setups, phases, let_go, take).prop_map(|(setups, phases, let_go, take)| Program {
+    let (drop_handles, take) = (prop::bool::weighted(0.2), prop::bool::weighted(0.3));
+    (setups, phases, drop_handles, take).prop_map(|(setups, phases, drop_handles, take)| Program {
         setups,
         phases,
-        let_go,
+        drop_handles,
         take,
     })
 }

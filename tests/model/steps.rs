@@ -31,7 +31,7 @@ pub(crate) enum Step {
     /// Awaits a task of this resource, which may be its own.
     Await(usize, Task),
     /// Suspends and leaves its waker nowhere.
-    Forsake,
+    SuspendForEver,
     /// Waits until its deadline passes, if the task has a deadline.
     Outlast,
     Panic,
@@ -99,7 +99,7 @@ fn step(depth: u32) -> BoxedStrategy<Step> {
         6 => waking.prop_map(Step::Yield),
         8 => hear,
         4 => (0..3_usize, task(0)).prop_map(|(resource, task)| Step::Await(resource, task)),
-        1 => Just(Step::Forsake),
+        1 => Just(Step::SuspendForEver),
         2 => Just(Step::Outlast),
         1 => Just(Step::Panic),
     ];

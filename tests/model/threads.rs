@@ -55,7 +55,7 @@ pub(crate) fn run(program: Program) -> Result<(), String> {
     thread::scope(|scope| {
         scope.spawn(|| ring_until(&done, &world));
         let _done = on_drop(|| done.open());
-        perform(&program.phases, &world, &mut handles, program.let_go);
+        perform(&program.phases, &world, &mut handles, program.drop_handles);
         match program.take {
             true => take_out(&world, handles),
             false => finish(&world, handles),
@@ -74,7 +74,7 @@ fn ring_until(done: &Gate, world: &World) {
     });
 }
 
-fn perform(phases: &[Vec<Vec<Op>>], world: &Arc<World>, handles: &mut Handles, let_go: bool) {
+fn perform(phases: &[Vec<Vec<Op>>], world: &Arc<World>, handles: &mut Handles, drop_handles: bool) {
     let threads = phases[0].len();
     let barrier = Barrier::new(threads);
     thread::scope(|scope| {
@@ -89,7 +89,7 @@ fn perform(phases: &[Vec<Vec<Op>>], world: &Arc<World>, handles: &mut Handles, l
                 }
             });
         }
-        if let_go {
+        if drop_handles {
             handles.iter_mut().for_each(|handle| *handle = None);
         }
     });

@@ -235,7 +235,8 @@ impl Call<'_> {
         let (one, ticket, builder) = self.begin(task);
         let completion = builder.submit(self.closure(task, ticket));
         one.submitted();
-        self.world.meet(fate, one, completion, self.nested());
+        self.world
+            .use_completion(fate, one, completion, self.nested());
     }
 
     fn try_submit(&self, fate: Fate, task: &Task) {
@@ -243,7 +244,9 @@ impl Call<'_> {
         let tried = builder.try_submit(self.closure(task, ticket));
         one.submitted();
         match tried {
-            Ok(completion) => self.world.meet(fate, one, completion, self.nested()),
+            Ok(completion) => self
+                .world
+                .use_completion(fate, one, completion, self.nested()),
             Err(refused) => give_back(&one, refused),
         }
     }
@@ -269,7 +272,7 @@ impl Call<'_> {
         one.0.has_room(one.1);
         let outcome = builder.with(self.closure(task, ticket));
         one.submitted();
-        one.told(outcome);
+        one.resolved(outcome);
     }
 
     /// Checks whether a program on one thread would have to wait for another of its tasks.
@@ -292,7 +295,8 @@ impl Call<'_> {
                 let (one, closure) = begin(task);
                 let completion = permit.submit(closure);
                 one.submitted();
-                self.world.meet(*fate, one, completion, self.nested());
+                self.world
+                    .use_completion(*fate, one, completion, self.nested());
             }
             Use::Execute(task) => {
                 let (one, closure) = begin(task);
@@ -346,14 +350,14 @@ impl Call<'_> {
         let through = completion.is_finished();
         let end = completion.then(&other.resource, move |value, receipt: Receipt| {
             second.0.began_after(second.1, receipt.stamp);
-            first.told(Ok(receipt));
+            first.resolved(Ok(receipt));
             work(value)
         });
         // If the first task is unfinished, the second is submitted at an unknown time.
         if through {
             chain.second.submitted();
         }
-        self.world.meet(fate, chain, end, self.nested());
+        self.world.use_completion(fate, chain, end, self.nested());
     }
 
     fn batch(&self, fate: Fate, tasks: &[Task]) {
@@ -367,7 +371,8 @@ impl Call<'_> {
         let completion = self.resource.submit_batch(parts);
         ids.iter().for_each(|id| ledger.submitted(*id));
         let batch = Batch(Arc::clone(ledger), ids);
-        self.world.meet(fate, batch, completion, self.nested());
+        self.world
+            .use_completion(fate, batch, completion, self.nested());
     }
 
     fn on_idle(&self) {

@@ -20,24 +20,24 @@ pub(crate) struct Reference {
     resources: usize,
     bells: [waits::Bell; BELLS],
     /// The tasks whose wakers are kept.
-    kept: VecDeque<Who>,
+    kept: VecDeque<TaskRef>,
     /// The strands whose jobs the executor has.
     jobs: VecDeque<usize>,
     /// How many tasks run, each inside the task before.
     depth: usize,
     /// The work that follows the end of a task.
-    followers: HashMap<Who, Follower>,
+    followers: HashMap<TaskRef, Follower>,
     /// The work behind the kept completions.
     completions: Vec<Item>,
     pub(crate) deadlocks: u64,
 }
 
 /// A task: the index of its strand, and its number there.
-type Who = (usize, usize);
+type TaskRef = (usize, usize);
 
 enum Follower {
     /// This task awaits the finished task.
-    Awaits(Who),
+    Awaits(TaskRef),
     /// This work runs on the strand, if the first task returned.
     Chain(usize, Work),
 }
@@ -45,9 +45,9 @@ enum Follower {
 /// The work behind a completion.
 #[derive(Clone, Copy)]
 enum Item {
-    Task(Who),
+    Task(TaskRef),
     /// The first task, which may be an errand, and the second.
-    Chain(Who, Who),
+    Chain(TaskRef, TaskRef),
     Errand(usize),
 }
 
@@ -58,7 +58,7 @@ type Waiter = Option<(Follower, bool)>;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Placed {
     Refused,
-    Through,
+    Finished,
     Queued,
     Waits,
 }
@@ -97,11 +97,11 @@ impl Reference {
             Kind::Ring(bell, how) => self.ring(*bell, *how),
             Kind::WakeKept => {
                 let kept: Vec<_> = self.kept.iter().copied().collect();
-                kept.into_iter().for_each(|who| self.wake(who));
+                kept.into_iter().for_each(|task_ref| self.wake(task_ref));
             }
             Kind::Fire if !self.strands[r].fired => {
                 self.strands[r].fired = true;
-                self.take(r, Work::Trigger);
+                self.refuse_or_accept(r, Work::Trigger);
             }
             Kind::OnIdle if self.strands[r].refusal().is_none() => drop(self.accept(r, Work::Hook)),
             Kind::CancelKept(which) => self.cancel_kept(*which),
@@ -147,13 +147,13 @@ impl Reference {
 
     fn submit_work(&mut self, r: usize, work: Work, fate: Option<Fate>) -> Placed {
         let item = work.id().map(|id| Item::Task((r, id)));
-        let placed = self.take(r, work);
-        self.meet(fate, placed, item);
+        let placed = self.refuse_or_accept(r, work);
+        self.use_completion(fate, placed, item);
         placed
     }
 
     /// Does with a pending completion what `fate` says.
-    fn meet(&mut self, fate: Option<Fate>, placed: Placed, item: Option<Item>) {
+    fn use_completion(&mut self, fate: Option<Fate>, placed: Placed, item: Option<Item>) {
         let pending = matches!(placed, Placed::Queued | Placed::Waits);
         let Some(item) = item.filter(|_| pending) else {
             return;
@@ -174,7 +174,7 @@ impl Reference {
 
     fn cancel(&mut self, item: Item) {
         match item {
-            Item::Task(who) => self.cancel_task(who),
+            Item::Task(task_ref) => self.cancel_task(task_ref),
             Item::Errand(errand) => self.cancel_task((errand, 0)),
             Item::Chain(first, second) => match self.followers.remove(&first) {
                 Some(_) => {
@@ -187,13 +187,13 @@ impl Reference {
     }
 
     /// Removes a queued task, gives up a waiting task, or asks a running task to stop.
-    fn cancel_task(&mut self, (r, id): Who) {
+    fn cancel_task(&mut self, (r, id): TaskRef) {
         let strand = &mut self.strands[r];
         let queued = strand.queue.iter_mut().find(|w| w.id() == Some(id));
         if let Some(ours) = queued {
             let work = std::mem::replace(ours, Work::Remains);
-            let waiter = self.falls(r, &work, Verdict::Cancelled);
-            self.go_on(waiter);
+            let waiter = self.resolve_unrun(r, &work, Verdict::Cancelled);
+            self.run_follower(waiter);
         } else if strand.waiting.as_ref().is_some_and(|run| run.id == id) {
             self.give_up(r);
         } else if strand.polled.id == Some(id) {
@@ -211,7 +211,7 @@ impl Reference {
     fn then(&mut self, r: usize, first: &Task, other: usize, next: &Task, fate: Fate) {
         let id = self.strands[r].number(1);
         let work = Work::Tasks(vec![(id, first.clone())]);
-        let placed = self.take(r, work);
+        let placed = self.refuse_or_accept(r, work);
         let second = self.strands[other].number(1);
         let next = Work::Tasks(vec![(second, next.clone())]);
         if placed != Placed::Queued {
@@ -222,13 +222,13 @@ impl Reference {
         }
         self.followers.insert((r, id), Follower::Chain(other, next));
         let item = Item::Chain((r, id), (other, second));
-        self.meet(Some(fate), placed, Some(item));
+        self.use_completion(Some(fate), placed, Some(item));
     }
 
     /// Refuses the work, runs it, or queues it.
-    fn take(&mut self, r: usize, work: Work) -> Placed {
+    fn refuse_or_accept(&mut self, r: usize, work: Work) -> Placed {
         if let Some(verdict) = self.strands[r].refuses(&work) {
-            self.falls(r, &work, verdict);
+            self.resolve_unrun(r, &work, verdict);
             return Placed::Refused;
         }
         self.accept(r, work)
@@ -249,14 +249,14 @@ impl Reference {
             Some(run) if Some(run.id) == id => Placed::Waits,
             // A task ahead in the queue suspended.
             Some(_) if strand.queue.iter().any(|work| work.id() == id) => Placed::Queued,
-            _ => Placed::Through,
+            _ => Placed::Finished,
         }
     }
 
     /// Queues the work for a job to run.
-    fn leave_to_others(&mut self, r: usize, work: Work) {
+    fn leave_to_job(&mut self, r: usize, work: Work) {
         if let Some(verdict) = self.strands[r].refuses(&work) {
-            self.falls(r, &work, verdict);
+            self.resolve_unrun(r, &work, verdict);
             return;
         }
         let busy = self.strands[r].is_busy();
@@ -291,14 +291,14 @@ impl Reference {
         loop {
             if let Some(run) = self.strands[r].waiting.take() {
                 match self.resume(r, run) {
-                    Some(through) => waiter = through,
+                    Some(next) => waiter = next,
                     None => return,
                 }
                 continue;
             }
             let Some(work) = self.strands[r].queue.pop_front() else {
                 if self.strands[r].hooked {
-                    self.go_on(waiter.take());
+                    self.run_follower(waiter.take());
                 }
                 self.call_hook(r);
                 if self.strands[r].queue.is_empty() {
@@ -309,16 +309,16 @@ impl Reference {
             let before = waiter.take();
             if before.is_some() {
                 self.strands[r].queue.push_front(work);
-                self.go_on(before);
+                self.run_follower(before);
                 continue;
             }
             match self.run(r, work) {
-                Some(through) => waiter = through,
+                Some(next) => waiter = next,
                 None => return,
             }
         }
         self.strands[r].held = false;
-        self.go_on(waiter);
+        self.run_follower(waiter);
     }
 
     fn call_hook(&mut self, r: usize) {
@@ -367,7 +367,7 @@ impl Reference {
         if panicked {
             self.poison(r);
         }
-        self.through((r, tasks[0].0))
+        self.finish((r, tasks[0].0))
     }
 
     fn perform_inside(&mut self, ops: &[Op]) {
@@ -385,23 +385,23 @@ impl Reference {
 
     fn sweep(&mut self, r: usize, verdict: Verdict) {
         for work in std::mem::take(&mut self.strands[r].queue) {
-            let waiter = self.falls(r, &work, verdict);
-            self.go_on(waiter);
+            let waiter = self.resolve_unrun(r, &work, verdict);
+            self.run_follower(waiter);
         }
     }
 
     /// Resolves work that does not run.
-    fn falls(&mut self, r: usize, work: &Work, verdict: Verdict) -> Waiter {
+    fn resolve_unrun(&mut self, r: usize, work: &Work, verdict: Verdict) -> Waiter {
         let strand = &mut self.strands[r];
         match work {
             Work::Tasks(tasks) => tasks
                 .iter()
                 .for_each(|(id, _)| strand.verdicts[*id] = verdict),
-            Work::Async(id, what) => strand.fall_async(*id, what, verdict),
+            Work::Async(id, what) => strand.resolve_dropped(*id, what, verdict),
             Work::Trigger => strand.fired = false,
             Work::Hook | Work::Remains => {}
         }
-        self.through((r, work.id()?))
+        self.finish((r, work.id()?))
     }
 
     fn cancel_pending(&mut self, r: usize) {
@@ -432,7 +432,7 @@ impl Reference {
             self.ring(bell, Ringing::Once);
         }
         for _ in 0..self.kept.len() {
-            self.let_go();
+            self.drop_kept_waker();
         }
     }
 

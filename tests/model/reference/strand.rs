@@ -11,6 +11,7 @@ pub(super) struct Strand {
     capacity: Option<usize>,
     /// A thread holds the role.
     pub(super) held: bool,
+    /// The role is on offer.
     pub(super) offered: bool,
     pub(super) closed: bool,
     pub(super) poisoned: bool,
@@ -53,13 +54,13 @@ pub(super) struct Run {
     pub(super) what: AsyncTask,
     /// The current step, and the event that the task waits for in this step.
     pub(super) at: usize,
-    pub(super) on: Option<On>,
+    pub(super) on: Option<WaitsFor>,
     pub(super) given_up: bool,
 }
 
 /// The event that a task waits for.
 #[derive(Clone, Copy)]
-pub(super) enum On {
+pub(super) enum WaitsFor {
     Itself,
     /// The next ring of a bell, after this many.
     Bell(u64),
@@ -171,7 +172,7 @@ impl Strand {
     }
 
     /// Resolves an async task that is dropped before its end.
-    pub(super) fn fall_async(&mut self, id: usize, what: &AsyncTask, verdict: Verdict) {
+    pub(super) fn resolve_dropped(&mut self, id: usize, what: &AsyncTask, verdict: Verdict) {
         let started = self.order.contains(&(id as u32));
         self.verdicts[id] = match what.task.brittle || started && what.spills {
             true => Verdict::Panicked,

@@ -160,7 +160,7 @@ fn check_finds_lost_update() {
 
 /// Fails on purpose. The next test runs it in a child process.
 #[test]
-#[ignore = "fails, as it should"]
+#[ignore = "fails on purpose"]
 fn child_fails_by_lost_update() {
     let mut tried = 0;
     let tries = AssertUnwindSafe(|| {

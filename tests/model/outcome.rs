@@ -256,7 +256,7 @@ impl Tasks<Vec<Receipt>> for Batch {
             }
             Err(TaskError::Panicked(panic)) => match ids.iter().find(|id| ledger.panicked(**id)) {
                 Some(id) => ledger.outcome(*id, Err(TaskError::Panicked(panic))),
-                None => self.fault("panicked, and no part of it did"),
+                None => self.fault("panicked, but no part panicked"),
             },
             Err(error) => ids.iter().for_each(|id| ledger.failed(*id, &error)),
         }
@@ -277,7 +277,7 @@ impl Tasks<Vec<Receipt>> for Batch {
 
 impl World {
     /// Does with a completion what `fate` says. `nested`: the submitter is inside a task.
-    pub(crate) fn meet<R: Send + Sync + 'static>(
+    pub(crate) fn use_completion<R: Send + Sync + 'static>(
         &self,
         fate: Fate,
         tasks: impl Tasks<R>,

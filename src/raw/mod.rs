@@ -1,18 +1,43 @@
-//! The protocol, and all unsafe code but for `sync`'s shims.
+//! The core: the protocol of a resource, and all unsafe code but for `sync`'s shims.
 //!
-//! From the bottom up: [`state`] (the word), [`queue`] (links),
-//! [`backlog`] and [`levels`] (what was taken and not started), [`drain`] (the
-//! state machine over both), [`lane`] and [`barrier`] (the way past it),
-//! [`attributes`] (what is said of a task), [`task`] (one queued closure), [`handle`] (who waits for it), [`suspend`]
-//! (tasks that wait), [`future`] and [`start`] (asynchronous ones), [`context`], [`deadlock`] and [`awaiting`] (what this thread is inside
-//! of, and who waits for whom), [`inner`] (the allocation behind a resource), [`role`] (taking, using and
-//! giving away its role), [`shift`] (one thread's turn), [`rest`] (what is done
-//! when nothing runs any more), [`wait`] and [`linger`] (waiting for it),
-//! [`job`] (the way to the pool), [`chain`] (tasks that come after others),
-//! [`room`] (bounded queues), [`cancel`] (asking tasks to stop),
-//! [`expiry`] (deadlines), [`inbox`] (the way to the timer), [`registry`]
-//! (which resources there are), [`hook`] (what is done when a queue has run empty),
-//! [`stopwatch`] (how long tasks take).
+//! # Glossary
+//!
+//! - *Strand*: the state word, the backlog and the lane of one resource; the machine that runs
+//!   tasks one at a time.
+//! - *Role*: the right to run a strand's tasks. At most one thread has the role.
+//! - *Holder*: the thread that has the role now.
+//! - *Lane*: a byte beside the state word. While no thread contends, a submitter claims and
+//!   releases the role through the lane, with one read-modify-write.
+//! - *Backlog*: tasks that the holder has taken from the state word and not started.
+//! - *Shift*: one holder's turn: which tasks it may run, and for how long.
+//! - *Captured*: said of a submitter that runs queued tasks after its own.
+//! - *Hand-off*: the holder's shift is over and tasks are left, so the role passes to a waiter
+//!   or to the pool.
+//! - *Offer*: the role while no thread has it and tasks are queued. The first thread that comes
+//!   takes it.
+//! - *Job*: the message that brings an offer to the pool.
+//! - *Suspended*: said of a task that keeps the role while it waits, and of its strand.
+//! - *Slow-path-only*: said of a strand whose tasks all pass the drain loop, because the
+//!   resource times tasks or has an `on_idle` hook.
+//! - *Sweep*: takes every queued task out of a strand, to cancel them.
+//! - *Remains*: a queued node whose closure is gone, because its task was cancelled or expired.
+//! - *Errand*: a resource of its own for work on behalf of another resource.
+//!
+//! # Rooms
+//!
+//! Each room names only rooms below it; `ci/layering.sh` holds the table.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`submit`] | the way in: run here, queue, or block |
+//! | [`waiting`] | how a thread or a task waits for an outcome |
+//! | [`run`] | which thread runs tasks, for how long, and to which thread it hands off |
+//! | [`ending`] | how tasks end without running: close, cancel, expire |
+//! | [`core`](self::core) | the allocation behind a resource, and its books |
+//! | [`task`] | one task: closure, outcome, waiter, owners |
+//! | [`timing`] | alarms, and how long tasks take |
+//! | [`thread`] | what a thread is inside of, waits for, and survives |
+//! | [`strand`] | the state machine; never sees a value, a thread or a clock |
 
 #![allow(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! What a simulation's scheduler runs on: a list of jobs, an order, a clock.
 
-use crate::Job;
+use crate::raw::core::Job;
 use crate::pool::timer::{Heap, NEVER, discard, ring};
 use crate::raw::core::{Instead, JobSink};
 use crate::raw::thread::context::{self, Id};

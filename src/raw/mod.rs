@@ -6,7 +6,7 @@
 //!   tasks one at a time.
 //! - *Role*: the right to run a strand's tasks. At most one thread has the role.
 //! - *Holder*: the thread that has the role now.
-//! - *Lane*: a byte beside the state word. While no thread contends, a submitter claims and
+//! - *Lane*: a word beside the state word. While no thread contends, a submitter claims and
 //!   releases the role through the lane, with one read-modify-write.
 //! - *Backlog*: tasks that the holder has taken from the state word and not started.
 //! - *Shift*: one holder's turn: which tasks it may run, and for how long.

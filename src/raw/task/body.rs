@@ -1,5 +1,8 @@
-//! A task in full: its closure and later its outcome, and what is done with them once the
-//! type is forgotten.
+//! The typed task: its closure and later its outcome, and the functions on both once the type is
+//! forgotten.
+//!
+//! The table of these functions ([`VTable`]) is made once for each type of task. Code that knows
+//! only the header calls through the table.
 
 use crate::error::{Panic, TaskError};
 use crate::raw::strand::queue::Link;
@@ -14,13 +17,13 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The closure, then its outcome. The life word says which.
+/// The closure, then its outcome. The life word says which of the two is in place.
 pub(in crate::raw) union Stage<F, R> {
     pub(in crate::raw) closure: ManuallyDrop<F>,
     pub(in crate::raw) outcome: ManuallyDrop<Result<R, TaskError>>,
 }
 
-/// A task in full.
+/// A task with its type.
 #[repr(C, align(16))]
 pub(in crate::raw) struct Task<F, R> {
     pub(in crate::raw) header: Header,
@@ -29,21 +32,24 @@ pub(in crate::raw) struct Task<F, R> {
 
 const _: () = assert!(align_of::<Task<(), ()>>() >= ALIGN);
 
-/// How a type of closure is run; what makes a `Task<F, _>` runnable on a `T`.
+/// How a type of closure is run. A `Task<F, _>` can run on a `T` if `F` is a `Body<T, _>`.
 pub(crate) trait Body<T, R>: Sized {
-    /// May it answer with [`Polled::Wait`]?
+    /// Whether [`Body::call`] may return [`Polled::Wait`].
     const WAITS: bool = false;
 
-    /// # Safety
-    /// `this` holds an initialised closure that nobody else uses. It is moved
-    /// out, unless the answer is [`Polled::Wait`]; after that one it stays where it is.
-    /// `value` is a `T` that nobody else uses now, or did since that answer.
-    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Polled<R>;
-
-    /// By what it is woken, if it may wait.
+    /// Runs the closure on the value.
     ///
     /// # Safety
-    /// `this` holds an initialised closure that nobody uses now.
+    /// `this` must hold an initialised closure that no other thread uses. The call moves the
+    /// closure out, unless it returns [`Polled::Wait`]. In that case the closure stays in place.
+    /// `value` must be a `T` that no other thread uses now. If an earlier call returned
+    /// [`Polled::Wait`], no other thread may have used the `T` since.
+    unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Polled<R>;
+
+    /// Returns the signal that wakes the task, if the task may wait.
+    ///
+    /// # Safety
+    /// `this` must hold an initialised closure that no thread uses now.
     unsafe fn signal(_this: *const ManuallyDrop<Self>) -> Option<Arc<Signal>> {
         None
     }
@@ -54,9 +60,10 @@ pub(crate) struct Once<F>(pub(crate) F);
 
 impl<T, R, F: FnOnce(&mut T) -> R> Body<T, R> for Once<F> {
     unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Polled<R> {
-        // SAFETY: initialised, ours, and not used again by the contract.
+        // SAFETY: the closure is initialised, no other thread uses it, and it is moved out only
+        // here (contract of `Body::call`).
         let Once(f) = unsafe { ManuallyDrop::take(&mut *this) };
-        // SAFETY: nobody else uses it, by the contract.
+        // SAFETY: no other thread uses the value (contract of `Body::call`).
         Polled::Done(f(unsafe { &mut *value }))
     }
 }
@@ -114,85 +121,94 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
         ..Self::BORROWED
     };
 
+    /// Returns a pointer to the stage.
+    ///
     /// # Safety
-    /// For all of these: `this` is a live `Task<F, R>`. What the life word
-    /// says about its stage is named at each.
+    /// For all functions of this table: `this` must be a live `Task<F, R>`. Each function says
+    /// which state of the stage it needs.
     unsafe fn stage(this: NonNull<Header>) -> *mut Stage<F, R> {
-        // SAFETY: a `Task` begins with its header (`repr(C)`), and the pointer
-        // was made from one to the whole task.
+        // SAFETY: a `Task` begins with its header (`repr(C)`), and the pointer was made from a
+        // pointer to the whole task.
         let task = unsafe { this.cast::<Task<F, R>>().as_ref() };
         task.stage.with_mut(|stage| stage)
     }
 
-    /// Holds the closure, which nobody uses now.
+    /// The stage must hold the closure, and no thread may use the closure now.
     unsafe fn signal(this: NonNull<Header>) -> Option<Arc<Signal>> {
-        // SAFETY: by the contract.
+        // SAFETY: the task is live, its stage holds the closure, and no thread uses the closure
+        // (contract of this function).
         unsafe { F::signal(&raw const (*Self::stage(this)).closure) }
     }
 
-    /// Holds the closure; the caller claimed it. `value` is a `T` that is the caller's.
+    /// The stage must hold the closure, which the caller claimed. `value` must be a `T` that only
+    /// the caller uses.
     unsafe fn run(this: NonNull<Header>, value: *mut (), resource: Option<&str>) -> Ran {
-        // SAFETY: by the contract.
+        // SAFETY: the task is live (contract of `Typed::stage`).
         let stage = unsafe { Self::stage(this) };
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: the stage holds the closure and is ours; `value` is a
-            // `T` that nobody else uses now.
+            // SAFETY: the stage holds the closure, which the caller claimed. `value` is a `T` that
+            // only the caller uses (contract of this function).
             unsafe { F::call(&raw mut (*stage).closure, value.cast::<T>()) }
         }));
         let (outcome, ran) = match ran {
             Ok(Polled::Done(result)) => (Ok(result), Ran::Returned),
             Ok(Polled::Wait(signal)) => return Ran::Suspended(signal),
             Err(payload) => {
-                // SAFETY: live by the contract.
+                // SAFETY: the task is live (contract of `Typed::stage`).
                 let task = unsafe { this.as_ref() }.name();
                 let panic = Panic::new(payload).of(resource, task);
                 (Err(TaskError::Panicked(panic)), Ran::Panicked)
             }
         };
-        // SAFETY: the closure was moved out of the stage, which is still ours.
+        // SAFETY: `F::call` moved the closure out of the stage, and the caller's claim covers the
+        // stage.
         unsafe { (*stage).outcome = ManuallyDrop::new(outcome) };
         ran
     }
 
-    /// Holds the closure; the caller claimed it.
+    /// The stage must hold the closure, which the caller claimed.
     unsafe fn refuse(
         this: NonNull<Header>,
         error: TaskError,
         resource: Option<&str>,
     ) -> ClosureDrop {
-        // SAFETY: by the contract.
+        // SAFETY: the task is live (contract of `Typed::stage`).
         let stage = unsafe { Self::stage(this) };
         let dropped = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: the stage holds the closure, ours, and it is not used again.
+            // SAFETY: the stage holds the closure, which the caller claimed and does not use again
+            // (contract of this function).
             unsafe { ManuallyDrop::drop(&mut (*stage).closure) }
         }));
         let (error, refused) = match dropped {
             Ok(()) => (error, ClosureDrop::Dropped),
             Err(payload) => {
-                // SAFETY: live by the contract.
+                // SAFETY: the task is live (contract of `Typed::stage`).
                 let task = unsafe { this.as_ref() }.name();
                 let panic = Panic::new(payload).of(resource, task);
                 (TaskError::Panicked(panic), ClosureDrop::Panicked)
             }
         };
-        // SAFETY: the closure is gone from the stage, which is still ours.
+        // SAFETY: the closure in the stage was dropped, and the caller's claim covers the stage.
         unsafe { (*stage).outcome = ManuallyDrop::new(Err(error)) };
         refused
     }
 
-    /// Holds the outcome. `to` is a `Result<R, TaskError>` to be written.
+    /// The stage must hold the outcome, which moves to `to`. `to` must be valid for writing a
+    /// `Result<R, TaskError>`.
     unsafe fn take(this: NonNull<Header>, to: *mut ()) {
-        // SAFETY: by the contract; the caller does not let it be used again.
+        // SAFETY: the stage holds the outcome, and `to` is valid for writing (contract of this
+        // function). The caller does not use the outcome in the stage again.
         unsafe {
             let outcome = ManuallyDrop::take(&mut (*Self::stage(this)).outcome);
             to.cast::<Result<R, TaskError>>().write(outcome);
         }
     }
 
-    /// Holds the outcome, which is not used again.
+    /// The stage must hold the outcome, which is not used again.
     unsafe fn forget(this: NonNull<Header>) {
         let mut outcome = MaybeUninit::<Result<R, TaskError>>::uninit();
-        // SAFETY: by the contract; `take` has then written it.
+        // SAFETY: the stage holds the outcome (contract of this function), so `take` writes it to
+        // the local variable.
         let outcome = unsafe {
             Self::take(this, outcome.as_mut_ptr().cast());
             outcome.assume_init()
@@ -200,14 +216,15 @@ impl<T, F: Body<T, R>, R> Typed<T, F, R> {
         crate::raw::thread::panics::drop_outcome(outcome);
     }
 
-    /// Holds neither closure nor outcome, and was made by [`boxed`].
+    /// The stage must hold neither closure nor outcome, and the task must be made by [`boxed`].
     unsafe fn free(this: NonNull<Header>) {
-        // SAFETY: made by `Box` as this type; the last reference is gone.
+        // SAFETY: `boxed` made the task by a `Box` of this type, and the caller gives up the last
+        // reference (contract of this function).
         drop(unsafe { Box::from_raw(this.cast::<Task<F, R>>().as_ptr()) });
     }
 }
 
-/// A task on the heap, as the queue's and, where asked for, a handle's.
+/// Makes a task on the heap that the queue owns, and also a handle if `handle` is set.
 pub(in crate::raw) fn boxed<T, R, F>(closure: F, handle: bool, tag: Tag) -> NonNull<Header>
 where
     F: Body<T, R>,

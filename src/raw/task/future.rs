@@ -1,11 +1,15 @@
-//! The body of an asynchronous task: a closure, then the future that it makes.
+//! The body of an asynchronous task: a closure, then the future that the closure makes.
 //!
-//! The future borrows the resource's value for as long as the task lasts, which no
-//! lifetime can say: the borrow begins at the first run and ends when the future is
-//! dropped, and in between the role changes threads. What makes it sound is that the
-//! task keeps its resource (see [`suspend`](crate::raw::task::signal)): who has the role polls
-//! the future and drops it, nobody else comes near the value meanwhile, and the core is
-//! alive while any task of it is.
+//! The future borrows the resource's value for as long as the task lasts, which no lifetime can
+//! express. The borrow begins at the first run and ends when the future is dropped. In between, the
+//! role changes threads. The borrow is sound because a suspended task keeps its resource (see
+//! [`signal`](crate::raw::task::signal)):
+//!
+//! - Only the holder polls or drops the future.
+//! - No other thread makes a reference to the value meanwhile.
+//! - The core is alive while any task of the resource is.
+//!
+//! `docs/design/tasks-that-wait.md` has the argument under "The borrow".
 
 use crate::error::TaskError;
 use crate::raw::task::body::Body;
@@ -18,12 +22,11 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// What [`submit_async`](crate::Resource::submit_async) takes: an async closure or an
-/// `async fn` of a `&mut T`, whose future is `Send`.
+/// The argument of [`submit_async`](crate::Resource::submit_async): an async closure or an `async
+/// fn` that takes a `&mut T`, and whose future is `Send`.
 ///
-/// It is implemented for all of those, and there is nothing to call or to implement:
-/// it gives a name to the future that borrows for `'a`, which a bound cannot say
-/// otherwise.
+/// Every such closure implements this trait, so there is nothing to call or to implement. The trait
+/// gives a name to the future that borrows for `'a`. A bound cannot express that otherwise.
 pub trait AsyncTask<'a, T: 'a, R>: FnOnce(&'a mut T) -> Self::Future {
     /// The future of one run.
     type Future: Future<Output = R> + Send + 'a;
@@ -37,11 +40,11 @@ where
     type Future = Fut;
 }
 
-/// The future that an async task's closure makes. Its lifetime is a stand-in for "as
-/// long as the task lasts".
+/// The future that an async task's closure makes. The lifetime stands for "as long as the task
+/// lasts".
 type FutureOf<T, R, F> = <F as AsyncTask<'static, T, R>>::Future;
 
-/// An asynchronous task.
+/// The body of an asynchronous task, with the signal that wakes the task.
 pub(crate) struct AsyncBody<T: 'static, R, F: AsyncTask<'static, T, R>> {
     stage: PollState<T, R, F>,
     signal: LazySignal,
@@ -49,9 +52,9 @@ pub(crate) struct AsyncBody<T: 'static, R, F: AsyncTask<'static, T, R>> {
 
 enum PollState<T: 'static, R, F: AsyncTask<'static, T, R>> {
     Closure(F),
-    /// Pinned: it stays where it is until it is dropped there.
+    /// Pinned: the future stays in place until it is dropped there.
     Future(FutureOf<T, R, F>),
-    /// The closure panicked.
+    /// The closure panicked, or the future was dropped.
     Gone,
 }
 
@@ -63,24 +66,27 @@ impl<T, R, F: AsyncTask<'static, T, R>> AsyncBody<T, R, F> {
         }
     }
 
+    /// Makes the future in the first call, and polls the future in each call.
+    ///
     /// # Safety
-    /// `value` is the value of the task's resource, whose role the caller has; it was
-    /// the same in earlier calls, and nobody else used it in between. This is not moved
-    /// any more.
+    /// The caller must hold the role of the task's resource, and `value` must be the value of that
+    /// resource. Every call must get this value, and no other thread may use the value between
+    /// calls. The body must not be moved any more.
     unsafe fn poll(&mut self, value: *mut T) -> Poll<R> {
         let stage = &mut self.stage;
         self.signal.lend(|waker| {
             if let PollState::Closure(_) = stage {
                 if let PollState::Closure(f) = replace(stage, PollState::Gone) {
-                    // SAFETY: the future's alone until it is dropped, by the contract. (It
-                    // is not made again: that would end the borrow of the one before.)
+                    // SAFETY: only the future uses the value until the future is dropped (contract
+                    // of this function). The reference is made once: to make it again would end the
+                    // borrow that the future holds.
                     *stage = PollState::Future(f(unsafe { &mut *value }));
                 }
             }
             let PollState::Future(future) = stage else {
-                unreachable!("it is not run again after a panic");
+                unreachable!("a task does not run again after a panic");
             };
-            // SAFETY: not moved, by the contract, and dropped in place.
+            // SAFETY: the future is not moved (contract of this function), and dropped in place.
             let future = unsafe { Pin::new_unchecked(future) };
             future.poll(&mut Context::from_waker(waker))
         })
@@ -89,7 +95,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> AsyncBody<T, R, F> {
 
 impl<T, R, F: AsyncTask<'static, T, R>> Drop for AsyncBody<T, R, F> {
     fn drop(&mut self) {
-        /// Also where the future's drop panics.
+        /// Ends the signal even if the drop of the future panics.
         struct Ends<'a>(&'a LazySignal);
         impl Drop for Ends<'_> {
             fn drop(&mut self) {
@@ -106,22 +112,27 @@ impl<T, R, F: AsyncTask<'static, T, R>> Body<T, R> for AsyncBody<T, R, F> {
     const WAITS: bool = true;
 
     unsafe fn signal(this: *const ManuallyDrop<Self>) -> Option<Arc<Signal>> {
-        // SAFETY: by the contract. (A reference to this field only: the future, beside it,
-        // may refer to itself.)
+        // SAFETY: the body is initialised, and no thread uses the body now (contract of
+        // `Body::signal`). The reference is to this field only, because the future beside it may
+        // refer to itself.
         Some(Arc::clone(unsafe { &(*this.cast::<Self>()).signal }.get()))
     }
 
     unsafe fn call(this: *mut ManuallyDrop<Self>, value: *mut T) -> Polled<R> {
-        // SAFETY: initialised and ours by the contract.
+        // SAFETY: the body is initialised, and no other thread uses the body (contract of
+        // `Body::call`).
         let polled = unsafe { &mut **this };
         polled.signal.starts();
-        // SAFETY: by the contract; a task is not moved once it was queued.
+        // SAFETY: no other thread uses the value now, or has since the first call (contract of
+        // `Body::call`). A task is not moved once it was queued.
         let polled_to = catch_unwind(AssertUnwindSafe(|| unsafe { polled.poll(value) }));
         if let Ok(Poll::Pending) = polled_to {
             return Polled::Wait(Arc::clone(polled.signal.get()));
         }
-        // Dropping the future is a part of the task, but is not to meet another panic.
-        // SAFETY: not used again.
+        // Dropping the future is part of the task. A panic of the drop is caught: an unwind from
+        // here would drop the result or the first panic, and a second panic there would abort the
+        // process.
+        // SAFETY: the body is not used again.
         let dropped = panics::catch(|| unsafe { ManuallyDrop::drop(&mut *this) });
         match (polled_to, dropped) {
             (Ok(Poll::Ready(result)), Ok(())) => Polled::Done(result),
@@ -133,7 +144,7 @@ impl<T, R, F: AsyncTask<'static, T, R>> Body<T, R> for AsyncBody<T, R, F> {
                 panics::drop_outcome(dropped.map_err(TaskError::Panicked));
                 resume_unwind(payload)
             }
-            (Ok(Poll::Pending), _) => unreachable!("handled above"),
+            (Ok(Poll::Pending), _) => unreachable!("a pending task has returned already"),
         }
     }
 }

@@ -1,4 +1,9 @@
-//! How the owners of a task let go of it, and the last of them frees it.
+//! How the owners of a task let go, and the last owner frees the task.
+//!
+//! Queue, handle and timer each clear their bit by a read-modify-write of the life word. So if two
+//! let go at the same time, the second sees that the first has gone. The timer may keep its
+//! reference for long after the task has finished, and must then keep only the bare memory. So the
+//! last of queue and handle drops the outcome first. `docs/design/timers.md` argues this.
 
 use crate::error::TaskError;
 use crate::raw::task::life::{COMPLETE, Header, OWNERS, TAKEN, TIMED};
@@ -7,35 +12,37 @@ use crate::sync::Ordering;
 use core::ptr::NonNull;
 use core::task::Waker;
 
-/// Drops the closure of a task that the caller has just claimed, and shows
-/// `error`. Returns who is to be woken.
+/// Drops the closure of a task that the caller has just claimed, and shows `error` as the outcome.
+/// Returns the waiter's waker, which the caller must wake.
 ///
 /// # Safety
-/// The task is live until this returns.
-#[must_use = "somebody waits for it"]
+/// The task must be live until this returns.
+#[must_use = "the caller must wake the waiter"]
 pub(in crate::raw) unsafe fn refuse_claimed(
     task: NonNull<Header>,
     error: TaskError,
 ) -> Option<Waker> {
-    // SAFETY: live by the contract.
+    // SAFETY: the task is live (contract of this function).
     let header = unsafe { task.as_ref() };
-    // SAFETY: claimed just now, so the closure is in place and the caller's.
+    // SAFETY: the caller has just claimed the task, so the closure is in place and the caller's.
     unsafe { (header.vtable.refuse)(task, error, None) };
     publish(header)
 }
 
-/// Clears `own`, `QUEUED` or `HANDLE`, and sets `also`, which is not set, in
-/// one step.
+/// Clears `own`, which is `QUEUED` or `HANDLE`, and sets `also`, which is not set yet, in one step.
+/// If no owner is left, frees the task.
 ///
 /// # Safety
-/// The reference is the caller's, and not used again. If nobody else refers to
-/// the task, the outcome is in place, unless `TAKEN` is or gets set.
+/// The reference must be the caller's, and the caller must not use the reference again. If no other
+/// owner is left, the outcome must be in place, unless `TAKEN` is set or gets set.
 #[inline]
 pub(in crate::raw) unsafe fn let_go(task: NonNull<Header>, own: u32, also: u32) {
-    // SAFETY: live, by the caller's reference.
+    // SAFETY: the caller's reference keeps the task alive.
     let header = unsafe { task.as_ref() };
+    // Relaxed: `TIMED` is only ever cleared, and both paths below acquire.
     if header.life.load(Ordering::Relaxed) & TIMED != 0 {
-        // SAFETY: by the contract.
+        // SAFETY: the reference is the caller's, and the outcome is in place if required (contract
+        // of this function).
         return unsafe { let_go_timed(task, own, also) };
     }
     let flipped = own | also;
@@ -46,24 +53,26 @@ pub(in crate::raw) unsafe fn let_go(task: NonNull<Header>, own: u32, also: u32) 
     }
 }
 
-/// The same, while the timer may refer to the task.
+/// Lets go like [`let_go`], while the timer may refer to the task.
 ///
 /// # Safety
-/// As there.
+/// The reference must be the caller's, and the caller must not use the reference again. If no other
+/// owner is left, the outcome must be in place, unless `TAKEN` is set or gets set.
 #[cold]
 unsafe fn let_go_timed(task: NonNull<Header>, own: u32, also: u32) {
-    // SAFETY: live, by the caller's reference, until that is cleared.
+    // SAFETY: the caller's reference keeps the task alive until its bit is cleared.
     let header = unsafe { task.as_ref() };
     loop {
         let mut life = header.life();
         if (life | also) & (OWNERS | COMPLETE | TAKEN) == own | TIMED | COMPLETE {
-            // Only the timer is left besides, and is not about to put the
-            // outcome in place itself.
-            // SAFETY: in place, and nobody else's to drop: the timer does so only
-            // where nobody else is left.
+            // Only the timer is left besides. `COMPLETE` is set, so the timer is not about to put
+            // the outcome in place itself.
+            // SAFETY: the outcome is in place, and only the caller may drop it. The timer drops an
+            // outcome only if no other owner is left.
             unsafe { (header.vtable.forget)(task) };
             if let Some(meta) = &header.meta {
-                // SAFETY: as above; the timer does not look at spans.
+                // SAFETY: only the caller uses the span: the task has finished, and the timer does
+                // not look at spans.
                 unsafe { meta.leave_span() };
             }
             life = header.set(TAKEN) | TAKEN;
@@ -79,12 +88,12 @@ unsafe fn let_go_timed(task: NonNull<Header>, own: u32, also: u32) {
     }
 }
 
-/// The timer lets go.
+/// Lets go of the timer's reference. If no owner is left, frees the task.
 ///
 /// # Safety
-/// The reference is the caller's, and not used again.
+/// The reference must be the caller's, and the caller must not use the reference again.
 pub(in crate::raw) unsafe fn let_go_timer(task: NonNull<Header>) {
-    // SAFETY: live, by the caller's reference.
+    // SAFETY: the caller's reference keeps the task alive.
     let before = unsafe { task.as_ref() }.clear(TIMED);
     if before & OWNERS == TIMED {
         // SAFETY: this was the last reference.
@@ -92,13 +101,15 @@ pub(in crate::raw) unsafe fn let_go_timer(task: NonNull<Header>) {
     }
 }
 
+/// Drops the outcome if the outcome is still in place, and frees the task.
+///
 /// # Safety
-/// The caller holds the last reference to `task`, whose life word is `life`.
+/// The caller must hold the last reference to `task`, whose life word must be `life`.
 pub(in crate::raw) unsafe fn dispose(task: NonNull<Header>, life: u32) {
-    // SAFETY: live until freed below.
+    // SAFETY: the task is live until the last line frees the task.
     let vtable = unsafe { task.as_ref() }.vtable;
-    // SAFETY: without `TAKEN` the outcome is in place: a task is claimed and
-    // then run or refused before its last reference goes.
+    // SAFETY: without `TAKEN` the outcome is in place, since a task is claimed and then run or
+    // refused before its last reference goes.
     unsafe {
         if life & TAKEN == 0 {
             (vtable.forget)(task);

@@ -1,4 +1,5 @@
-//! The queue's reference to a task.
+//! The queue's reference to a task: making tasks, claiming, running and refusing them, and showing
+//! the outcome.
 
 use crate::error::TaskError;
 use crate::raw::strand::queue::Link;
@@ -18,14 +19,14 @@ use core::task::Waker;
 
 /// The queue's reference to a task.
 #[derive(Debug)]
-#[must_use = "a task that leaves the queue has to be finished"]
+#[must_use = "a task that leaves the queue must be finished"]
 pub(crate) struct Queued(NonNull<Header>);
 
-// SAFETY: the closure inside is `Send`: the functions that make a `Queued` ask for it.
+// SAFETY: the closure in the task is `Send`: the functions that make a `Queued` require that.
 unsafe impl Send for Queued {}
 
 impl Queued {
-    /// A task whose outcome nobody asks for.
+    /// Makes a task whose outcome is not wanted.
     pub(crate) fn detached<T, F>(f: F, tag: Tag) -> Self
     where
         F: FnOnce(&mut T) + Send,
@@ -33,24 +34,26 @@ impl Queued {
         Queued(boxed::<T, (), _>(Once(f), false, tag))
     }
 
-    /// The queue's reference to a task that was made elsewhere.
+    /// Takes over the queue's reference to a task that was made elsewhere.
     pub(in crate::raw) fn from_header(task: NonNull<Header>) -> Self {
         Queued(task)
     }
 
-    /// What the queue knows of it.
+    /// Returns the link that the queue works with.
     pub(crate) fn into_link(self) -> NonNull<Link> {
         self.0.cast()
     }
 
+    /// Takes the queue's reference back from a link.
+    ///
     /// # Safety
-    /// `link` came from [`Queued::into_link`], and is in no queue now.
+    /// `link` must come from [`Queued::into_link`], and be in no queue now.
     pub(crate) unsafe fn from_link(link: NonNull<Link>) -> Self {
         Queued(link.cast())
     }
 
     pub(crate) fn header(&self) -> &Header {
-        // SAFETY: live as long as the queue refers to it.
+        // SAFETY: the queue's reference keeps the task alive.
         unsafe { self.0.as_ref() }
     }
 
@@ -58,17 +61,20 @@ impl Queued {
         self.header().meta()
     }
 
-    /// Takes the closure, to run it or to drop it. `false`: it was cancelled.
+    /// Claims the closure, to run or drop it. Returns `false` if the task was claimed before.
     pub(crate) fn claim(&self) -> bool {
         let life = self.header().life.load(Ordering::Relaxed);
         if life & (HANDLE | TIMED | CLAIMED) == 0 {
-            // Out of the queue, without a handle, not timed: nobody else can.
+            // The task is out of the queue, without a handle, and not timed. So no other thread can
+            // claim the task.
+            // Relaxed: the owners' bits are only ever cleared.
             return true;
         }
         self.header().claims()
     }
 
-    /// Has its deadline passed before it started, or, where it may wait, at all?
+    /// Checks whether the deadline has passed: before the task started, or at any time if the task
+    /// may wait.
     pub(crate) fn is_late(&self, clock: &dyn Alarms) -> bool {
         self.meta().is_some_and(|meta| match self.header().waits() {
             true => meta.is_late(clock),
@@ -79,42 +85,45 @@ impl Queued {
     /// Runs the claimed closure.
     ///
     /// # Safety
-    /// `value` is the value that the task was made for, and the caller's alone.
+    /// `value` must be the value that the task was made for, and only the caller may use it.
     pub(crate) unsafe fn run(&self, value: *mut (), resource: Option<&str>) -> Ran {
-        // SAFETY: the closure is in place: it was claimed and not yet run to
-        // its end; the rest by the contract.
+        // SAFETY: the task was claimed and has not run to its end, so the closure is in place. The
+        // value is the caller's (contract of this function).
         unsafe { (self.header().vtable.run)(self.0, value, resource) }
     }
 
-    /// Drops the claimed closure, and lets the outcome be `error`.
+    /// Drops the claimed closure, shows `error` as the outcome, and wakes the waiter.
     pub(crate) fn refuse(self, error: TaskError) {
         if let Some(waker) = self.fail(error) {
             crate::raw::thread::panics::wake(waker);
         }
     }
 
-    /// The same, but for who waits: that one is for the caller to wake.
-    #[must_use = "somebody waits for it"]
+    /// Drops the claimed closure and shows `error` as the outcome. Returns the waiter's waker,
+    /// which the caller must wake.
+    #[must_use = "the caller must wake the waiter"]
     pub(crate) fn fail(self, error: TaskError) -> Option<Waker> {
         self.drop_closure(error, None);
         self.complete()
     }
 
-    /// Drops the claimed closure; its outcome is in place then, and not shown yet. (The
-    /// name is its resource's.)
+    /// Drops the claimed closure. The outcome is then in place, but not shown yet. `resource` is
+    /// the resource's name.
     pub(crate) fn drop_closure(&self, error: TaskError, resource: Option<&str>) -> ClosureDrop {
-        // SAFETY: the closure is in place: it was claimed and not run to its end.
+        // SAFETY: the task was claimed and has not run to its end, so the closure is in place.
         unsafe { (self.header().vtable.refuse)(self.0, error, resource) }
     }
 
     /// Takes the closure back out of a task that was never queued.
     ///
     /// # Safety
-    /// It was made by [`Handle::with_task`](crate::raw::task::handle::Handle::with_task) or [`Queued::detached`] as
-    /// `Task<F, R>`, no push accepted it, and its handle is not used again.
+    /// The task must be made by [`Handle::with_task`](crate::raw::task::handle::Handle::with_task)
+    /// or [`Queued::detached`] as `Task<F, R>`. No push may have accepted the task, and its handle
+    /// must not be used again.
     pub(crate) unsafe fn into_closure<F, R>(self) -> F {
         let task = self.0.cast::<Task<F, R>>();
-        // SAFETY: never queued, so ours alone, and it still holds the closure.
+        // SAFETY: the task was never queued, and its handle is not used again (contract of this
+        // function). So only this thread refers to the task, which still holds the closure.
         unsafe {
             let closure = task
                 .as_ref()
@@ -125,15 +134,17 @@ impl Queued {
         }
     }
 
-    /// The outcome is in place: shows it, and lets go. Who waits is for the
-    /// caller to wake.
-    #[must_use = "somebody waits for it"]
+    /// Shows the outcome, which is in place, and lets go of the task. Returns the waiter's waker,
+    /// which the caller must wake.
+    #[must_use = "the caller must wake the waiter"]
     #[inline]
     pub(crate) fn complete(self) -> Option<Waker> {
         let header = self.header();
         const COMMON: u32 = QUEUED | HANDLE | CLAIMED;
         if header.life.load(Ordering::Relaxed) & (HANDLE | TIMED) == 0 {
-            // Nobody else is left who could look.
+            // No other owner is left that could look.
+            // Relaxed: the owners' bits are only ever cleared, and `dispose` acquires what earlier
+            // owners did.
             self.dispose();
             return None;
         }
@@ -145,41 +156,41 @@ impl Queued {
         waker
     }
 
-    /// Lets go of a task that is complete already: it was cancelled.
+    /// Lets go of a task that is complete already, because another thread refused it.
     pub(crate) fn leave(self) {
-        // SAFETY: the queue's reference, not used again; the outcome is in place.
+        // SAFETY: this is the queue's reference, and not used again. The outcome is in place.
         unsafe { let_go(self.0, QUEUED, 0) }
     }
 
-    /// Frees a task to which nobody else refers.
+    /// Frees a task to which no other owner refers.
     fn dispose(self) {
         let header = self.header();
-        // SAFETY: the last reference; what is in place is said by the bits.
+        // SAFETY: this is the last reference, and the life word is passed on.
         unsafe { dispose(self.0, header.life()) }
     }
 }
 
-/// What comes out of a queue.
+/// The state of a task that came out of the queue.
 #[derive(Debug, Default)]
 pub(crate) enum Taken {
-    /// A task that is to be claimed, or what is left of one.
+    /// The task must be claimed next, or is the remains of a task that was refused.
     #[default]
     New,
-    /// One that waited, and may go on.
+    /// The task was suspended, and may go on.
     Woken,
-    /// One that waited, and is not to go on.
+    /// The task was suspended, and must be given up.
     GivenUp(TaskError),
 }
 
-/// Takes a task out of the backlog, which is in hand.
+/// Takes a task out of the backlog. Must be called with the backlog in hand.
 ///
 /// # Safety
-/// `link` is a live task's.
+/// `link` must belong to a live task.
 #[inline]
 pub(crate) unsafe fn takes(link: NonNull<Link>) -> Taken {
-    // SAFETY: by the contract; a task begins with its header.
+    // SAFETY: the task is live (contract of this function), and begins with its header.
     let header = unsafe { link.cast::<Header>().as_ref() };
-    // Relaxed: set and cleared with the backlog in hand.
+    // Relaxed: `SUSPENDED` is set and cleared with the backlog in hand, and so is this load made.
     if header.life.load(Ordering::Relaxed) & SUSPENDED == 0 {
         return Taken::New;
     }
@@ -191,29 +202,30 @@ fn takes_waiting(header: &Header) -> Taken {
     given_up(header.clear(SUSPENDED)).map_or(Taken::Woken, Taken::GivenUp)
 }
 
-/// Does it wait? A sweep leaves it: it is for the holder to drop its future.
+/// Checks whether a task in the backlog is suspended. A sweep leaves such a task in place, because
+/// only the holder may drop its future.
 ///
 /// # Safety
-/// `link` is a live task's, in the backlog, which is in hand.
+/// `link` must belong to a live task in the backlog, which must be in hand.
 pub(crate) unsafe fn is_waiting(link: NonNull<Link>) -> bool {
-    // SAFETY: by the contract; a task begins with its header.
+    // SAFETY: the task is live (contract of this function), and begins with its header.
     unsafe { link.cast::<Header>().as_ref() }.life() & SUSPENDED != 0
 }
 
-/// The priority of a queued task.
+/// Returns the priority of a queued task.
 ///
 /// # Safety
-/// `link` is a live task's.
+/// `link` must belong to a live task.
 pub(crate) unsafe fn level_of(link: NonNull<Link>) -> u8 {
-    // SAFETY: by the contract; a task begins with its header.
+    // SAFETY: the task is live (contract of this function), and begins with its header.
     unsafe { link.cast::<Header>().as_ref() }.level
 }
 
-/// Is it only what is left of a task that was cancelled, or expired?
+/// Checks whether a queued task is only the remains of a task that was cancelled or has expired.
 ///
 /// # Safety
-/// `link` is a live task's, in a queue.
+/// `link` must belong to a live task in a queue.
 pub(crate) unsafe fn is_over(link: NonNull<Link>) -> bool {
-    // SAFETY: by the contract; a task begins with its header.
+    // SAFETY: the task is live (contract of this function), and begins with its header.
     unsafe { link.cast::<Header>().as_ref() }.life() & (CLAIMED | SUSPENDED) == CLAIMED
 }

@@ -1,5 +1,5 @@
-//! What a task is called and how it is to be treated: what its submitter says
-//! of it, and what goes with it into the queue.
+//! A task's name, priority, deadline, span and times: the attributes that a submitter states, and
+//! the part that goes into the queue with the task.
 
 use crate::raw::thread::context::{Described, TaskName};
 use crate::raw::thread::panics;
@@ -12,37 +12,37 @@ use std::time::Instant;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
-/// What a submitter says of a task. Most say nothing at all.
+/// The attributes that a submitter states for a task. Most submitters state none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Attributes {
     pub(crate) name: TaskName,
-    /// Its priority, which the resource has.
+    /// The task's priority, which exists on the resource.
     pub(crate) level: Option<u8>,
-    /// When it is to have started.
+    /// The time by which the task must have started.
     pub(crate) deadline: Option<Instant>,
 }
 
 impl Attributes {
-    /// By the clock of its scheduler.
+    /// Checks whether the deadline has passed, by the clock of the scheduler.
     pub(crate) fn is_late(&self, clock: &dyn Alarms) -> bool {
         is_past(self.deadline, clock)
     }
 }
 
-/// Is there a deadline, and has it passed? (loom has no clock: there, a deadline
-/// passes when its alarm rings.)
+/// Checks whether there is a deadline that has passed. loom has no clock: in a model, a deadline
+/// passes when its alarm rings.
 fn is_past(deadline: Option<Instant>, clock: &dyn Alarms) -> bool {
     !MODEL && deadline.is_some_and(|deadline| clock.now() >= deadline)
 }
 
-/// Attributes, where a submitter gave some.
+/// The attributes, if the submitter stated some.
 pub(crate) type Given<'a> = Option<&'a Attributes>;
 
 pub(crate) fn name(given: Given<'_>) -> TaskName {
     given.and_then(|attributes| attributes.name)
 }
 
-/// What goes with a task that is queued.
+/// The part of the attributes that goes into the queue with a task.
 #[derive(Debug, Default)]
 pub(crate) struct Tag {
     pub(crate) level: u8,
@@ -50,7 +50,7 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
-    /// Is the timer to see to its deadline?
+    /// Checks whether the timer must watch over a deadline of the task.
     pub(crate) fn is_timed(&self) -> bool {
         self.meta
             .as_ref()
@@ -59,7 +59,7 @@ impl Tag {
 
     #[inline]
     pub(crate) fn new(given: Given<'_>, level: u8, timed: bool, clock: &dyn Alarms) -> Self {
-        // One look at a static where no subscriber is installed.
+        // If no subscriber is installed, this costs one look at a static.
         if given.is_none() && !timed && LevelFilter::current() == LevelFilter::OFF {
             return Tag { level, meta: None };
         }
@@ -84,46 +84,49 @@ impl Tag {
     }
 }
 
-/// What few tasks have: a name, a span under which they were submitted, a time.
+/// The part of a task that few tasks have: a name, the span of the submission, times.
 #[derive(Debug)]
 pub(crate) struct Meta {
     pub(crate) name: TaskName,
     /// Used by the holder, while the task runs.
     span: UnsafeCell<Span>,
-    /// When its task is to have started.
+    /// The time by which the task must have started.
     pub(crate) deadline: Option<Instant>,
-    /// When it was made, and how long after that it was queued, in nanoseconds.
+    /// The time at which the task was made.
     made: Instant,
+    /// The time from then until the task was queued, in nanoseconds.
     held_back: Counter,
-    /// For how long it was, in nanoseconds.
+    /// The time that the task was queued, in nanoseconds. Zero until the task starts.
     waited: Counter,
 }
 
-// SAFETY: the span is used by the holder, and taken by who is left alone with it.
+// SAFETY: the holder uses the span while the task runs. Afterwards, only the last owner uses the
+// span.
 unsafe impl Sync for Meta {}
 
 impl Meta {
-    /// Runs `f` in the span under which the task was submitted.
+    /// Runs `f` in the span of the submission.
     ///
     /// # Safety
-    /// For the holder, with the task still in its hands.
+    /// Must be called by the holder, while the holder still has the task.
     pub(crate) unsafe fn within<R>(&self, f: impl FnOnce() -> R) -> R {
         self.span.with(|span| {
-            // SAFETY: by the contract.
+            // SAFETY: the caller is the holder and has the task, so no other thread uses the span
+            // (contract of this function).
             let _span = spans::within(unsafe { &*span });
             f()
         })
     }
 
-    /// Leaves the span: its task is through, but may be referred to for long.
+    /// Leaves the span. The task has finished, but its memory may be kept for long.
     ///
     /// # Safety
-    /// Nobody else uses the span any more.
+    /// No other thread may use the span any more.
     pub(crate) unsafe fn leave_span(&self) {
-        // SAFETY: by the contract.
+        // SAFETY: no other thread uses the span (contract of this function).
         let span =
             (self.span).with_mut(|span| unsafe { core::mem::replace(&mut *span, Span::none()) });
-        // Closing a span calls its subscriber.
+        // Closing a span calls the subscriber.
         panics::tell(|| drop(span));
     }
 
@@ -132,12 +135,12 @@ impl Meta {
         nanos(age)
     }
 
-    /// Its task is queued only now.
+    /// Notes that the task is queued only now, after it was made.
     pub(crate) fn is_queued(&self, clock: &dyn Alarms) {
         self.held_back.bump_by(self.age(clock));
     }
 
-    /// Its task starts, or goes on.
+    /// Notes that the task starts. Has no effect if the task goes on.
     pub(crate) fn starts(&self, clock: &dyn Alarms) {
         if self.waited.get() == 0 {
             let waited = self.age(clock).saturating_sub(self.held_back.get());
@@ -145,7 +148,7 @@ impl Meta {
         }
     }
 
-    /// By the clock of its scheduler.
+    /// Checks whether the deadline has passed, by the clock of the scheduler.
     pub(crate) fn is_late(&self, clock: &dyn Alarms) -> bool {
         is_past(self.deadline, clock)
     }
@@ -161,7 +164,7 @@ impl Meta {
 
 impl Drop for Meta {
     fn drop(&mut self) {
-        // SAFETY: it is going.
+        // SAFETY: the drop has the only reference to the span.
         unsafe { self.leave_span() };
     }
 }
@@ -180,7 +183,7 @@ impl Described for Attributes {
     }
 
     fn was_asked_to_stop(&self) -> bool {
-        // It was not queued, so it has no handle.
+        // The task was not queued, so it has no handle.
         false
     }
 

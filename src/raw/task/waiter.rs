@@ -1,5 +1,11 @@
-//! The waker slot of a task: how a thread or a future is told of the outcome, and how a
-//! holder offers its role to a thread that waits.
+//! The waker slot of a task: how a thread or a future is told of the outcome, and how a holder
+//! offers its role to a parked thread.
+//!
+//! The bits `WAITING`, `COMPLETE` and `LENT` of the life word say which thread owns the waker. The
+//! *waiter* puts the waker in place and sets `WAITING`. The *completer* sets `COMPLETE`, and then
+//! owns the waker if `WAITING` was set. The holder as *lender* changes `WAITING` to `LENT`, and
+//! then owns the waker. Each step is a read-modify-write of the life word, so exactly one thread
+//! gets the waker. `docs/design/waiting.md` walks through the steps and races of an offer.
 
 use crate::raw::strand::queue::Link;
 use crate::raw::task::life::{ASKED, CLAIMED, COMPLETE, Header, LENT, QUEUED, THREAD, WAITING};
@@ -9,23 +15,24 @@ use crate::sync::yield_now;
 use core::ptr::NonNull;
 use core::task::Waker;
 
-/// What the waiting core needs of a task, whatever it returns.
+/// The waiting core's view of a task, whatever the task returns.
 pub(crate) trait Waitable: Event {
-    /// The outcome's coming.
+    /// Returns the event that the outcome is in place.
     fn event(&self) -> &dyn Event;
-    /// The address it is queued under.
+    /// Returns the address under which the task is queued.
     fn link(&self) -> *const Link;
-    /// The outcome is in place.
+    /// Checks whether the outcome is in place.
     fn is_complete(&self) -> bool;
-    /// The queue does not refer to the task any more.
+    /// Checks whether the queue has let go of the task.
     fn is_released(&self) -> bool;
-    /// Puts a thread's waker in place; one that `helps` may be offered the
-    /// role through it. `false`: complete.
+    /// Puts a thread's waker in place. If `helps` is set, the holder may offer its role through the
+    /// waker. Returns `false` if the task is complete.
     fn register_thread(&self, waker: &Waker, helps: bool) -> bool;
-    /// The holder has taken the waker to offer its role: true once an offer
-    /// (which the waiter then has to look for).
+    /// Returns `true` once for an offer: the holder has taken the waker and offered its role. The
+    /// waiter then has to look for the role.
     fn was_asked(&self) -> bool;
-    /// Takes the waker back out, and waits out a holder that is taking it.
+    /// Takes the waker back out, unless a completer or a lender owns it. Does not wait for a
+    /// lender.
     fn withdraw(&self);
     /// Waits until no holder is about to offer its role through this task.
     fn settle(&self);
@@ -74,8 +81,8 @@ impl Waitable for Header {
                 return;
             }
             if self.replace(life, life & !(WAITING | THREAD)) {
-                // SAFETY: it was in place, and by clearing `WAITING` before
-                // completion and lending we took it back.
+                // SAFETY: the waker was in place. This step cleared `WAITING` before any completer
+                // or lender took the waker, so the waker is the caller's again.
                 let waker = unsafe { self.take_waker() };
                 panics::contain("drop of a waker", || drop(waker));
                 return;
@@ -84,7 +91,7 @@ impl Waitable for Header {
     }
 
     fn settle(&self) {
-        // The holder clears it a few instructions after it set it.
+        // The holder clears `LENT` a few instructions after it has set the bit.
         while self.life() & LENT != 0 {
             yield_now();
         }
@@ -92,30 +99,40 @@ impl Waitable for Header {
 }
 
 impl Header {
+    /// Takes the waker out of the slot.
+    ///
     /// # Safety
-    /// The waker is in place and the caller may take it (see the table).
+    /// The waker must be in place, and the bits of the life word must make it the caller's.
     pub(in crate::raw) unsafe fn take_waker(&self) -> Waker {
-        // A read, not a write: a handle may be comparing the same bytes now.
-        // SAFETY: by the contract.
+        // This is a read, not a write, because the waiter may be comparing the same bytes now.
+        // SAFETY: the waker is in place, and the caller's (contract of this function).
         self.waker.with(|w| unsafe { (*w).assume_init_read() })
     }
 
+    /// Checks whether the waker in the slot wakes the same task as `waker`.
+    ///
     /// # Safety
-    /// A waker is in place, or was and nobody puts another there now.
+    /// A waker must be in place. A waker that was taken out counts too, if no thread puts another
+    /// waker there now.
     pub(in crate::raw) unsafe fn has_waker(&self, waker: &Waker) -> bool {
-        // SAFETY: by the contract.
+        // SAFETY: the bytes are those of a waker, and no thread writes them (contract of this
+        // function).
         self.waker
             .with(|w| unsafe { (*w).assume_init_ref().will_wake(waker) })
     }
 
+    /// Puts a waker in the slot.
+    ///
     /// # Safety
-    /// No waker is in place and only the caller may put one there.
+    /// No waker may be in place, and only the caller may put one there.
     pub(in crate::raw) unsafe fn put_waker(&self, waker: Waker) {
-        // SAFETY: by the contract.
+        // SAFETY: the slot is empty, and only the caller writes to it (contract of this function).
         self.waker.with_mut(|w| unsafe {
             (*w).write(waker);
         });
     }
+    /// Puts a waker in place and sets `WAITING` and `kind`. Returns `false` if the task is
+    /// complete. Must be called by the waiter.
 
     pub(super) fn register(&self, waker: &Waker, kind: u32) -> bool {
         loop {
@@ -128,11 +145,12 @@ impl Header {
                 continue;
             }
             if life & WAITING != 0 {
-                // A completer only reads the waker, so comparing is no race. (It may
-                // have dropped it since `life` was read; and another at its address
-                // was made after that, so with that one `life` would show `COMPLETE`.)
-                // SAFETY: in place while `WAITING` is set, and only the handle
-                // replaces it.
+                // A completer only reads the waker, so comparing is no race. The completer may have
+                // dropped the waker since `life` was read. The caller's waker can be a new waker at
+                // the old address only if it was made after that drop. In that case `life` would
+                // show `COMPLETE`.
+                // SAFETY: a waker is in place while `WAITING` is set, and only the waiter replaces
+                // it.
                 let same = unsafe { self.has_waker(waker) };
                 if same && (life & THREAD) == kind {
                     return true;
@@ -140,43 +158,43 @@ impl Header {
                 self.withdraw();
                 continue;
             }
-            // SAFETY: none is in place, and only the handle puts one there.
+            // SAFETY: no waker is in place, and only the waiter puts one there.
             unsafe { self.put_waker(waker.clone()) };
             if self.replace(life, life | WAITING | kind) {
                 return true;
             }
-            // SAFETY: not published, so still ours.
+            // SAFETY: the waker was not published, so the waker is still the waiter's.
             let waker = unsafe { self.take_waker() };
             panics::contain("drop of a waker", || drop(waker));
         }
     }
 }
 
-/// Puts the outcome on view. The caller claimed the task and has put it in place.
+/// Shows the outcome, which must be in place in a task that the caller claimed. Returns the
+/// waiter's waker, if one is in place.
 pub(in crate::raw) fn publish(header: &Header) -> Option<Waker> {
     let before = header.set(COMPLETE);
-    // SAFETY: with `COMPLETE` set the handle leaves the waker to us, unless it
-    // is lent; a lender clears `WAITING`.
+    // SAFETY: `WAITING` was set, so the waker is in place and not lent: a lender clears `WAITING`.
+    // Once `COMPLETE` is set, the waiter leaves the waker to the completer.
     (before & WAITING != 0).then(|| unsafe { header.take_waker() })
 }
 
-/// A waiter that is about to be offered the role.
-#[must_use = "the waiter stays stuck until it hears of the offer"]
+/// A waiter to which the holder is about to offer its role.
+#[must_use = "the waiter stays stuck until the holder calls `offered`"]
 pub(crate) struct Lent {
     task: NonNull<Header>,
     waker: Waker,
 }
 
 impl Lent {
-    /// Offers the role to the thread that waits for this task, if one is
-    /// parked. The task is in the backlog, which is in the caller's hand.
+    /// Takes the waker out of a queued task, if a thread that can take the role is parked for the
+    /// task. Must be called by the holder, with the task in the backlog and the backlog in hand.
     ///
-    /// The waker is out of the task when this returns, and `LENT` keeps the
-    /// task alive until [`Lent::offered`]: its handle does not leave while it
-    /// is set. See `docs/design.md`, Hand-off to a waiter.
+    /// `LENT` keeps the task alive until [`Lent::offered`], because the task's handle does not let
+    /// go while the bit is set. `docs/design/waiting.md` describes the hand-off to a waiter.
     pub(crate) fn lend(link: NonNull<Link>) -> Option<Lent> {
         let this = link.cast::<Header>();
-        // SAFETY: in the backlog, so live.
+        // SAFETY: the task is in the backlog, and so live.
         let header = unsafe { this.as_ref() };
         let life = header.life();
         if life & (WAITING | THREAD | CLAIMED | LENT) != WAITING | THREAD {
@@ -184,15 +202,16 @@ impl Lent {
         }
         let lent = (life & !(WAITING | THREAD)) | LENT | ASKED;
         header.replace(life, lent).then(|| {
-            // SAFETY: it was in place, and `LENT` says that we take it.
+            // SAFETY: the waker was in place, and this step set `LENT`, so the waker is the
+            // lender's.
             let waker = unsafe { header.take_waker() };
             Lent { task: this, waker }
         })
     }
 
-    /// The role is on offer now: lets the waiter know.
+    /// Tells the waiter that the role is on offer. Must be called once the role is on offer.
     pub(crate) fn offered(self) {
-        // SAFETY: `LENT` is set, so the handle has not let go.
+        // SAFETY: `LENT` is set, so the handle has not let go and the task is live.
         unsafe { self.task.as_ref() }.clear(LENT);
         crate::raw::thread::panics::wake(self.waker);
     }

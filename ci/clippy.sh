@@ -9,5 +9,5 @@ run cargo clippy --workspace --all-targets --all-features -- -D warnings
 for checker in loom shuttle; do
     say "under --cfg captor_$checker"
     RUSTFLAGS="--cfg captor_$checker" CARGO_TARGET_DIR=$target/$checker \
-        run cargo clippy --lib --profile test -- -D warnings
+        run cargo clippy -p captor --lib --profile test -- -D warnings
 done

@@ -50,9 +50,9 @@ run_models() {
     [[ -d src/models || -f src/models.rs ]] || skip "there are no models (src/models)"
     export RUSTFLAGS="--cfg captor_$checker" CARGO_TARGET_DIR=$target/$checker
     local package models
-    local test=(cargo test --release --lib)
+    local test=(cargo test -p captor --release --lib)
     # Cargo also builds the needs of other tests, although this check does not use them.
-    for package in futures-util indicatif proptest rayon rayon-core regex-automata regex-syntax \
+    for package in futures-util proptest rayon rayon-core regex-automata regex-syntax \
         tokio tracing-subscriber zerocopy; do
         test+=(--config "profile.release.package.$package.opt-level=0")
     done

@@ -14,7 +14,7 @@ allowed="
 "
 
 say "the default dependencies"
-tree=$(cargo tree --edges normal --prefix none --format '{p}' | cut -d ' ' -f 1 | sort -u)
+tree=$(cargo tree -p captor --edges normal --prefix none --format '{p}' | cut -d ' ' -f 1 | sort -u)
 echo "$tree" | paste -sd ' ' -
 extra=$(comm -23 <(echo "$tree") <(printf '%s\n' $allowed | sort))
 [[ -z $extra ]] || fail "not on the list of allowed dependencies: $(echo $extra)"

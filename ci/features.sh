@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
 for feature in $(sed -n '/^\[features\]/,/^$/s/^\([a-z]*\) = .*/\1/p' Cargo.toml); do
     say "$feature"
-    run cargo check --lib --features "$feature"
-    run cargo test --features "$feature" --test "$feature"
-    run cargo test --features "$feature" --doc
+    run cargo check -p captor --lib --features "$feature"
+    run cargo test -p captor --features "$feature" --test "$feature"
+    run cargo test -p captor --features "$feature" --doc
 done

@@ -45,4 +45,4 @@ END
 find_rustc || skip "there is no Rust $msrv: not from rustup, nor from Debian's packages"
 export RUSTC CARGO_TARGET_DIR=$work/build
 run "$RUSTC" --version
-run cargo check --lib --all-features
+run cargo check -p captor --lib --all-features

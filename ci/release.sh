@@ -4,12 +4,12 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
-run cargo test --release --tests
+run cargo test -p captor --release --tests
 
 say "soak"
 if [[ -f tests/soak.rs ]]; then
     CAPTOR_SOAK_SECS=${CAPTOR_SOAK_SECS:-10} \
-        run cargo test --release --test soak -- --ignored --nocapture
+        run cargo test -p captor --release --test soak -- --ignored --nocapture
 else
     skip_part "there is no soak test (tests/soak.rs)"
 fi

@@ -25,5 +25,5 @@ canary() {
 
 sanitized_tests() {
     say "tests"
-    run "${cargo[@]}" test --no-fail-fast --target "$(host)" --tests
+    run "${cargo[@]}" test -p captor --no-fail-fast --target "$(host)" --tests
 }

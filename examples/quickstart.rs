@@ -21,8 +21,6 @@
 //! is not UTF-8 text, is reported and left out. The exit code is 1 if there was nothing to read or
 //! if the results differ, and 2 if the arguments are wrong.
 
-mod corpus;
-
 use captor::{Completion, Resource, SubmitError, TaskError};
 use corpus::{Args, Corpus};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};

@@ -1,11 +1,11 @@
 #![cfg(all(feature = "io", not(any(captor_loom, captor_shuttle))))]
 //! Sockets and timers of the event loop over real loopback connections, and the chat room of
-//! `examples/echo_room`, which uses both.
+//! `examples/apps/echo_room`, which uses both.
 
 mod common;
-#[path = "../examples/echo_room/room.rs"]
+#[path = "../examples/apps/echo_room/room.rs"]
 mod room;
-#[path = "../examples/echo_room/server.rs"]
+#[path = "../examples/apps/echo_room/server.rs"]
 mod server;
 
 use captor::io::{Async, Timer, accepted, lines};

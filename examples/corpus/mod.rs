@@ -12,10 +12,10 @@ use walkdir::{DirEntry, WalkDir};
 
 /// The texts, in memory, so that all counting threads read the same texts and no thread waits for
 /// a disk.
-pub(crate) struct Corpus {
-    pub(crate) texts: Vec<String>,
+pub struct Corpus {
+    pub texts: Vec<String>,
     /// The limit was reached, so some texts were left out.
-    pub(crate) cut: bool,
+    pub cut: bool,
 }
 
 const DEFAULT_MIB: u64 = 64;
@@ -25,13 +25,13 @@ const MAX_COMPLAINTS: usize = 10;
 const USAGE: &str = "usage: quickstart [--mib N] [PATH...]";
 
 /// The command line.
-pub(crate) struct Args {
+pub struct Args {
     paths: Vec<PathBuf>,
     mib: u64,
 }
 
 impl Args {
-    pub(crate) fn parse() -> Result<Args, String> {
+    pub fn parse() -> Result<Args, String> {
         let (mut paths, mut mib) = (Vec::new(), DEFAULT_MIB);
         let mut args = env::args_os().skip(1);
         while let Some(arg) = args.next() {
@@ -55,7 +55,7 @@ impl Args {
 
     /// Reads the files and folders of the arguments. Reports unreadable files on stderr. Fails if
     /// no text is left.
-    pub(crate) fn read(&self) -> Result<Corpus, String> {
+    pub fn read(&self) -> Result<Corpus, String> {
         let mut reader = Reader {
             texts: Vec::new(),
             left: self.mib << 20,

@@ -1,0 +1,1 @@
+//! Nothing: the examples of this folder are the package.

@@ -1,4 +1,5 @@
-//! [`Resource::attach`]: each item of a stream becomes a task.
+//! [`Resource::attach`]: each item of a stream becomes a task. An errand polls the stream and
+//! submits a task for each item, with a limit for the items in flight.
 
 use crate::compose::in_flight::{InFlight, LIMIT};
 use crate::error::TaskError;
@@ -18,23 +19,30 @@ use std::time::Duration;
 impl<T: Send + 'static> Resource<T> {
     /// Calls `f` for each item of `stream`, in order, each time as a task of its own.
     ///
-    /// No thread waits for the stream: whoever wakes it has it polled by a worker of the
-    /// scheduler's pool. At most 64 items are on their way at a time, taken from the
-    /// stream and not yet worked off; then the stream is not polled until the oldest is
-    /// through ([`attach_limited`](Self::attach_limited) sets another number). Where the
-    /// resource has a [capacity](crate::ResourceBuilder::capacity), each item waits for
-    /// room in line with others. So a stream that is faster than the resource is held
-    /// back, if it can be.
+    /// No thread waits for the stream. After a wake-up, a worker of the scheduler's pool polls the
+    /// stream.
     ///
-    /// The attachment does not keep the resource alive, and ends when that is closed, or
-    /// its last handle goes. If nobody has a waker of the stream any more, that is not
-    /// noticed.
+    /// An item is in flight once the stream has yielded the item, and until its task has finished.
+    /// By default, at most 64 items are in flight. [`attach_limited`](Self::attach_limited) sets
+    /// another limit. At the limit, the stream is not polled until the oldest item's task has
+    /// finished. If the resource has a [capacity](crate::ResourceBuilder::capacity), each item
+    /// waits for room in line with other submitters. So a stream that is faster than the resource
+    /// is held back, if the stream can be held back.
+    ///
+    /// The attachment does not keep the resource alive. The attachment ends when the resource is
+    /// closed or its last handle is dropped. If no waker of the stream is left, captor does not
+    /// notice. In the guide: [steps and events](crate::guide::steps_and_events).
     ///
     /// # Errors
-    /// Through the [`Attachment`], which ends with the first error: a panic of `f` or of
-    /// the stream, [`TaskError::Closed`] or [`TaskError::Poisoned`] if the resource refuses
-    /// an item or is gone, [`TaskError::Cancelled`] if an item's task was cancelled, or it
-    /// was [detached](Attachment::detach). The stream is dropped then.
+    /// The [`Attachment`] resolves to the first error, and the stream is dropped then:
+    ///
+    /// - the panic, if `f` or the stream panics;
+    /// - [`TaskError::Closed`] or [`TaskError::Poisoned`], if the resource refuses an item or is
+    ///   gone;
+    /// - [`TaskError::Cancelled`], if an item's task was cancelled, or the attachment was
+    ///   [detached](Attachment::detach).
+    ///
+    /// If `f` panics, `f` is not called again: items that were in flight behind it are dropped.
     ///
     /// # Cancellation
     /// Dropping the [`Attachment`] leaves the stream attached.
@@ -45,7 +53,7 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// let sum = Resource::new(0);
     /// let adds = sum.attach(stream::iter(1..=4), |sum, n| *sum += n);
-    /// assert_eq!(adds.wait(), Ok(4)); // so many items
+    /// assert_eq!(adds.wait(), Ok(4)); // the number of items
     /// assert_eq!(sum.with(|sum| *sum), Ok(10));
     /// ```
     pub fn attach<S, F>(&self, stream: S, f: F) -> Attachment
@@ -57,7 +65,8 @@ impl<T: Send + 'static> Resource<T> {
         self.attach_limited(LIMIT, stream, f)
     }
 
-    /// [`attach`](Self::attach), with at most `limit` items on their way, and at least one.
+    /// Calls `f` for each item of `stream`, as [`attach`](Self::attach) does, with at most `limit`
+    /// items in flight. A limit of 0 counts as 1.
     ///
     /// ```
     /// use captor::Resource;
@@ -83,7 +92,8 @@ impl<T: Send + 'static> Resource<T> {
     }
 }
 
-/// What an attachment came to. A panic in it is in the log if nobody takes it.
+/// The outcome of an attachment. If the outcome is a panic and no caller takes it, the drop logs
+/// the panic.
 struct Ending(Result<u64, TaskError>);
 
 impl Ending {
@@ -98,7 +108,7 @@ impl Drop for Ending {
     }
 }
 
-/// Gives up its turn.
+/// Wakes its own task and waits once, so that other tasks get the thread.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -111,7 +121,7 @@ async fn yield_now() {
     .await;
 }
 
-/// Where the items go.
+/// Moves the items of a stream to a resource.
 struct To<T, F> {
     resource: WeakResource<T>,
     items: InFlight<F>,
@@ -132,7 +142,7 @@ impl<T: Send + 'static, F> To<T, F> {
             self.items.send(resource.reserve().await?, item);
             items += 1;
             if items % LIMIT as u64 == 0 {
-                // A stream that is always ready is no reason to keep this thread.
+                // A stream that is always ready must not keep this thread.
                 yield_now().await;
             }
         }
@@ -140,7 +150,8 @@ impl<T: Send + 'static, F> To<T, F> {
         Ok(items)
     }
 
-    /// The next item, if there is one, and if another may be on its way.
+    /// Polls for the next item, unless the limit of items in flight is reached. Fails when the
+    /// resource is closed or gone.
     fn poll_next<S: Stream>(
         &mut self,
         stream: Pin<&mut S>,
@@ -157,22 +168,23 @@ impl<T: Send + 'static, F> To<T, F> {
     }
 }
 
-/// A stream whose items become tasks; from [`Resource::attach`].
+/// A stream whose items become tasks, from [`Resource::attach`].
 ///
-/// A future of the number of items, once the stream has ended and all of them have been
-/// worked off.
-#[must_use = "how it ends is told here, errors too; drop it to leave the stream attached"]
+/// This is a future of the number of items. It resolves when the stream has ended and all items'
+/// tasks have finished, and earlier at the first error.
+#[must_use = "an attachment returns the errors of the stream; drop it to leave the stream attached"]
 pub struct Attachment(Completion<Ending>);
 
 impl Attachment {
-    /// Blocks this thread until the stream has ended, as [`Completion::wait`] does.
+    /// Blocks this thread until the stream has ended and all items' tasks have finished, or until
+    /// the first error. Waits as [`Completion::wait`] does.
     ///
     /// # Errors
-    /// See [`Resource::attach`]; and [`TaskError::WouldDeadlock`] inside a task of the
-    /// resource.
+    /// Returns the first error, as listed at [`Resource::attach`]. Inside a task of the resource,
+    /// the error is [`TaskError::WouldDeadlock`].
     ///
     /// # Panics
-    /// If the outcome was taken by polling before.
+    /// Panics if the outcome was taken by polling before.
     ///
     /// ```
     /// use captor::{Resource, TaskError};
@@ -187,10 +199,10 @@ impl Attachment {
         self.0.wait().and_then(Ending::take)
     }
 
-    /// [`wait`](Self::wait), but for `timeout` at most.
+    /// Blocks this thread like [`wait`](Self::wait), for at most `timeout`.
     ///
     /// # Errors
-    /// The attachment itself, if the stream had not ended by then.
+    /// Returns the attachment if it has not ended when the timeout is over.
     ///
     /// ```
     /// use captor::Resource;
@@ -209,7 +221,7 @@ impl Attachment {
         }
     }
 
-    /// Has it ended?
+    /// Checks whether the attachment has ended.
     ///
     /// ```
     /// let r = captor::Resource::new(0);
@@ -220,10 +232,13 @@ impl Attachment {
         self.0.is_finished()
     }
 
-    /// Ends it. (Not as `detach` of a runtime's task, which leaves that running: for that,
-    /// drop the attachment.) It takes no more items: the stream is dropped, by a worker,
-    /// when a poll of it that is under way has returned. Those on their way are worked off.
-    /// It ends with [`TaskError::Cancelled`], unless it had ended before.
+    /// Ends the attachment: no more items are taken from the stream. A worker drops the stream. If
+    /// a poll of the stream is under way, the drop comes after that poll. The tasks of items in
+    /// flight still run. The attachment resolves to [`TaskError::Cancelled`], unless it had ended
+    /// before.
+    ///
+    /// Unlike `detach` of a runtime's task, this does not leave the work running. To leave the
+    /// stream attached, drop the attachment.
     ///
     /// ```
     /// use captor::{Resource, TaskError};

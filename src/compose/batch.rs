@@ -1,39 +1,43 @@
-//! Batches: many closures as one task.
+//! Batches: many closures as one task, which calls them in turn. So no task runs between them,
+//! and the batch is cancelled as a whole.
 
 use crate::future::completion::Completion;
 use crate::raw::thread::panics;
 use crate::resource::Resource;
 
 impl<T: Send + 'static> Resource<T> {
-    /// Submits many closures in one step. They run in the iterator's order with
-    /// nothing between them; the completion has all results, in that order.
+    /// Submits many closures as one task. The closures run in the iterator's order, and no other
+    /// task runs between them. The completion has all results, in that order.
     ///
-    /// A batch is **one task**, and all that is said of
-    /// [`submit`](Self::submit) goes for it: it runs here and now on an idle
-    /// resource, is queued with one allocation beside the vector of closures,
-    /// is cancelled as a whole, and counts as one in the statistics. It also
-    /// counts as one for the [capture
-    /// limit](crate::ResourceBuilder::capture_limit) and a worker's
-    /// [quantum](crate::SchedulerBuilder::quantum), which look between tasks
-    /// only: keep batches short. It has the resource's default priority, no deadline
-    /// and no name. The iterator is run to its end first, by the
-    /// caller, outside of the resource. An empty batch is a task, too. O(n).
+    /// A batch is **one task**, and behaves as a task of [`submit`](Self::submit):
     ///
-    /// For a result each, awaited together, submit one by one and use
-    /// `join_all`, `try_join_all` or `select_ok` of the `futures` crate: a
-    /// [`Completion`] is a future like any other.
+    /// - If the resource is idle, the batch runs before this call returns.
+    /// - A queued batch costs one allocation beside the vector of closures.
+    /// - The batch is cancelled as a whole, and counts as one task in the statistics.
+    /// - The batch also counts as one task for the [capture
+    ///   limit](crate::ResourceBuilder::capture_limit) and a worker's
+    ///   [quantum](crate::SchedulerBuilder::quantum). Both are checked only between tasks, so keep
+    ///   batches short.
+    /// - The batch has the resource's default priority, no deadline and no name.
+    ///
+    /// The caller first runs the iterator to its end, outside of the resource. An empty batch is a
+    /// task too. O(n) for n closures.
+    ///
+    /// If each closure must have a completion of its own, submit the closures one by one. To await
+    /// the completions together, use `join_all`, `try_join_all` or `select_ok` of the `futures`
+    /// crate: a [`Completion`] is a future like any other.
     ///
     /// # Errors
-    /// Through the completion, as for [`submit`](Self::submit). If a closure
-    /// panics, that is the outcome: those after it do not run, and the results
-    /// of those before it are dropped. What those did to the value stays, as
-    /// with half of any task.
+    /// Errors arrive through the completion, as for [`submit`](Self::submit). If a closure panics,
+    /// the panic is the outcome. The closures after it do not run, and the results of the closures
+    /// before it are dropped. The changes that they made to the value stay, as after any task that
+    /// panics halfway.
     ///
     /// # Panics
-    /// Only if the iterator does; nothing is submitted then.
+    /// Panics only if the iterator panics. Nothing is submitted then.
     ///
     /// # Cancellation
-    /// See [`Completion`]: all or none.
+    /// [`Completion::cancel`] cancels the whole batch, or nothing if the batch has started.
     ///
     /// ```
     /// use captor::Resource;
@@ -48,7 +52,7 @@ impl<T: Send + 'static> Resource<T> {
     /// assert_eq!(lengths.wait(), Ok(vec![1, 2, 3]));
     /// ```
     ///
-    /// Beside it, one by one, on several resources at once:
+    /// For comparison, one submission for each closure, on several resources at once:
     ///
     /// ```
     /// use captor::{Resource, TaskError};
@@ -79,8 +83,8 @@ impl<T: Send + 'static> Resource<T> {
                 match panics::catch(|| f(value)) {
                     Ok(result) => results.push(result),
                     Err(panic) => {
-                        // Before it goes on: one that is dropped by an unwind
-                        // must not panic.
+                        // The results are dropped before the panic resumes, each drop contained.
+                        // If an unwind dropped them, a panic in a drop would abort.
                         for result in results {
                             panics::contain("drop of a result", || drop(result));
                         }
@@ -93,8 +97,8 @@ impl<T: Send + 'static> Resource<T> {
     }
 }
 
-/// A closure of a batch. Where several are dropped unrun, the panic of one must
-/// not meet the panic of another.
+/// A closure of a batch. If several closures are dropped unrun, each drop is contained: two panics
+/// at once would abort.
 struct BatchItem<F>(Option<F>);
 
 impl<F> Drop for BatchItem<F> {

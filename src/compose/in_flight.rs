@@ -1,4 +1,9 @@
-//! Items that become tasks of one resource: at most so many at a time, in order.
+//! The items that are *in flight*: an attachment or a sink has submitted their tasks, and these
+//! tasks have not finished. All tasks call one closure on one resource, in order, and their number
+//! is limited.
+//!
+//! The completions lie in a queue, oldest first. The tasks finish in that order, because the
+//! resource runs them in that order. So only the oldest completion is polled.
 
 use crate::error::TaskError;
 use crate::future::completion::Completion;
@@ -9,14 +14,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// How many items are on their way, unless it is said. (In a model, no more than it
-/// takes to be too many.)
+/// The most items in flight, by default. A model uses 2, so that tests reach the limit.
 pub(crate) const LIMIT: usize = if MODEL { 2 } else { 64 };
 
+/// A closure, and the tasks in flight that call it.
 pub(crate) struct InFlight<F> {
-    /// Locked by tasks of one resource, and so never contended. `None` once it panicked.
+    /// Only tasks of one resource lock the closure, so the lock is never contended. `None` while
+    /// the closure runs, and for good after the closure has panicked.
     f: Arc<Mutex<Option<F>>>,
-    /// Oldest first: they are through in that order.
+    /// Oldest first. The tasks finish in this order.
     tasks: VecDeque<Completion<()>>,
     limit: usize,
 }
@@ -30,7 +36,8 @@ impl<F> InFlight<F> {
         }
     }
 
-    /// Ready once there are `most` at most, or one of them failed.
+    /// Resolves when at most `most` items are in flight, or with the error of the oldest task
+    /// that failed.
     fn poll_most(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<Result<(), TaskError>> {
         while let Some(oldest) = self.tasks.front_mut() {
             let Poll::Ready(outcome) = Pin::new(oldest).poll(cx) else {
@@ -45,16 +52,17 @@ impl<F> InFlight<F> {
         }
     }
 
-    /// Ready once another may be on its way, or one of them failed.
+    /// Resolves when one more item may be sent, or with the error of a task that failed.
     pub(crate) fn poll_another(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TaskError>> {
         self.poll_most(self.limit - 1, cx)
     }
 
-    /// Ready once all are through, or one of them failed.
+    /// Resolves when all tasks have finished, or with the error of a task that failed.
     pub(crate) fn poll_through(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TaskError>> {
         self.poll_most(0, cx)
     }
 
+    /// Submits the task that calls the closure with `item`.
     pub(crate) fn send<T, I>(&mut self, permit: Permit<T>, item: I)
     where
         T: Send + 'static,
@@ -64,7 +72,8 @@ impl<F> InFlight<F> {
         let f = Arc::clone(&self.f);
         self.tasks.push_back(permit.submit(move |value| {
             let mut slot = lock(&f);
-            // Not there while it runs: it is not called again if it panics.
+            // A closure that panics is dropped here and never called again. The tasks of later
+            // items then do nothing.
             if let Some(mut f) = slot.take() {
                 f(value, item);
                 *slot = Some(f);

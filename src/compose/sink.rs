@@ -1,4 +1,5 @@
-//! [`Resource::sink`]: a resource as the end of a pipeline.
+//! [`Resource::sink`]: a resource as the end of a pipeline. Each item that is sent becomes a task,
+//! with a limit for the items in flight. No errand is needed, since the sender polls the sink.
 
 use crate::compose::in_flight::{InFlight, LIMIT};
 use crate::error::TaskError;
@@ -12,27 +13,32 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 impl<T: Send + 'static> Resource<T> {
-    /// A sink of commands: `f` is called with each item that is sent, in order, each time
-    /// as a task of its own.
+    /// Returns a sink that calls `f` with each item that is sent, in order, each time as a task of
+    /// its own.
     ///
-    /// At most 64 items are on their way at a time, sent and not yet worked off; where the
-    /// resource has a [capacity](crate::ResourceBuilder::capacity), each waits for room
-    /// in line with others. Until then the sink is not ready, which holds back whoever
-    /// sends. To flush it is to wait until all are worked off; so is to close it, which
-    /// leaves the resource open.
+    /// An item is in flight once it is sent, and until its task has finished. At most 64 items are
+    /// in flight. If the resource has a [capacity](crate::ResourceBuilder::capacity), each item
+    /// waits for room in line with other submitters. The sink is not ready at the limit, or while
+    /// there is no room. So the sink holds the sender back.
     ///
-    /// (Results as a stream need nothing of captor's: `items.map(|item| r.submit(..))` and
-    /// `buffered(n)`, of the futures crate, give them in order, n at a time.)
+    /// Flushing or closing the sink waits until the tasks of all items have finished. Closing the
+    /// sink leaves the resource open. The sink keeps the resource alive.
+    ///
+    /// A stream of results needs nothing of captor's. `items.map(|item| r.submit(..))` is a stream
+    /// of futures, and `buffered(n)` of the futures crate yields their outputs in order, with at
+    /// most n in flight. In the guide: [streams](crate::guide::streams).
     ///
     /// # Errors
-    /// By the sink, once: what the first task that failed came to, or why the resource
-    /// refuses. It goes on with what is sent after that.
+    /// The sink returns the error of each failed task once. If the resource refuses an item, the
+    /// sink returns the reason. After an error, the sink accepts further items. After a panic of
+    /// `f`, though, `f` is not called again: the tasks of all later items drop their item and
+    /// succeed.
     ///
     /// # Panics
-    /// As the contract of sinks has it, `start_send` panics if the sink was not ready.
+    /// `start_send` panics if the sink was not ready, as the contract of [`Sink`] allows.
     ///
     /// # Cancellation
-    /// Dropping the sink leaves what was sent.
+    /// Dropping the sink leaves the tasks of the items that were sent.
     ///
     /// ```
     /// use captor::{Resource, TaskError};
@@ -61,8 +67,8 @@ impl<T: Send + 'static> Resource<T> {
     }
 }
 
-/// A sink whose items become tasks; from [`Resource::sink`].
-#[must_use = "sinks do nothing unless something is sent"]
+/// A sink whose items become tasks, from [`Resource::sink`].
+#[must_use = "a sink does nothing until an item is sent"]
 pub struct Commands<T, I, F> {
     resource: Resource<T>,
     items: InFlight<F>,
@@ -120,7 +126,7 @@ where
     }
 }
 
-// Nothing in it is pinned.
+// No field is pinned.
 impl<T, I, F> Unpin for Commands<T, I, F> {}
 
 impl<T, I, F> fmt::Debug for Commands<T, I, F> {

@@ -1,4 +1,5 @@
-//! [`Resource::submit_steps`]: long jobs that let others in between.
+//! [`Resource::submit_steps`]: an asynchronous job whose steps are tasks, so that other tasks run
+//! in between. An errand polls the job.
 
 use crate::future::completion::Completion;
 use crate::raw::thread::panics;
@@ -6,28 +7,38 @@ use crate::resource::Resource;
 use std::future::Future;
 
 impl<T: Send + 'static> Resource<T> {
-    /// Runs an asynchronous job that uses this resource step by step: what it submits
-    /// with the handle that it is given are tasks like any others, and others come in
-    /// between. It does not keep the resource while it awaits, as a task of
-    /// [`submit_async`](Self::submit_async) does.
+    /// Runs an asynchronous job that uses this resource step by step. The job gets a handle, and
+    /// each closure that it submits with this handle is a task like any other. Other tasks run in
+    /// between. Unlike a task of [`submit_async`](Self::submit_async), the job does not hold the
+    /// resource while it awaits.
     ///
-    /// No thread and no runtime is held: it is polled here and now at first (by a worker,
-    /// with [`Dispatch::Pool`](crate::Dispatch::Pool)), and then by a worker of the
-    /// scheduler's pool whenever it is woken. (A borrow of the value that
-    /// lasted across a point where others come in would be unsound; so each step is a
-    /// closure, and its borrow ends where others may begin.)
+    /// The job holds no thread and needs no runtime. The caller's thread polls the job first,
+    /// before this call returns. With [`Dispatch::Pool`](crate::Dispatch::Pool), a worker polls the
+    /// job first. After each wake-up, a worker of the scheduler's pool polls the job.
     ///
-    /// The job keeps the resource alive. What is said at `submit_async` of runtimes, and
-    /// of waits that would never end, holds here.
+    /// Each step is a closure, and its borrow of the value ends where other tasks may begin. A
+    /// borrow that lasted while other tasks run would be unsound.
+    ///
+    /// The job keeps the resource alive. The job runs as an asynchronous task of a resource of its
+    /// own. The rules for asynchronous tasks hold here too:
+    ///
+    /// - An event that the job awaits must wake the job. tokio's timers and sockets must be created
+    ///   inside tokio.
+    /// - If no waker of the job is left, the job is cancelled, with a warning in the log.
+    /// - If the job awaits a completion and that wait closes a circle of waits, the completion
+    ///   resolves to [`TaskError::WouldDeadlock`](crate::TaskError::WouldDeadlock).
+    ///
+    /// In the guide: [steps and events](crate::guide::steps_and_events).
     ///
     /// # Errors
-    /// Through the completion: if the resource refuses tasks, the job is not begun. A panic
-    /// is its outcome. What its steps come to is for the job to look at.
+    /// Errors arrive through the completion. If the resource refuses tasks, the refusal is the
+    /// outcome, and the job does not begin. If the job panics, the panic is the outcome. The
+    /// outcome of each step goes to the job, which must handle it.
     ///
     /// # Cancellation
-    /// [`Completion::cancel`] drops the job where it waits; a step that is queued runs all
-    /// the same, unless its completion [cancels on drop](Completion::cancel_on_drop).
-    /// Dropping the completion leaves the job.
+    /// [`Completion::cancel`] drops the job at its wait. A queued step still runs, unless its
+    /// completion [cancels on drop](Completion::cancel_on_drop). Dropping the completion leaves the
+    /// job running.
     ///
     /// ```
     /// use captor::Resource;
@@ -37,7 +48,7 @@ impl<T: Send + 'static> Resource<T> {
     /// let (send, receive) = oneshot::channel();
     /// let order = stock.submit_steps(async move |stock| {
     ///     let before = stock.submit(|n| *n).await?;
-    ///     let more = receive.await.unwrap_or(0); // others are let in meanwhile
+    ///     let more = receive.await.unwrap_or(0); // other tasks run meanwhile
     ///     let after = stock.submit(move |n| { *n += more; *n }).await?;
     ///     Ok::<_, captor::TaskError>((before, after))
     /// });

@@ -1,27 +1,35 @@
-//! [`Completion::then`]: a task that is queued when another is through.
+//! [`Completion::then`]: a task that is queued when another task has finished. The argument is in
+//! `docs/design/composed.md`.
 //!
-//! Both tasks are there from the start. A [`Follow`] joins them: it is the
-//! waker of the first, and holds the second, not queued, beside the first's
-//! completion. When it is woken it puts the first's result where the second's
-//! closure takes it from, and queues it; or the second falls with the first.
+//! Both tasks exist from the start. A [`Follow`] joins them: it is the waker of the first task, and
+//! keeps the second task, not queued, beside the first task's completion. When the first task wakes
+//! the `Follow`, the `Follow` passes the result on and queues the second task. If the first task
+//! has no result, the second task *falls*: it resolves to the error without being queued.
 //!
-//! Whoever takes [`FollowState::WaitingTask`] out of the stage decides what becomes of
-//! the second task; that is one of three:
+//! The stage of a `Follow` is a [`FollowState`] under a mutex. The thread that takes
+//! [`FollowState::WaitingTask`] out of the stage decides what happens to the second task. The
+//! thread is one of three:
 //!
-//! - the first completes: its waker runs once, after its outcome is in place;
-//! - it had completed when the waker was to be put in place: then none is, and
-//!   the caller of `then` goes on in its stead;
-//! - it is cancelled through the completion of the second.
+//! - the first task's waker, which runs once, after the first task's outcome is in place;
+//! - a canceller, through the second task's completion;
+//! - the caller of `then`, if the first task finished before the caller could put `WaitingTask` in
+//!   place.
 //!
-//! The waker may run before the caller of `then` has put `WaitingTask` there; it
-//! leaves `Woken` in that case, and the caller goes on. The mutex is held for a
-//! move in and out, and no user code runs under it.
+//! The third case has two forms:
 //!
-//! A waker runs under the role of the first resource. A task of the second that
-//! ran there would hold up the first's queue and be refused a wait for it, so it
-//! is queued for others to run; and chains of any length do not nest.
+//! - The first task has finished when the caller registers the waker. No waker is put in place, and
+//!   the caller continues in its stead.
+//! - The waker runs before the caller has put `WaitingTask` in place. The waker leaves `Woken`
+//!   behind, and the caller continues.
 //!
-//! What comes first need not be a task: anything that an [`Antecedent`] can be.
+//! The mutex is held only to move a stage in or out. No user code runs under the mutex.
+//!
+//! A waker runs under the role of the first resource. A second task that ran there would hold up
+//! the first resource's queue, and would be refused a wait for that resource. So the waker queues
+//! the second task for other threads. Chains of any length therefore do not nest.
+//!
+//! The first link need not be a task: [`Antecedent`] is the trait of everything that a task can
+//! follow.
 
 use crate::error::{SubmitError, TaskError};
 use crate::future::completion::Completion;
@@ -38,39 +46,43 @@ use std::mem::replace;
 use std::task::{Wake, Waker};
 
 impl<R: Send + 'static> Completion<R> {
-    /// Queues `f` on another resource once this task is through, with its
-    /// result. No thread and no runtime waits meanwhile. In the guide:
-    /// [continuations](crate::guide#continuations).
+    /// Queues `f` on another resource when this task has finished, with its result. No thread and
+    /// no runtime waits meanwhile. In the guide: [batches, joins,
+    /// continuations](crate::guide::batches_and_continuations).
     ///
-    /// Where the outcome is there already this is [`other.submit`]: on an idle
-    /// resource `f` runs here and now. Otherwise the thread that completes this
-    /// task queues it, for others to run; so its place in `other`'s order is
-    /// that of a task which is submitted then. Two allocations. `other` is kept
-    /// alive until then. It may be the same resource. The task has `other`'s default
-    /// priority, no deadline and no name.
+    /// If this task has finished already, the call continues as [`other.submit`]: on an idle
+    /// resource, `f` runs before this call returns. Otherwise the thread that completes this task
+    /// queues `f`, for other threads to run. So `f` has its place in `other`'s order as if it were
+    /// submitted at that moment, and `other` is kept alive until then. This costs two allocations.
+    /// `other` may be the resource of this task. The task of `f` has `other`'s default priority, no
+    /// deadline and no name.
     ///
     /// # Errors
-    /// If there is no result, `f` is dropped and the error is the outcome, a
-    /// panic's payload included. If `other` refuses the task, for want of room or
-    /// because it was closed meanwhile ([a shutdown](crate::Scheduler::shutdown)
-    /// closes all at once), that is the outcome, and the result is dropped with `f`;
-    /// a panic of `f` is.
+    /// Errors arrive through the completion that is returned.
+    ///
+    /// - If this task has no result, `f` is dropped and this task's error is the outcome, with the
+    ///   payload of a panic.
+    /// - If `other` refuses the task of `f`, the refusal is the outcome, and the result is dropped
+    ///   with `f`. `other` refuses the task if there is no room, or if `other` was closed
+    ///   meanwhile. [A shutdown](crate::Scheduler::shutdown) closes all resources at once.
+    /// - If `f` panics, the panic is the outcome.
     ///
     /// # Panics
-    /// If the outcome was taken by polling before.
+    /// Panics if the outcome was taken by polling before.
     ///
     /// # Cancellation
-    /// [`cancel`](Self::cancel) of the completion that is returned flows
-    /// upstream: if `f` is not queued yet it never will be, and this task is
-    /// cancelled too if it has not started, since nobody is left to ask for it.
-    /// (If it runs, it runs to its end.) If `f` is queued, it is cancelled like
-    /// any task. [`cancel_on_drop`](Self::cancel_on_drop) passes on to what is
-    /// returned. Without it, dropping that leaves everything running.
+    /// [`cancel`](Self::cancel) of the returned completion flows upstream. If `f` is not queued
+    /// yet, `f` is never queued. This task is then cancelled too if it has not started, since no
+    /// caller is left to ask for its result. A task that already runs continues to its end. If `f`
+    /// is queued, `f` is cancelled like any task.
+    ///
+    /// If this completion has [`cancel_on_drop`](Self::cancel_on_drop), the returned completion has
+    /// it too. Without it, dropping the returned completion leaves everything running.
     ///
     /// # Waiting
-    /// Inside a task, [`wait`](Self::wait) for the end of a chain needs each
-    /// resource of it that is yet to do its part: it is refused with
-    /// [`TaskError::WouldDeadlock`] if one of them waits for that task.
+    /// Inside a task, a [`wait`](Self::wait) for the end of a chain needs each resource of the
+    /// chain that has yet to do its part. If one of these resources waits for the task, the wait is
+    /// refused with [`TaskError::WouldDeadlock`].
     ///
     /// ```
     /// use captor::Resource;
@@ -122,15 +134,16 @@ impl<R: Send + 'static> Completion<R> {
     }
 }
 
-/// What a task follows on. (The word is that of .NET's continuations.)
+/// An event that a task follows. The word is taken from .NET's continuations.
 pub(crate) trait Antecedent: Upstream + Send + 'static {
     type Output: Send + 'static;
 
-    /// Has `waker` woken once it is through, and not before. `false`: it is.
+    /// Registers `waker`, to be woken once, when the event has come. Returns `false` if the event
+    /// has come already: the waker is not woken then.
     fn register(&mut self, waker: &Waker) -> bool;
-    /// What came of it. Only once it is through.
+    /// Returns the outcome. Must be called only after the event has come.
     fn into_outcome(self) -> Result<Self::Output, TaskError>;
-    /// Where it is, if it is a task that is not through.
+    /// Returns where the task is, if the event is the end of a task that has not finished.
     fn origin(&self) -> Option<Origin>;
 }
 
@@ -150,8 +163,8 @@ impl<R: Send + 'static> Antecedent for Completion<R> {
     }
 }
 
-/// Joins what is not through, as far as is known, with the task that comes next, on the
-/// resource of `core`.
+/// Makes a task of `f` on the resource of `core`, which is queued when `first` has come. `first`
+/// may come while this runs.
 pub(crate) fn follow<A, U, S, F>(
     mut first: A,
     other: Other<U>,
@@ -181,26 +194,30 @@ where
     Completion::linked(handle, follow)
 }
 
+/// Joins a first event, usually the end of a task, with a second task. The waker of the first.
 struct Follow<A: Antecedent, U> {
     stage: Mutex<FollowState<A, U>>,
     other: Weak<Core<U>>,
 }
 
+/// The stage of a [`Follow`].
 enum FollowState<A: Antecedent, U> {
-    /// The caller of `then` is at work.
+    /// The caller of `then` has not put `WaitingTask` in place yet. The stage from birth.
     Joining,
-    /// It is, and what comes first is through.
+    /// The waker has run over `Joining`. The caller of `then` continues in its stead.
     Woken,
-    /// For what comes first.
+    /// The second task waits for the first. The caller of `then` sets this stage over `Joining`.
     WaitingTask(WaitingTask<A, U>),
-    /// The second task is queued, or about to be, with this.
+    /// The result of the first task. The second task is queued, or about to be queued. Set by the
+    /// thread that queues the second task.
     Passed(A::Output),
-    /// Its closure was dropped unrun.
+    /// The second task's closure was dropped unrun. Set by that drop.
     Dropped,
-    /// Nothing is left to do.
+    /// The second task has fallen, was cancelled, or has taken the result.
     Over,
 }
 
+/// A second task that waits for a first event.
 struct WaitingTask<A, U> {
     first: A,
     task: Queued,
@@ -209,14 +226,15 @@ struct WaitingTask<A, U> {
 
 /// The resource of the second task.
 pub(crate) enum Other<U> {
-    /// Kept alive until that is queued.
+    /// The resource is kept alive until the second task is queued.
     Kept(Arc<Core<U>>),
-    /// If it is gone by then, the task falls as one that a closed resource refused.
+    /// The resource is not kept alive. If the resource is gone when the first event comes, the
+    /// second task falls with `Closed`.
     Weak(Weak<Core<U>>),
 }
 
 impl<U> Other<U> {
-    /// If it is still there.
+    /// Returns the resource if it still exists.
     fn core(self) -> Option<Arc<Core<U>>> {
         match self {
             Other::Kept(core) => Some(core),
@@ -225,10 +243,11 @@ impl<U> Other<U> {
     }
 }
 
-/// Who queues the second task, or lets it fall.
+/// The actor that queues the second task, or lets it fall.
 #[derive(Clone, Copy)]
 enum By {
-    /// The caller of `then`, a submitter like others.
+    /// The caller of `then`, which is a submitter like any other. A canceller also lets tasks fall
+    /// in this way.
     Caller,
     /// The first task's waker.
     Waker,
@@ -255,7 +274,8 @@ impl<A: Antecedent, U> Follow<A, U> {
         replace(&mut *lock(&self.stage), stage)
     }
 
-    /// Takes out what waits; leaves all other stages but `Joining` as they are.
+    /// Takes `WaitingTask` out of the stage and leaves `Over`. Over `Joining`, leaves `Woken`. Any
+    /// other stage stays.
     fn take_waiting(&self) -> Option<WaitingTask<A, U>> {
         let mut stage = lock(&self.stage);
         match replace(&mut *stage, FollowState::Over) {
@@ -268,7 +288,8 @@ impl<A: Antecedent, U> Follow<A, U> {
 }
 
 impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
-    /// The first task's waker is in place.
+    /// Puts `WaitingTask` in place, now that the first task's waker is registered. If the waker has
+    /// run in the meantime, queues the second task.
     fn wait(&self, waiting: WaitingTask<A, U>) {
         let mut stage = lock(&self.stage);
         if let FollowState::Joining = *stage {
@@ -279,7 +300,8 @@ impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
         self.submit(waiting, By::Caller);
     }
 
-    /// The first task is through: now for the second.
+    /// Queues the second task, or lets it fall. Must be called by the thread that took `waiting`
+    /// out of the stage, after the first event has come.
     fn submit(&self, waiting: WaitingTask<A, U>, by: By) {
         let WaitingTask { first, task, other } = waiting;
         let other = other.core();
@@ -313,8 +335,8 @@ impl<A: Antecedent, U: Send + 'static> Follow<A, U> {
         by.fall(Fallen { core, task, error });
     }
 
-    /// Puts the result where the second task's closure takes it from. If that was
-    /// cancelled and dropped meanwhile, nobody will.
+    /// Puts the result where the second task's closure takes it from. If a canceller has claimed
+    /// the second task and dropped its closure, the result is dropped.
     fn pass(&self, result: A::Output) {
         let mut stage = lock(&self.stage);
         if let FollowState::Dropped = *stage {
@@ -359,8 +381,7 @@ impl<A: Antecedent, U: Send + 'static> Continuation for Follow<A, U> {
     }
 }
 
-/// Where the second task's closure finds the first's result. It goes with the
-/// closure.
+/// The place from which the second task's closure takes the first result. Dropped with the closure.
 struct ResultSlot<A: Antecedent, U>(Arc<Follow<A, U>>);
 
 impl<A: Antecedent, U> ResultSlot<A, U> {
@@ -375,7 +396,7 @@ impl<A: Antecedent, U> ResultSlot<A, U> {
 impl<A: Antecedent, U> Drop for ResultSlot<A, U> {
     fn drop(&mut self) {
         let unused = self.0.set(FollowState::Dropped);
-        // Beside the drop of the user's closure, and not to add to a panic of that.
+        // Contained: if the drop of the user's closure panics, a second panic would abort.
         panics::contain("drop of a result", || drop(unused));
     }
 }

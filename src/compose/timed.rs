@@ -1,4 +1,7 @@
 //! Tasks that are queued at a time: [`Resource::submit_after`], [`Resource::every`].
+//!
+//! `submit_after` is a continuation on a time, made by `then::follow`. `every` attaches a stream of
+//! ticks, with at most one tick in flight. Both await their resource's closing or end besides.
 
 use crate::compose::attach::Attachment;
 use crate::compose::then::{Antecedent, Other, follow};
@@ -17,11 +20,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-/// The shortest period.
+/// The shortest period between ticks.
 const SHORTEST: Duration = Duration::from_micros(1);
 
-/// What becomes of ticks for which there is no time: the resource is busy, or the task of
-/// the tick before takes longer than a period.
+/// Decides what happens to ticks for which there is no time. There is no time for a tick if the
+/// resource is busy, or if the task of the tick before takes longer than a period.
+///
+/// Suppose that a tick was due at *t*, and that its task finished at *u*.
 ///
 /// ```
 /// use captor::{MissedTicks, Resource};
@@ -34,31 +39,33 @@ const SHORTEST: Duration = Duration::from_micros(1);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum MissedTicks {
-    /// They are left out: the next tick is the next that is due, at the times that there
-    /// were from the start. (Fixed rate.)
+    /// Leaves missed ticks out. The next tick is due at the first of *t* + period,
+    /// *t* + 2 × period, .. after *u*: a fixed rate.
     #[default]
     Skip,
-    /// They come one after the other, without a wait, until the count is right again.
-    /// (Fixed rate.)
+    /// Catches up. The next tick is due at *t* + period, or at once if that time has passed. So
+    /// missed ticks come one after the other until the count is right: a fixed rate.
     Burst,
-    /// The next tick comes a period after the last was worked off. (Fixed delay.)
+    /// Keeps a pause. The next tick is due at *u* + period: a fixed delay.
     Delay,
 }
 
 impl<T: Send + 'static> Resource<T> {
-    /// Queues `f` after this time. The resource is free meanwhile.
+    /// Queues `f` after `time`. The resource is free meanwhile.
     ///
-    /// Its place in the order is that of a task which is submitted at that time. It does
-    /// not keep the resource alive. One thread, the scheduler's timer, waits for all;
-    /// about 350 bytes each, until it is through or soon after it was cancelled.
+    /// `f` has its place in the order as if it were submitted when the time is over. Until then,
+    /// the delayed task does not keep the resource alive. One thread, the scheduler's timer, waits
+    /// for all delayed tasks. Each takes about 350 bytes, until it has finished or soon after it
+    /// was cancelled.
     ///
     /// # Errors
-    /// As for [`submit`](Self::submit), at that time: a full queue refuses it.
-    /// [`TaskError::Closed`], at once, when
-    /// the resource is closed or its last handle goes.
+    /// Errors arrive through the completion. When the time is over, the resource may refuse `f` as
+    /// in [`submit`](Self::submit). A full queue refuses `f`. If the resource is closed or its last
+    /// handle is dropped before that, the outcome is [`TaskError::Closed`], at once.
     ///
     /// # Cancellation
-    /// [`Completion::cancel`]. Dropping the completion leaves it.
+    /// [`Completion::cancel`] cancels the task, before or after it is queued. Dropping the
+    /// completion leaves the task.
     ///
     /// ```
     /// use captor::Resource;
@@ -89,18 +96,24 @@ impl<T: Send + 'static> Resource<T> {
         follow(due, there, self.core(), move |value, ()| f(value))
     }
 
-    /// Calls `f` each `period`, as a task of its own each time, for the first time after
-    /// one. Ticks for which there is no time are left out ([`MissedTicks::Skip`];
-    /// [`every_with`](Self::every_with) says otherwise).
+    /// Calls `f` each `period`, each time as a task of its own. The first tick is due one period
+    /// from now.
     ///
-    /// It does not keep the resource alive, and ends when that is closed, or its last
-    /// handle goes. A period of less than a microsecond is one.
+    /// At most one tick is in flight: a tick is submitted only when the task of the tick before has
+    /// finished. Under load, a tick's task waits for its turn like any other task, so ticks may be
+    /// late. Ticks for which there is no time are left out ([`MissedTicks::Skip`]).
+    /// [`every_with`](Self::every_with) takes another [`MissedTicks`].
+    ///
+    /// The ticks do not keep the resource alive. They end when the resource is closed or its last
+    /// handle is dropped. The shortest period is one microsecond: a shorter period counts as one
+    /// microsecond. In the guide: [timers](crate::guide::timers).
     ///
     /// # Errors
-    /// Through the [`Attachment`], as for [`attach`](Self::attach): a panic of `f` ends it.
+    /// The [`Attachment`] resolves to the first error, as for [`attach`](Self::attach). A panic of
+    /// `f` ends the ticks.
     ///
     /// # Cancellation
-    /// [`Attachment::detach`]. Dropping that leaves it.
+    /// [`Attachment::detach`] ends the ticks. Dropping the [`Attachment`] leaves the ticks running.
     ///
     /// ```
     /// use captor::{Resource, TaskError};
@@ -122,8 +135,8 @@ impl<T: Send + 'static> Resource<T> {
         self.every_with(period, MissedTicks::default(), f)
     }
 
-    /// [`every`](Self::every), with something else done about missed ticks: at a fixed
-    /// rate, or with a fixed delay between one and the next.
+    /// Calls `f` each `period`, as [`every`](Self::every) does. `missed` decides what happens to
+    /// ticks for which there is no time: a fixed rate, or a fixed delay after each task.
     ///
     /// ```
     /// use captor::{MissedTicks, Resource};
@@ -149,7 +162,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 }
 
-/// A time, for as long as the resource is open.
+/// Comes at a time, or earlier when the resource is closed or gone.
 struct Due {
     sleep: Sleep,
     closing: Closing,
@@ -160,7 +173,8 @@ impl Antecedent for Due {
 
     fn register(&mut self, waker: &Waker) -> bool {
         let cx = &mut Context::from_waker(waker);
-        // The time first: by it, a task may be due that is not refused.
+        // The time is polled first. If it has passed, the task is due, and `into_outcome` finds out
+        // whether the resource is closed.
         Pin::new(&mut self.sleep).poll(cx).is_pending()
             && Pin::new(&mut self.closing).poll(cx).is_pending()
     }
@@ -183,17 +197,19 @@ impl Upstream for Due {
     }
 }
 
-/// A stream of ticks. It is polled again once the task of the last tick is through.
+/// A stream of ticks. The attachment polls the stream again only when the task of the last tick has
+/// finished.
 struct Ticks {
     sleep: Sleep,
     period: Duration,
     missed: MissedTicks,
-    /// `sleep` waits for the next.
+    /// `sleep` waits for the next tick. `false` after a tick, until the next poll sets the time of
+    /// the next tick.
     due: bool,
 }
 
 impl Ticks {
-    /// When the next is due, after one that was due at `last`.
+    /// Returns when the next tick is due, after a tick that was due at `last`.
     fn next(&self, last: Instant) -> Option<Instant> {
         let now = self.sleep.now();
         match self.missed {

@@ -1,25 +1,25 @@
-//! [`Trigger`]: a task that runs once however often it was asked for.
+//! [`Trigger`]: a closure that runs once, however often the trigger is fired before that run.
 //!
-//! One word decides. Its lower bits say whether the closure is wanted and
-//! whether a task is queued that will see to it; the rest counts the *rounds*,
-//! one of which ends whenever such a task runs or is dropped.
+//! One word decides. Two bits say whether the closure is *wanted* and whether a task is *queued*
+//! that will run the closure. The rest of the word counts *rounds*. A round ends when a task of the
+//! trigger runs or is dropped unrun. `docs/design/composed.md` has the argument.
 //!
-//! ```text
-//! fire    F1  want it                      in a round with a task queued: that was all
-//!         F2  queue a task                 refused: its drop is R1
-//!         F3  say so, if the round is still the one of F1
-//! task    R1  end the round; run the closure if it is wanted
-//! ```
+//! | step | by | action | ordering |
+//! |---|---|---|---|
+//! | F1 | the caller of `fire` | sets *wanted*, and returns if *queued* is set | Release, for R1 |
+//! | F2 | the caller of `fire` | submits a task; if refused, its drop is R1 | – |
+//! | F3 | the caller of `fire` | sets *queued*, if the round is still that of F1 | Relaxed |
+//! | R1 | the task, or its drop | ends the round | Acquire, for F1 |
 //!
-//! Who joins a round is not promised too much: F3 comes after the queue has
-//! accepted the task, and whatever becomes of that task, it ends the round. Two
-//! that fire before either has come to F3 queue a task each; the second finds
-//! that nobody wants the closure any more. Between R1 and F3 of another round
-//! nothing can be confused, since rounds are counted.
+//! A task that runs does R1 first, and then calls the closure if *wanted* was set. The cases:
 //!
-//! A task that is dropped unrun ends the round too, but leaves it open whether
-//! the closure is wanted: another may be between its F1 and F2, and that one's
-//! task is to run it.
+//! - **A caller that joins a round gets its run.** F3 comes after the queue has accepted the task.
+//!   Whether the task runs or is dropped, it ends the round.
+//! - **Two callers fire before either has reached F3:** both queue a task. The second task finds
+//!   that the closure is not wanted.
+//! - **R1 comes between F1 and F3:** F3 finds another round and does nothing.
+//! - **A task is dropped unrun:** R1 ends the round and leaves *wanted* as it is. A second caller
+//!   may stand between F1 and F2, and that caller's task must run the closure.
 
 use crate::error::SubmitError;
 use crate::raw::submit::Admission;
@@ -29,36 +29,39 @@ use crate::resource::weak::WeakResource;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
 use std::fmt;
 
-/// The closure is to run.
+/// The closure must run. Each call of `fire` sets this bit at F1. A task that runs clears the bit
+/// at R1, before it calls the closure. A task that is dropped unrun cannot clear the bit.
 const WANTED: usize = 1;
-/// A task is queued that will run it.
+
+/// A task is queued that will end this round. The caller of `fire` that queued the task sets this
+/// bit at F3, after the queue has accepted the task. R1 clears the bit. The bit cannot be set for a
+/// round that is over.
 const QUEUED: usize = 1 << 1;
-/// One round.
+
+/// The number of the round, in units of this value. R1 adds one round. The number wraps around.
 const ROUND: usize = 1 << 2;
 
-/// A closure that a resource is to run *some time after* something happened,
-/// and once is enough: a delivery after acknowledgements, a flush after writes.
-/// From [`Resource::trigger`].
+/// A closure that a resource must run *some time after* an event, where one run is enough for many
+/// events: a delivery after acknowledgements, a flush after writes. From [`Resource::trigger`].
 ///
-/// However often it is [fired](Self::fire) before its task runs, the closure
-/// runs once, and sees what was written before each of those calls. Fired while
-/// it runs, it runs once more, afterwards.
+/// However often the trigger is [fired](Self::fire) before its task runs, the closure runs once.
+/// The run sees everything that was written before each of these calls. If the trigger is fired
+/// while the closure runs, the closure runs once more afterwards.
 ///
-/// Cheap to clone, and without type parameters, so it is easily stored. It does
-/// not keep the resource alive: it may lie in the resource's own value. (The
-/// closure may; capture a [`WeakResource`] there.)
+/// A trigger is cheap to clone and has no type parameters, so it is easily stored. A trigger does
+/// not keep the resource alive, so the resource's own value may hold the trigger. The closure keeps
+/// alive whatever it captures: to use the resource in the closure, capture a [`WeakResource`].
 ///
 /// # Panics of the closure
 ///
-/// They are reported as those of [`execute`](Resource::execute), and the trigger
-/// works as before, unless the resource is
-/// [poisoned](crate::PanicPolicy::Poison) by them.
+/// A panic is reported like a panic in [`execute`](Resource::execute). The trigger works as before,
+/// unless the panic [poisons](crate::PanicPolicy::Poison) the resource.
 ///
 /// # Cancellation
 ///
-/// [`cancel_pending`](Resource::cancel_pending) takes a queued task of the
-/// trigger out like any other. What it was fired for until then is forgotten
-/// with it; the next time it is fired it queues again.
+/// [`cancel_pending`](Resource::cancel_pending) cancels a queued task of the trigger like any task.
+/// The calls of `fire` that this task would have served are forgotten. The next call of `fire`
+/// queues a task again.
 ///
 /// # Example
 ///
@@ -77,7 +80,7 @@ const ROUND: usize = 1 << 2;
 /// topic.with(|t| {
 ///     for id in 0..100 {
 ///         t.acknowledged.push(id);
-///         acknowledged.fire().unwrap(); // queued once, after this task
+///         acknowledged.fire().unwrap(); // the first call queues a task, to run after this task
 ///     }
 /// })?;
 /// assert_eq!(topic.with(|t| t.deliveries), Ok(1));
@@ -89,12 +92,13 @@ pub struct Trigger {
 }
 
 impl<T: Send + 'static> Resource<T> {
-    /// A task to be run once however often it was asked for; nothing is
-    /// submitted before it is [fired](Trigger::fire). One allocation. In the guide:
-    /// [coalescing](crate::guide#coalescing).
+    /// Makes a trigger, which runs `f` once for all calls of [`fire`](Trigger::fire) before that
+    /// run. Nothing is submitted before the trigger is fired. This costs one allocation. In the
+    /// guide: [coalescing](crate::guide::coalescing).
     ///
-    /// Its task has the resource's default priority, no deadline and no name, and needs
-    /// no room in a [capacity](crate::ResourceBuilder::capacity).
+    /// The trigger's task has the resource's default priority, no deadline and no name. The task
+    /// needs no room in a [capacity](crate::ResourceBuilder::capacity). Under a load without a
+    /// pause, the task runs in its turn.
     ///
     /// ```
     /// let r = captor::Resource::new(0);
@@ -118,22 +122,24 @@ impl<T: Send + 'static> Resource<T> {
 }
 
 impl Trigger {
-    /// Asks for a run that begins after this call.
+    /// Asks for a run of the closure that begins after this call.
     ///
-    /// Where a task of this trigger is queued that has not started, that one
-    /// will do: nothing is allocated, and it takes one atomic step. Otherwise
-    /// this is [`execute`](Resource::execute): on an idle resource the closure
-    /// runs here and now; inside a task of the resource it is queued. Never
-    /// waits for another thread.
+    /// If a task of this trigger is queued and has not started, the call joins that task. Joining
+    /// allocates nothing and takes one atomic step. Otherwise the call submits a task as
+    /// [`execute`](Resource::execute) does. On an idle resource, the closure runs before this call
+    /// returns. Inside a task of the resource, the trigger's task is queued. `fire` never waits for
+    /// another thread.
     ///
     /// # Errors
-    /// [`SubmitError::Closed`], also if the resource is gone, and
-    /// [`SubmitError::Poisoned`]: nothing is queued then, so fire again once it is
-    /// healed. Never [`SubmitError::Full`]: a trigger's task needs no room in a
-    /// [capacity](crate::ResourceBuilder::capacity). What was queued before still runs.
+    /// Returns [`SubmitError::Closed`] if the resource is closed or gone, and
+    /// [`SubmitError::Poisoned`] if the resource is poisoned. Nothing is queued then, so fire again
+    /// after the resource is healed. A task that was queued before the close still runs.
+    ///
+    /// Never returns [`SubmitError::Full`], since a trigger's task needs no room in a
+    /// [capacity](crate::ResourceBuilder::capacity).
     ///
     /// # Panics
-    /// Never; see [`Trigger`] for those of the closure.
+    /// Never. [`Trigger`] says what happens to a panic of the closure.
     ///
     /// ```
     /// use captor::{Resource, SubmitError};
@@ -146,11 +152,10 @@ impl Trigger {
     /// # Ok::<(), SubmitError>(())
     /// ```
     pub fn fire(&self) -> Result<(), SubmitError> {
-        // F1. Release: partners with the acquire half of R1. If this reads
-        // `QUEUED`, the end of that round is a later read-modify-write of the
-        // same word, so it acquires what was written before this call, joined
-        // or not. Nothing is read here that others wrote: F2 has edges of its
-        // own.
+        // F1. Release: partners with the Acquire of R1. If this step reads `QUEUED`, the R1 of that
+        // round is a later read-modify-write of the same word. So R1 acquires what was written
+        // before this call, whether the call joins or not. No Acquire: this step reads nothing that
+        // other threads wrote, and F2 has edges of its own.
         let before = self.inner.state().fetch_or(WANTED, Ordering::Release);
         if before & QUEUED != 0 {
             return Ok(());
@@ -159,17 +164,18 @@ impl Trigger {
     }
 }
 
-/// What a trigger does, whatever its resource's type.
+/// The part of a trigger that a [`Trigger`] calls, for a value and a closure of any type.
 trait Fire: Send + Sync {
     fn state(&self) -> &AtomicUsize;
-    /// Queues a task for the round.
+    /// Does F2 and F3: queues a task, and sets `QUEUED` if `round` is not over.
     fn queue(self: Arc<Self>, round: usize) -> Result<(), SubmitError>;
 }
 
 struct Inner<T, F> {
     state: AtomicUsize,
     resource: WeakResource<T>,
-    /// Locked by tasks of one resource, so never contended. `None` once dropped.
+    /// Only tasks of one resource lock the closure, so the lock is never contended. `None` when the
+    /// closure is dropped.
     f: Mutex<Option<F>>,
 }
 
@@ -188,10 +194,11 @@ where
             inner: Arc::clone(&self),
             through: false,
         };
-        // However often it is fired, a thread or two queue it: so it needs no room.
+        // The task needs no room. More than one task of this trigger is queued only if several
+        // threads stand between F1 and F3 at the same time, so these tasks cannot fill a queue.
         resource.execute_as(move |value| turn.run(value), None, Admission::Reserved)?;
-        // F3. Relaxed: it tells of nothing but this word, whose order is what
-        // counts. The round may be over.
+        // F3. Relaxed: only the place of this step in the order of the word matters. The round may
+        // be over: then this step does nothing.
         let _ = self
             .state
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |s| {
@@ -202,13 +209,13 @@ where
 }
 
 impl<T, F> Inner<T, F> {
-    /// R1: ends the round. Is the closure wanted? From now on it is not, if
-    /// `runs`.
+    /// Does R1: ends the round, and returns whether the closure is wanted. If `runs`, clears
+    /// `WANTED`.
     fn end_round(&self, runs: bool) -> bool {
         let kept = if runs { 0 } else { WANTED };
         let next = |s: usize| Some((s / ROUND * ROUND).wrapping_add(ROUND) | (s & kept));
-        // Acquire: partners with the Release of every F1 of this round, which
-        // only read-modify-writes have followed.
+        // Acquire: partners with the Release of every F1 of this round. Only read-modify-writes
+        // have followed these steps, so R1 continues the release sequence of each F1.
         self.state
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, next)
             .is_ok_and(|s| s & WANTED != 0)
@@ -224,7 +231,8 @@ struct Turn<T, F> {
 impl<T, F: FnMut(&mut T)> Turn<T, F> {
     fn run(mut self, value: &mut T) {
         self.through = true;
-        // Before the closure: who fires while it runs wants it to run again.
+        // R1 comes before the call of the closure: a thread that fires while the closure runs asks
+        // for another run.
         if self.inner.end_round(true) {
             if let Some(f) = &mut *lock(&self.inner.f) {
                 f(value);
@@ -233,7 +241,8 @@ impl<T, F: FnMut(&mut T)> Turn<T, F> {
     }
 }
 
-/// Refused or cancelled: who fires next is to queue again.
+/// If the task is refused or cancelled, its drop does R1. The next call of `fire` queues a task
+/// again.
 impl<T, F> Drop for Turn<T, F> {
     fn drop(&mut self) {
         if !self.through {
@@ -242,7 +251,7 @@ impl<T, F> Drop for Turn<T, F> {
     }
 }
 
-/// The closure's drop is user code, wherever the last trigger goes.
+/// The closure's drop is user code, and runs on the thread that drops the last trigger.
 impl<T, F> Drop for Inner<T, F> {
     fn drop(&mut self) {
         let f = lock(&self.f).take();
@@ -250,7 +259,7 @@ impl<T, F> Drop for Inner<T, F> {
     }
 }
 
-// As for a resource: a panic of the closure is contained.
+// A panic of the closure is contained, so no panic can leave a trigger in a broken state.
 impl std::panic::UnwindSafe for Trigger {}
 impl std::panic::RefUnwindSafe for Trigger {}
 

@@ -1,4 +1,4 @@
-//! [`SchedulerBuilder`]: the settings of a scheduler.
+//! [`SchedulerBuilder`]: the settings of a scheduler, their defaults and their ranges.
 
 use crate::error::BuildError;
 use crate::pool::MAX_WORKERS;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 impl Scheduler {
-    /// Settings for a scheduler of your own.
+    /// Returns a builder with default settings, for a scheduler of your own.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().workers(1).build()?;
@@ -24,7 +24,8 @@ impl Scheduler {
 
 pub(super) const DEFAULT_NAME: &str = "captor";
 
-/// Settings of a [`Scheduler`]; from [`Scheduler::builder`].
+/// The settings of a [`Scheduler`], from [`Scheduler::builder`]. In the guide:
+/// [settings](crate::guide::settings).
 ///
 /// ```
 /// use captor::Scheduler;
@@ -63,12 +64,12 @@ impl SchedulerBuilder {
         }
     }
 
-    /// How many workers may run at once, 1 to 1024. Default: as many as the
-    /// machine has CPUs for this process.
+    /// Sets how many workers may run at once, from 1 to 1,024. The default is one worker for each
+    /// CPU that the process may use.
     ///
-    /// A worker whose task blocks in a wait of captor's does not count; others
-    /// (1,024 more at most) stand in for such. If all of those are blocked too,
-    /// that is an error in the log, and nothing runs until one of them goes on.
+    /// A worker whose task blocks in one of captor's waits does not count: a stand-in thread takes
+    /// its place. There are at most 1,024 stand-ins. If all workers and stand-ins are blocked,
+    /// captor logs an error, and no hand-off runs until a blocked thread continues.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().workers(2).build()?;
@@ -80,8 +81,8 @@ impl SchedulerBuilder {
         self
     }
 
-    /// What the worker threads' names begin with; a dash and a number follow.
-    /// Default: `captor`. Metrics carry it as the label `scheduler`.
+    /// Sets the beginning of the worker threads' names. A dash and a number follow. The default is
+    /// `captor`. Metrics carry this name in the label `scheduler`.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().thread_name("index").build()?;
@@ -92,8 +93,8 @@ impl SchedulerBuilder {
         self
     }
 
-    /// How many tasks a submitter may come to run, its own included, before it
-    /// hands off. At least 1. Default: 10.
+    /// Sets how many tasks a submitter may run before it hands off. Its own task counts too. The
+    /// least is 1, and the default is 10.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().capture_limit(1).build()?; // its own only
@@ -104,8 +105,8 @@ impl SchedulerBuilder {
         self
     }
 
-    /// How long after its own task a submitter may start others' tasks.
-    /// Default: 1 ms.
+    /// Sets how long a captured submitter may start tasks of other submitters. The time begins
+    /// after its own task. The default is 1 ms.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -117,7 +118,8 @@ impl SchedulerBuilder {
         self
     }
 
-    /// How long a worker stays with one resource while others wait. Default: 2 ms.
+    /// Sets how long a worker stays with one resource while other resources wait. The default is
+    /// 2 ms.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -129,16 +131,17 @@ impl SchedulerBuilder {
         self
     }
 
-    /// Whether idle resources are released by a plain store, and the first to
-    /// queue behind a task pays for that with a system call, `membarrier(2)`.
-    /// Default: yes on Linux, where the kernel offers it; elsewhere this
-    /// changes nothing.
+    /// Sets whether captor releases an idle resource by a plain store. An uncontended call is then
+    /// cheaper than locking a mutex. In exchange, the first submitter to queue behind a running
+    /// task pays for one system call, `membarrier(2)`.
     ///
-    /// It makes an uncontended call cheaper than locking a mutex. The system
-    /// call takes 1 to 20 µs and briefly interrupts the cores that run threads
-    /// of this process, once in 1,024 calls of a resource at most. Turn it off
-    /// where such interrupts are unwelcome, real-time threads say; an uncontended
-    /// call then costs what a mutex does.
+    /// The default is `true` on Linux, if the kernel offers the call. On other systems, this
+    /// setting changes nothing.
+    ///
+    /// The system call takes 1 to 20 µs, and briefly interrupts the cores that run threads of this
+    /// process. It happens at most once in 1,024 calls of a resource. If such interrupts are
+    /// unwelcome, for example for real-time threads, turn the setting off. An uncontended call then
+    /// costs as much as locking a mutex.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().membarrier(false).build()?;
@@ -149,7 +152,8 @@ impl SchedulerBuilder {
         self
     }
 
-    /// Runs hand-offs on `executor` in place of a pool. Default: a pool.
+    /// Runs hand-offs on `executor` in place of a pool. The default is a pool. An executor excludes
+    /// the settings [`workers`](Self::workers) and [`thread_name`](Self::thread_name).
     ///
     /// ```
     /// use captor::{Job, Scheduler};
@@ -163,10 +167,11 @@ impl SchedulerBuilder {
         self
     }
 
-    /// The scheduler. Its threads start when they are first needed.
+    /// Builds the scheduler. Its threads start when they are first needed.
     ///
     /// # Errors
-    /// Which setting is out of its range, or does not go with another.
+    /// Returns a [`BuildError`] that names a setting that is out of its range, or two settings that
+    /// exclude each other.
     ///
     /// ```
     /// use captor::{BuildError, Scheduler};

@@ -1,4 +1,5 @@
-//! Where jobs go: to the built-in pool, or to an executor that the user plugs in.
+//! Carries hand-offs to threads: to the built-in pool, or to an [`Executor`] of the user's. Both
+//! stand behind the core's trait `JobSink`.
 
 use crate::pool::Pool;
 use crate::raw::core::{Job, JobSink};
@@ -6,9 +7,9 @@ use crate::raw::thread::context;
 use crate::raw::thread::panics;
 use crate::scheduler::Scheduler;
 
-/// Runs hand-offs somewhere else than on captor's own pool.
+/// Runs hand-offs in place of captor's own pool.
 ///
-/// Every `Fn(Job) + Send + Sync + 'static` is one:
+/// Every `Fn(Job) + Send + Sync + 'static` is an executor:
 ///
 /// ```
 /// use captor::{Job, Scheduler};
@@ -20,15 +21,15 @@ use crate::scheduler::Scheduler;
 /// # Ok::<(), captor::BuildError>(())
 /// ```
 ///
-/// With rayon it is `|job: Job| rayon::spawn(|| job.run())`, with tokio
+/// For rayon, write `|job: Job| rayon::spawn(|| job.run())`. For tokio, write
 /// `move |job: Job| { handle.spawn_blocking(|| job.run()); }`.
 ///
-/// A job that is refused (dropped, or lost in a panic of `execute`) goes to
-/// the built-in pool, so its resource's tasks run all the same. One that is
-/// kept and never run, or leaked, holds them up.
+/// If an executor drops a job, or loses the job in a panic of `execute`, the job goes to the
+/// built-in pool. So the tasks of its resource still run. If an executor keeps a job and never runs
+/// it, or leaks the job, these tasks are held up.
 pub trait Executor: Send + Sync + 'static {
-    /// Has `job` [run](Job::run) soon, on another thread. Called on the
-    /// thread that hands off, often a submitter's: it should not block.
+    /// Arranges that another thread [runs](Job::run) `job` soon. The thread that hands off calls
+    /// this, and is often a submitter: `execute` should not block.
     fn execute(&self, job: Job);
 }
 
@@ -38,7 +39,7 @@ impl<F: Fn(Job) + Send + Sync + 'static> Executor for F {
     }
 }
 
-/// Hand-offs go to captor's own pool.
+/// Sends hand-offs to captor's own pool.
 pub(super) struct ByPool(pub(super) Pool);
 
 impl JobSink for ByPool {
@@ -55,12 +56,12 @@ impl JobSink for ByPool {
     }
 
     fn may_be_blocked(&self) -> bool {
-        // It has stand-ins.
+        // The pool has stand-ins for blocked workers.
         false
     }
 }
 
-/// Hand-offs go to the user's executor.
+/// Sends hand-offs to the user's executor. `None` only while this is dropped.
 pub(super) struct ByExecutor<E: Executor>(pub(super) Option<E>);
 
 impl<E: Executor> Drop for ByExecutor<E> {
@@ -72,7 +73,7 @@ impl<E: Executor> Drop for ByExecutor<E> {
 
 impl<E: Executor> JobSink for ByExecutor<E> {
     fn dispatch(&self, job: Job) {
-        // It is there until it is dropped.
+        // Only the drop takes the executor out.
         if let Some(executor) = &self.0 {
             context::dispatch(|| panics::contain("executor", || executor.execute(job)));
         }
@@ -86,7 +87,8 @@ impl<E: Executor> JobSink for ByExecutor<E> {
     }
 
     fn others_wait(&self) -> bool {
-        // It cannot be asked, so it is given its turn after each quantum.
+        // An executor cannot be asked. So a job leaves its resource after each quantum, as if other
+        // jobs waited.
         true
     }
 

@@ -1,8 +1,8 @@
-//! Publishing through the [`metrics`](::metrics) facade.
+//! Publishes statistics through the [`metrics`](::metrics) facade.
 //!
-//! Of a counter, what came since the last time is added to the recorder's: so
-//! resources of one name add up, those included that come after one that went. What
-//! was published is kept beside what is counted, and goes with it.
+//! captor adds to a recorder's counter what has been counted since the last call. So resources that
+//! share a name add up, and a new resource continues the counter of a dropped resource. The figure
+//! that was published is kept beside the counter, and is dropped with it.
 
 use crate::raw::core::published::{self, PublishedCounters, PublishedScheduler};
 use crate::raw::core::{Core, Value};
@@ -12,7 +12,7 @@ use crate::stats::{ResourceReport, ResourceStats};
 use crate::sync::Arc;
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-/// What is counted: of a name, a unit and an explanation, a figure.
+/// A counter of a resource: its name, its unit, its description, and the figure.
 type Count = (&'static str, Unit, &'static str, fn(&ResourceStats) -> u64);
 
 const COUNTERS: [Count; published::COUNTERS] = [
@@ -37,7 +37,7 @@ const COUNTERS: [Count; published::COUNTERS] = [
     (
         "captor_tasks_cancelled",
         Unit::Count,
-        "Tasks cancelled before they started",
+        "Tasks cancelled, or not run because the resource was poisoned",
         |s| s.cancelled,
     ),
     (
@@ -55,13 +55,13 @@ const COUNTERS: [Count; published::COUNTERS] = [
     (
         "captor_handoffs",
         Unit::Count,
-        "Queues left to another thread",
+        "Hand-offs of a resource's queue to another thread",
         |s| s.handoffs,
     ),
     (
         "captor_lent_nanoseconds",
         Unit::Nanoseconds,
-        "Time submitters spent on others' tasks",
+        "Time that submitters spent on tasks of other submitters",
         |s| nanos(s.lent),
     ),
 ];
@@ -74,13 +74,13 @@ const THREADS: &str = "captor_threads";
 const IDLE: &str = "captor_threads_idle";
 const DISPATCHED: &str = "captor_dispatched";
 
-/// Of the waits, those that are published.
+/// The quantiles of the waits that are published: the label, and the part of the tasks.
 const QUANTILES: [(&str, f64); 4] = [("0.5", 0.5), ("0.9", 0.9), ("0.99", 0.99), ("1", 1.0)];
 
 impl Scheduler {
-    /// Publishes the statistics of its [named resources](Self::resources), and its
-    /// own, through the `metrics` facade: call it now and then, or before each scrape.
-    /// Feature `metrics`.
+    /// Publishes the statistics of this scheduler and of its [named resources](Self::resources)
+    /// through the `metrics` facade. Call this now and then, or before each scrape. Needs the
+    /// feature `metrics`.
     ///
     /// | metric | labels | |
     /// |---|---|---|
@@ -92,31 +92,36 @@ impl Scheduler {
     /// | `captor_threads`, `captor_threads_idle` | `scheduler` | gauges |
     /// | `captor_dispatched` | `scheduler` | counter |
     ///
-    /// The label `scheduler` is its [thread name](crate::SchedulerBuilder::thread_name),
-    /// `captor` if it was given none.
+    /// The label `scheduler` is the [thread name](crate::SchedulerBuilder::thread_name). The
+    /// default is `captor`.
     ///
-    /// A counter is raised by what came since the last call, whichever thread called:
-    /// publishing twice counts nothing twice, and resources of one name add up, of
-    /// whatever schedulers, at one time or one after the other. So install the recorder
-    /// before the first call: what was published without one is not published again.
-    /// Nor is what a resource did between the last call and its end. Counts taken while
-    /// tasks run may be a task ahead, as [statistics](ResourceStats) are; what comes next
-    /// makes up for it.
+    /// **Counters** grow by what was counted since the last call, on any thread:
     ///
-    /// Of a gauge the last value published stays. Resources of one name and scheduler
-    /// are published as one: the outstanding tasks added up, the longest task and the
-    /// waits those of the worst, since each was made. Of several schedulers' resources
-    /// of one name, or schedulers of one name, the last published wins. A resource that
-    /// goes leaves its gauges as they are.
+    /// - A figure that is published twice is counted once.
+    /// - Resources that share a name add up, at the same time or one after the other. This holds
+    ///   for resources of several schedulers too.
+    /// - Install the recorder before the first call. Counts that were published without a recorder
+    ///   are not published again.
+    /// - Counts between the last call and the end of a resource are not published.
+    /// - While tasks run, a count may be a task ahead, like all [statistics](ResourceStats). The
+    ///   next call makes up for the difference.
     ///
-    /// O(n log n) for n resources. Nothing is done between the calls.
+    /// **Gauges** keep the last published value:
+    ///
+    /// - Resources that share a name and a scheduler are published as one. Their outstanding tasks
+    ///   are added up. The longest task and the waits are the worst resource's, since it was made.
+    /// - If resources of several schedulers share a name, the last published value wins. The same
+    ///   holds for schedulers that share a name.
+    /// - The gauges of a dropped resource stay as they are.
+    ///
+    /// O(n log n) for n resources. captor does nothing between the calls.
     ///
     /// ```
     /// # use captor::{Resource, Scheduler};
     /// let scheduler = Scheduler::builder().build()?;
     /// let r = Resource::builder().name("orders").scheduler(&scheduler).build(())?;
     /// r.with(|_| ()).unwrap();
-    /// scheduler.publish_metrics(); // to whatever recorder the program has installed
+    /// scheduler.publish_metrics(); // to the recorder that the program has installed
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
@@ -139,11 +144,15 @@ fn describe() {
         describe_counter!(name, unit, what);
     }
     describe_gauge!(OUTSTANDING, Unit::Count, "Tasks queued or running");
-    describe_gauge!(MAX_OUTSTANDING, Unit::Count, "The most of them at once");
+    describe_gauge!(
+        MAX_OUTSTANDING,
+        Unit::Count,
+        "The most tasks queued or running at once"
+    );
     describe_gauge!(LONGEST, Unit::Seconds, "How long the longest task ran");
     describe_gauge!(WAIT, Unit::Seconds, "How long tasks were queued");
     describe_gauge!(THREADS, Unit::Count, "Threads started");
-    describe_gauge!(IDLE, Unit::Count, "Threads that have nothing to do");
+    describe_gauge!(IDLE, Unit::Count, "Threads that wait for work");
     describe_counter!(
         DISPATCHED,
         Unit::Count,
@@ -151,7 +160,7 @@ fn describe() {
     );
 }
 
-/// Publishes resources of one name.
+/// Publishes the resources of one scheduler that share a name.
 fn publish(resources: &[(Arc<Core<dyn Value>>, ResourceReport)]) {
     let Some((_, first)) = resources.first() else {
         return;
@@ -162,7 +171,7 @@ fn publish(resources: &[(Arc<Core<dyn Value>>, ResourceReport)]) {
             let PublishedCounters(marks) = &core.cold().published;
             marks[at].news(count(&report.stats))
         });
-        // What is zero is there, too.
+        // A counter of zero is published too, so that the metric exists.
         counter!(metric, "resource" => label()).increment(news.sum());
     }
     publish_gauges(resources.iter().map(|(_, report)| report), label);

@@ -1,4 +1,16 @@
-//! [`Scheduler`]: who runs what resources hand off, and their settings.
+//! [`Scheduler`]: the threads that run hand-offs, the timer, the registry of resources, and the
+//! default settings of resources.
+//!
+//! A `Scheduler` is a public handle around the core's `Host`, which is a scheduler as its resources
+//! see it. This room may name the rooms below: `pool`, `future`, `raw`, and the crate's `error` and
+//! `stats`. This room must not name `resource` or `compose`, which name it.
+//!
+//! - `mod`: the handle, the global scheduler, statistics and the list of named resources.
+//! - `builder`: the settings, their defaults and ranges.
+//! - `executor`: the way of a job to the pool or to the user's executor.
+//! - `shutdown`: closes the resources, waits for their ends, stops the workers.
+//! - `sleep`: a future of a time.
+//! - `metrics`: publishes statistics through the `metrics` facade (feature `metrics`).
 
 pub(crate) mod builder;
 pub(crate) mod executor;
@@ -21,11 +33,11 @@ use crate::stats::{ResourceReport, SchedulerStats};
 use crate::sync::{Arc, Counter, OnceLock};
 use std::fmt;
 
-/// Runs what resources hand off, on a pool of workers or an [`Executor`].
+/// Runs the hand-offs of resources, on a pool of workers or an [`Executor`](crate::Executor).
 ///
-/// Most programs need only the [global](Scheduler::global) one, which every
-/// [`Resource::new`] uses. Another one separates workloads, or has other
-/// settings. It lives as long as a handle or a resource of it does.
+/// Most programs need only the [global](Scheduler::global) scheduler, which every
+/// [`Resource::new`](crate::Resource::new) uses. A scheduler of your own separates workloads, or
+/// has other settings. A scheduler lives as long as a handle or a resource of the scheduler exists.
 ///
 /// ```
 /// use captor::Scheduler;
@@ -45,25 +57,25 @@ use std::fmt;
 pub struct Scheduler {
     host: Arc<Host>,
     pool: Option<Observer>,
-    /// What was published of its counters.
+    /// The figures that were published last.
     #[cfg(feature = "metrics")]
     pub(crate) published: Arc<crate::raw::core::published::PublishedScheduler>,
 }
 
-/// Name of the variable that sets the size of the global pool.
+/// The environment variable that sets the size of the global pool.
 const WORKERS_VAR: &str = "CAPTOR_WORKERS";
 
 impl Scheduler {
-    /// The scheduler of every resource that is not given another.
+    /// Returns the global scheduler, which every resource uses that is not given a scheduler.
     ///
-    /// It has as many workers as the machine has CPUs for this process, or
-    /// `CAPTOR_WORKERS` (1 to 1024), read when it is first used. A value that
-    /// is not such a number is reported as an error through `tracing` and
-    /// otherwise ignored.
+    /// By default, the global scheduler has one worker for each CPU that the process may use. The
+    /// environment variable `CAPTOR_WORKERS`, from 1 to 1024, sets another number, and is read at
+    /// the first use. If the value is not a number in this range, captor logs an error through
+    /// `tracing` and uses the default.
     ///
-    /// Its workers end with the process, whatever is queued: to have all that was
-    /// handed to them run before `main` returns, [`shutdown`](Self::shutdown), which
-    /// takes care of resources that have a name.
+    /// The workers end with the process, and tasks that are still queued are then lost. To run all
+    /// tasks before `main` returns, call [`shutdown`](Self::shutdown). On the global scheduler, a
+    /// shutdown closes only resources that have a name.
     ///
     /// ```
     /// assert!(captor::Scheduler::global().stats().workers >= 1);
@@ -80,7 +92,8 @@ impl Scheduler {
             let limits = SchedulerBuilder::new().limits;
             Scheduler::with_pool(limits, workers, DEFAULT_NAME.to_owned(), false)
         });
-        // Not in there: who logs it may use a resource.
+        // The error is logged after `get_or_init` has returned: a subscriber may use a resource of
+        // the global scheduler.
         if let Some(value) = nonsense {
             panics::tell(|| {
                 tracing::error!(
@@ -111,11 +124,12 @@ impl Scheduler {
         }
     }
 
-    /// One whose jobs and time are a simulation's.
+    /// Makes the scheduler of a simulation. `dispatch` takes the jobs, and `alarms` is the virtual
+    /// clock.
     #[cfg(feature = "testing")]
     pub(crate) fn simulated(dispatch: Box<dyn JobSink>, alarms: Box<dyn Alarms>) -> Self {
         let limits = Limits {
-            // A job does one task.
+            // With a quantum of zero, a job runs one task.
             quantum: std::time::Duration::ZERO,
             lane: false,
             pooled: true,
@@ -129,7 +143,7 @@ impl Scheduler {
         &self.host
     }
 
-    /// A snapshot of its counters.
+    /// Returns a snapshot of the scheduler's counters.
     ///
     /// ```
     /// println!("{:?}", captor::Scheduler::global().stats());
@@ -138,7 +152,7 @@ impl Scheduler {
     pub fn stats(&self) -> SchedulerStats {
         let pool = self.pool.as_ref();
         let count = |f: fn(&Observer) -> usize| pool.map_or(0, |p| f(p) as u64);
-        // In this order: never more finished than dispatched.
+        // `finished` is read before `dispatched`, so `finished` is never the greater figure.
         let finished = self.host.finished.get();
         SchedulerStats {
             workers: count(Observer::workers),
@@ -149,7 +163,7 @@ impl Scheduler {
         }
     }
 
-    /// The resources that have a [name](crate::ResourceBuilder::name), with their
+    /// Returns the resources that have a [name](crate::ResourceBuilder::name), with their
     /// statistics, sorted by name. Names need not be unique. O(n log n) for n resources.
     ///
     /// ```
@@ -168,7 +182,7 @@ impl Scheduler {
         self.named().into_iter().map(|(_, report)| report).collect()
     }
 
-    /// The resources that have a name, each with its report, sorted by name.
+    /// Returns the resources that have a name, each with its report, sorted by name.
     pub(crate) fn named(&self) -> Vec<(Arc<Core<dyn Value>>, ResourceReport)> {
         let live = self.host.registry.live().into_iter();
         let mut all: Vec<_> = live
@@ -196,7 +210,8 @@ impl fmt::Debug for Scheduler {
 }
 
 impl Host {
-    /// The inside of a scheduler that knows its `unnamed` resources too, or not.
+    /// Makes the inside of a scheduler with a timer thread. If `unnamed`, the registry holds
+    /// resources without a name too.
     fn new(limits: Limits, thread_name: &str, unnamed: bool, dispatch: Box<dyn JobSink>) -> Self {
         let timer = Timer::new(format!("{thread_name}-timer"), Box::new(spawn_thread));
         Host::with_alarms(limits, unnamed, dispatch, Box::new(timer))
@@ -228,7 +243,8 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// A thread cannot be had, as is found out while a shutdown waits for it.
+    /// The start of a worker fails while a shutdown waits for that worker. The task runs all the
+    /// same, and the shutdown ends.
     #[test]
     fn a_failed_start_is_not_waited_for() {
         let ((entered, starts), (fail, failing)) = (mpsc::channel(), mpsc::channel::<()>());
@@ -254,7 +270,10 @@ mod tests {
         assert_eq!(submitter.join().unwrap(), Ok(1));
         let end = Instant::now() + Duration::from_secs(60);
         while !ends.is_finished() {
-            assert!(Instant::now() < end, "it waits for a thread that never was");
+            assert!(
+                Instant::now() < end,
+                "the shutdown waits for a thread that never started"
+            );
             thread::yield_now();
         }
         assert!(ends.join().unwrap());

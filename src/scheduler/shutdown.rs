@@ -1,4 +1,5 @@
-//! Shutting a scheduler down: its resources, its pool, its executor.
+//! Shuts a scheduler down: closes its resources, waits for their ends, then stops the workers or
+//! waits for the executor's jobs. `docs/design/resources.md` describes the registry behind it.
 
 use crate::error::{ShutdownError, Unfinished};
 use crate::future::closed;
@@ -9,38 +10,45 @@ use crate::sync::{Arc, pause};
 use std::time::{Duration, Instant};
 
 impl Scheduler {
-    /// Closes the resources of this scheduler, waits until all that they accepted
-    /// is through, stops the workers and waits until they have ended: `timeout`
-    /// at most. `true` if all of that was so by then. In the guide:
-    /// [life cycle](crate::guide#life-cycle).
+    /// Shuts the scheduler down. The shutdown closes the scheduler's resources and waits until all
+    /// accepted tasks have finished. Then the shutdown stops the workers and waits until they have
+    /// ended. All waits together last at most `timeout`. Returns `true` if everything has ended by
+    /// then. In the guide: [life cycle](crate::guide::life_cycle).
     ///
-    /// It closes **all at once**. So what a task that is still queued submits to
-    /// another of these resources is refused, and so is what a
-    /// [`then`](crate::Completion::then) has yet to queue. Where tasks of one
-    /// resource feed another, first close the one upstream and wait for its end
-    /// ([`close`](Resource::close), then [`wait_closed`](Resource::wait_closed) or
-    /// [`closed`](Resource::closed)), then the next; then shut down.
+    /// **A shutdown closes all resources at once.** If a task that is still queued submits to
+    /// another of these resources, the submission is refused. The second task of a
+    /// [`then`](crate::Completion::then) is refused too, unless the first task has finished. If
+    /// tasks of one resource feed another resource, end the resources in the direction of the flow:
     ///
-    /// What was left when the time was over is in the log, as a warning, and
-    /// [`try_shutdown`](Self::try_shutdown) returns it. The resources stay closed
-    /// and the workers stopped: what is left runs, and they end after it. Calling
-    /// this again waits on.
+    /// 1. Close the upstream resource, by [`close`](crate::Resource::close).
+    /// 2. Wait for its end, by [`wait_closed`](crate::Resource::wait_closed) or
+    ///    [`closed`](crate::Resource::closed).
+    /// 3. Close the next resource and wait for its end. After the last resource, shut down.
     ///
-    /// The [global](Self::global) scheduler knows its *named* resources only:
-    /// the others stay open. Resources that are made after a shutdown are open and
-    /// usable, on every scheduler. What is handed off from then on gets a thread of
-    /// its own, each time, since there are no workers any more.
+    /// **When the timeout is over**, captor logs a warning that lists the resources with tasks
+    /// left. [`try_shutdown`](Self::try_shutdown) returns this list as an error. The resources stay
+    /// closed and the workers stopped: the remaining tasks run, and the workers end after them.
+    /// Call this again to wait longer.
     ///
-    /// Called on one of the scheduler's own workers, or in a job that its executor
-    /// runs, it closes and stops, but does not wait, and returns `false`. A
-    /// resource inside a task of which it is called is not waited for, and counts as
-    /// left. With an executor there are no workers: this waits until the jobs are
-    /// through that the executor was given. Inside a task that something handed off
-    /// waits for, it waits in vain: give it a `timeout` there.
+    /// **The [global](Self::global) scheduler** closes its *named* resources only. Its unnamed
+    /// resources stay open.
+    ///
+    /// **After a shutdown**, new resources are open and work, on every scheduler. The scheduler has
+    /// no workers any more, so each hand-off gets a thread of its own.
+    ///
+    /// **On one of the scheduler's own workers**, or in a job that its executor runs, the shutdown
+    /// closes the resources and stops the workers, but does not wait. The call returns `false`.
+    ///
+    /// **Inside a task**, the shutdown does not wait for that task's resource, which counts as
+    /// left. If work that was handed off waits for the task, the shutdown waits in vain: give a
+    /// `timeout` there.
+    ///
+    /// **With an executor**, there are no workers. The shutdown waits until the jobs that the
+    /// executor was given have finished.
     ///
     /// # In async code
-    /// It blocks the thread: call it on one that may block, tokio's
-    /// `spawn_blocking` for example.
+    /// A shutdown blocks the thread. Call it on a thread that may block, for example inside tokio's
+    /// `spawn_blocking`.
     ///
     /// ```
     /// use captor::{Scheduler, SubmitError};
@@ -57,15 +65,17 @@ impl Scheduler {
         self.try_shutdown(timeout).is_ok()
     }
 
-    /// [`shutdown`](Self::shutdown), which tells what was left.
+    /// Shuts the scheduler down, as [`shutdown`](Self::shutdown) does, and returns what is left.
+    /// [`shutdown`](Self::shutdown) also says in what order to close resources that feed each
+    /// other.
     ///
     /// # Errors
-    /// [`ShutdownError`]: which resources have tasks left, and whether threads run.
-    /// Calling it again waits on for those.
+    /// Returns a [`ShutdownError`] that lists the resources with tasks left, and says whether
+    /// threads still run. Call this again to wait longer.
     ///
     /// # In async code
-    /// It blocks the thread: see [`shutdown`](Self::shutdown), which also says in
-    /// what order to close resources that feed each other.
+    /// A shutdown blocks the thread. Call it on a thread that may block, for example inside tokio's
+    /// `spawn_blocking`.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().workers(1).build()?;
@@ -73,9 +83,9 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
-        // A deadline past the end of time is none.
+        // A deadline that an `Instant` cannot hold counts as no deadline.
         let deadline = self.host.after(timeout);
-        // It would wait for itself.
+        // A worker of this scheduler would wait for itself.
         let waits = !context::works_for(self.host.id());
         let unfinished = self.close_resources(waits, deadline);
         if let Some(pool) = &self.pool {
@@ -94,25 +104,30 @@ impl Scheduler {
             return Ok(());
         }
         let error = ShutdownError { resources, threads };
-        panics::tell(|| tracing::warn!(target: "captor", left = %error, "shutdown"));
+        panics::tell(
+            || tracing::warn!(target: "captor", left = %error, "a shutdown left tasks or threads"),
+        );
         Err(error)
     }
 
-    /// Closes all resources, and waits until they have ended. Returns those that
-    /// have not.
+    /// Closes all resources and, if `waits`, waits until they have ended. Returns the resources
+    /// that have not ended.
     fn close_resources(&self, waits: bool, deadline: Option<Instant>) -> Vec<Arc<Core<dyn Value>>> {
         loop {
             let live = self.host.registry.live();
             let opened = live.iter().filter(|core| core.close()).count();
             let mut unfinished = live;
             unfinished.retain(|core| !(core.has_ended() || waits && ends(core, deadline)));
-            // What they did meanwhile may have made others.
+            // Tasks that still ran may have made more resources, so this looks again until it finds
+            // none that was open.
             if opened == 0 || deadline.is_some_and(|d| self.now() >= d) {
                 return unfinished;
             }
         }
     }
 
+    /// Waits until the workers or the executor's jobs have ended. Returns `false` if the deadline
+    /// comes first.
     fn join(&self, deadline: Option<Instant>) -> bool {
         context::block(|| match &self.pool {
             Some(pool) => pool.join(deadline),
@@ -121,7 +136,7 @@ impl Scheduler {
     }
 
     fn join_executor(&self, deadline: Option<Instant>) -> bool {
-        // Executors do not tell when they are through.
+        // An executor gives no signal when its jobs have finished, so this polls the counters.
         while self.host.finished.get() < self.host.dispatched.get() {
             if deadline.is_some_and(|d| self.now() >= d) {
                 return false;
@@ -136,7 +151,8 @@ impl Scheduler {
     }
 }
 
-/// Waits until the resource has come to its end; not if it would wait for itself.
+/// Waits until the resource has ended. Returns `false` if the deadline comes first, or at once if
+/// the end would have to wait for this thread.
 fn ends(core: &Arc<Core<dyn Value>>, deadline: Option<Instant>) -> bool {
     let left = deadline.map_or(Duration::MAX, |d| {
         d.saturating_duration_since(core.host().now())

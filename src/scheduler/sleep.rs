@@ -1,4 +1,8 @@
-//! [`Scheduler::sleep`]: waiting for a time, without a runtime.
+//! [`Scheduler::sleep`]: waits for a time, without a runtime.
+//!
+//! A [`Sleep`] that is polled sets an alarm with the scheduler's timer. Between the sleep and the
+//! alarm stands a [`Bell`], which holds the waker of the sleep's task under a lock. The timer may
+//! keep the alarm long after the sleep was dropped, but the drop takes the waker out.
 
 use crate::raw::core::Host;
 use crate::raw::thread::context;
@@ -15,15 +19,17 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 impl Scheduler {
-    /// Resolves after this time, by the scheduler's timer: one thread for all that has to
-    /// do with time, started at the first use. For [asynchronous
-    /// tasks](crate::Resource::submit_async), or anywhere else.
+    /// Returns a future that resolves after `time`. Use it in [asynchronous
+    /// tasks](crate::Resource::submit_async), or in any other async code. In the guide:
+    /// [timers](crate::guide::timers).
     ///
-    /// The time begins now. A time past the end of time never comes. O(log n) for n alarms,
-    /// on that thread.
+    /// The time begins when this is called. If the end of the time is too far away for an
+    /// [`Instant`], the future never resolves. The scheduler's timer wakes the future: one thread
+    /// that serves all alarms and starts at the first use. An alarm costs this thread O(log n) for
+    /// n alarms.
     ///
     /// # Cancellation
-    /// Dropping it is free of consequences.
+    /// Dropping the future cancels the sleep, and has no other effect.
     ///
     /// ```
     /// use captor::{Resource, Scheduler};
@@ -43,8 +49,9 @@ impl Scheduler {
         Sleep::until(Arc::clone(self.host()), self.host().after(time))
     }
 
-    /// The time that deadlines and all else of this scheduler go by: `Instant::now()`,
-    /// or, in a simulation (feature `testing`), what that says.
+    /// Returns the time of this scheduler's clock. Deadlines, sleeps and timeouts go by this clock.
+    /// The clock is `Instant::now()`, except in a simulation (feature `testing`), where time is
+    /// virtual.
     ///
     /// ```
     /// use captor::{Resource, Scheduler};
@@ -61,7 +68,7 @@ impl Scheduler {
     }
 }
 
-/// Resolves at a certain time; from [`Scheduler::sleep`].
+/// A future that resolves at a certain time, from [`Scheduler::sleep`].
 ///
 /// ```
 /// # futures::executor::block_on(async {
@@ -71,22 +78,28 @@ impl Scheduler {
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
     host: Arc<Host>,
-    /// `None`: never.
+    /// When the sleep ends. `None`: never.
     at: Option<Instant>,
-    /// There once it was polled.
+    /// Made by the first poll that has to wait.
     bell: Option<Arc<Bell>>,
 }
 
-/// Between who sleeps and the timer: each of ring, another waker, and letting go is one
-/// step under its lock, so a waker is woken, or replaced, or dropped, and only one of
-/// those. What rang before somebody listens is found by them.
+/// Stands between a sleep and its alarm. Each step takes the lock once:
+///
+/// - the timer thread rings, and takes the waker out to wake it;
+/// - a poll of the sleep puts its waker in place of the old waker;
+/// - the drop or the reset of the sleep takes the waker out to drop it.
+///
+/// So each waker is either woken, replaced or dropped. If the bell rings before the sleep listens,
+/// the sleep finds `Over` and resolves.
 struct Bell(Mutex<Rings>);
 
 enum Rings {
-    /// Nobody has listened yet.
+    /// The sleep has not listened yet.
     Never,
+    /// The sleep listens with this waker.
     For(Waker),
-    /// It rang, or nobody listens any more.
+    /// The bell rang, or the sleep listens no more.
     Over,
 }
 
@@ -99,26 +112,26 @@ impl Sleep {
         }
     }
 
-    /// Waits again, until another time.
+    /// Sets another time to wait for.
     pub(crate) fn reset(&mut self, at: Option<Instant>) {
         self.at = at;
-        // The alarm of the next poll is another.
+        // The next poll that has to wait sets another alarm.
         self.let_go();
     }
 
-    /// Nobody waits for the alarm that was set, if one was.
+    /// Gives the bell up, so that its alarm counts as over.
     fn let_go(&mut self) {
         if let Some(bell) = self.bell.take() {
             bell.forget();
         }
     }
 
-    /// The time now, by the clock that it goes by.
+    /// Returns the time of the scheduler's clock.
     pub(crate) fn now(&self) -> Instant {
         self.host.now()
     }
 
-    /// The time that it waits for.
+    /// Returns the time that the sleep waits for. `None`: never.
     pub(crate) fn at(&self) -> Option<Instant> {
         self.at
     }
@@ -130,7 +143,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let Some(at) = this.at else {
-            // A waker that is kept, so that whoever waits is not given up.
+            // Keeps the waker. A suspended task without a waker would be cancelled.
             return this.bell.get_or_insert_with(Bell::new).listen(cx.waker());
         };
         if this.host.now() >= at {
@@ -140,7 +153,8 @@ impl Future for Sleep {
             return bell.listen(cx.waker());
         }
         let bell = Bell::new();
-        // First of all: cloning a waker may panic, and a bell is kept with its alarm.
+        // This comes before the alarm is set: cloning a waker may panic, and a bell that is kept
+        // must have an alarm.
         let polled = bell.listen(cx.waker());
         let ringing = Ringing {
             bell: Arc::clone(&bell),
@@ -164,7 +178,7 @@ impl Bell {
     }
 
     fn listen(&self, waker: &Waker) -> Poll<()> {
-        // Wakers are user code, and never run under the lock.
+        // The clone, the wake and the drop of a waker are user code, and never run under the lock.
         let waker = waker.clone();
         let mut rings = lock(&self.0);
         if let Rings::Over = *rings {
@@ -178,32 +192,34 @@ impl Bell {
         Poll::Pending
     }
 
-    /// Nobody listens any more. The alarm may stay with the timer for long, but not the
-    /// waker: as long as there is one, a task counts as one that may still be woken.
+    /// Drops the waker, since the sleep listens no more. The alarm may stay with the timer for
+    /// long. The waker must not: as long as it exists, its task counts as a task that can be woken.
     fn forget(&self) {
         let old = replace(&mut *lock(&self.0), Rings::Over);
         panics::contain("drop of a waker", || drop(old));
     }
 }
 
-/// What the timer has of it, until then or until it throws away what is over.
+/// The alarm of a sleep. The timer keeps it until it is due, or until the timer throws away the
+/// alarms that are over.
 struct Ringing {
     bell: Arc<Bell>,
-    /// Whose timer it is: an address, which nobody follows.
+    /// The address of the scheduler whose timer thread rings. Never dereferenced.
     host: usize,
 }
 
 impl Alarm for Ringing {
     fn is_over(&self) -> bool {
-        // Nobody waits any more.
+        // The sleep has given the bell up.
         Arc::strong_count(&self.bell) == 1
     }
 
     fn ring(self: Box<Self>) {
-        // Not under the lock: it is user code.
+        // The waker is user code, and is woken after the lock is released.
         let rings = replace(&mut *lock(&self.bell.0), Rings::Over);
         if let Rings::For(waker) = rings {
-            // This thread is to be back for the next alarm, and runs no tasks.
+            // The timer thread must be back for the next alarm. In this frame, tasks that the waker
+            // submits are queued for the pool.
             let timer = ptr::without_provenance(self.host);
             context::enter_apart(timer, || panics::wake(waker));
         }

@@ -1,20 +1,20 @@
-//! Many seeds, one after the other.
+//! [`check`]: runs a test under many seeds, one after the other, and prints the seed that fails.
 
 use super::Simulation;
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Name of the variable that has [`check`] try one seed only.
+/// The environment variable that makes [`check`] try one seed only.
 const SEED_VAR: &str = "CAPTOR_SEED";
 
-/// Runs `test` once for each seed, with a simulation of it.
+/// Runs `test` once for each seed, with a simulation of that seed.
 ///
-/// What is left when `test` returns is run. If it panics, or a task does whose outcome
-/// nobody takes, the seed is printed, and the panic goes on. Where the environment has
-/// `CAPTOR_SEED`, that seed alone is tried.
+/// When `test` returns, `check` runs the tasks that are left. The seed fails if `test` panics, or
+/// if a task panics and no caller takes its outcome. `check` then prints the seed and panics. If
+/// the environment variable `CAPTOR_SEED` is set, `check` tries that seed only.
 ///
 /// # Panics
-/// As `test` does; or if `CAPTOR_SEED` is no number.
+/// Panics if a seed fails, or if `CAPTOR_SEED` is not a number.
 ///
 /// ```
 /// use captor::testing::check;
@@ -42,17 +42,17 @@ fn attempt(seed: u64, test: &mut impl FnMut(&Simulation)) {
         test(&sim);
         sim.run();
         if let Some(message) = sim.take_panic() {
-            panic!("a task panicked, and nobody took its outcome: {message}");
+            panic!("a task panicked, and no caller took its outcome: {message}");
         }
     }));
     if let Err(payload) = outcome {
         drop(sim);
-        eprintln!("captor: seed {seed} fails; to repeat it alone: {SEED_VAR}={seed}");
+        eprintln!("captor: seed {seed} fails; to repeat this seed alone: {SEED_VAR}={seed}");
         resume_unwind(payload);
     }
 }
 
 fn parse_seed(seed: &OsStr) -> u64 {
     let number = seed.to_str().and_then(|seed| seed.trim().parse().ok());
-    number.unwrap_or_else(|| panic!("{SEED_VAR} must be a number, and is {seed:?}"))
+    number.unwrap_or_else(|| panic!("{SEED_VAR} must be a number, but is {seed:?}"))
 }

@@ -1,18 +1,18 @@
-//! Your own code on resources, in many orders, each of them repeatable. (Feature
-//! `testing`.)
+//! Tests your own code in many orders of tasks, each of which can be repeated. Needs the feature
+//! `testing`.
 //!
-//! A [`Simulation`] is a [`Scheduler`] without threads: what is submitted to its
-//! resources is queued, and run on the test's own thread, one task at a time. Whose task
-//! is next is drawn from a seed, so the same seed is the same order, and other seeds are
-//! others. Time is virtual: it stands still until it is [advanced](Simulation::advance),
-//! or until there is nothing else to do.
+//! A [`Simulation`] is a [`Scheduler`] without threads. Tasks that are submitted to its resources
+//! are queued, and run on the test's own thread, one at a time. A seed decides which resource runs
+//! its next task. So the same seed gives the same order, and other seeds give other orders. Time is
+//! virtual: it stands still until the test [advances](Simulation::advance) it, or until nothing can
+//! run.
 //!
-//! [`check`] runs a test under many seeds, and says which of them fails:
+//! [`check`] runs a test under many seeds, and prints the seed that fails:
 //!
 //! ```should_panic
 //! use captor::testing::check;
 //!
-//! // Each reads in one task and writes in another: an update may be lost.
+//! // Each client reads in one task and writes in a later task: an update may be lost.
 //! check(0..100, |sim| {
 //!     let total = sim.resource(0);
 //!     let clients = [1, 2].map(|n| {
@@ -29,45 +29,60 @@
 //! });
 //! ```
 //!
-//! It prints `captor: seed N fails; to repeat it alone: CAPTOR_SEED=N`, below the message
-//! of the panic, and panics on. With that variable set, each `check` tries that seed only.
+//! Below the message of the panic, `check` prints `captor: seed N fails; to repeat this seed alone:
+//! CAPTOR_SEED=N`. Then `check` panics. If you set that variable, each `check` tries only
+//! that seed.
 //!
-//! # What is simulated
+//! # The simulated parts
 //!
-//! The resources of [`Simulation::scheduler`], and all that they do: so the code under
-//! test is to be given its scheduler, or its resources. ([`Resource::new`] is of the
-//! global one.) Each of them behaves as with [`Dispatch::Pool`]: nothing runs inside of
-//! `submit`, only in steps. A task is one step; an asynchronous one is a step from one
-//! wait to the next. Tasks of one resource keep their order, as ever. Chosen is whose
-//! turn it is.
+//! A simulation covers the resources of [`Simulation::scheduler`], and everything that they do. So
+//! give the code under test this scheduler, or resources of this scheduler. [`Resource::new`] makes
+//! a resource of the global scheduler instead.
 //!
-//! Time is that of deadlines, timeouts (of waits too), [`sleep`](Scheduler::sleep),
-//! [`submit_after`](Resource::submit_after), [`every`](Resource::every), slow tasks and
-//! times in queues. Tasks take none, unless they [say so](Clock::advance). Where an
-//! [`Instant`] is wanted, a deadline say, make it from [`Scheduler::now`].
+//! Each resource behaves as with [`Dispatch::Pool`]: tasks do not run inside of `submit`, but in
+//! steps. A plain task is one step. An asynchronous task takes one step from each wait to the next.
+//! Tasks of one resource keep their order. The seed only chooses the resource whose turn it is.
+//!
+//! Virtual time rules deadlines, timeouts of tasks and of waits, [`sleep`](Scheduler::sleep),
+//! [`submit_after`](Resource::submit_after), [`every`](Resource::every), slow tasks and times in
+//! queues. Tasks take no time, unless they [advance the clock](Clock::advance). If you need an
+//! [`Instant`], for example for a deadline, make it from [`Scheduler::now`].
 //!
 //! # Waits
 //!
-//! A wait on the simulation's thread ([`with`](Resource::with),
-//! [`Completion::wait`], [`Simulation::block_on`] and so on) runs the simulation until it
-//! is over, and where nothing can run lets time pass to the next alarm. If there is no
-//! alarm either, nothing could end it: it is [`TaskError::WouldDeadlock`] (`block_on`
-//! panics). So it is past the [step limit](Simulation::step_limit).
+//! A wait on the simulation's thread runs the simulation until the wait is over. Such waits are
+//! [`with`](Resource::with), [`Completion::wait`], [`Simulation::block_on`] and all others.
 //!
-//! A task that blocks runs what it waits for on top of itself, others only if that
-//! cannot run: so such waits explore fewer orders than asynchronous ones, and if one of
-//! those others waits for the first in turn, it is told that this would deadlock.
+//! - If nothing can run, the wait lets time pass to the next alarm.
+//! - If no alarm is set either, nothing could end the wait. The wait returns
+//!   [`TaskError::WouldDeadlock`], and `block_on` panics.
+//! - Past the [step limit](Simulation::step_limit), the wait returns
+//!   [`TaskError::WouldDeadlock`] too, and `block_on` panics.
 //!
-//! # What is not
+//! If a task blocks, the awaited task runs on top of the blocked task. Tasks of other resources run
+//! on top only if the awaited resource cannot run. This has two effects:
 //!
-//! Other threads: what they submit is run all the same, but when is up to them. Other
-//! sources of chance: hash maps, the system's clock and random numbers. Preemption: a
-//! task is not interrupted, so what tasks share besides resources is not tested.
+//! - Blocking waits explore fewer orders than asynchronous waits.
+//! - If a task that runs on top waits in turn for the blocked task, that wait is refused as a
+//!   deadlock.
+//!
+//! # The limits
+//!
+//! A simulation does not cover:
+//!
+//! - Other threads. The simulation runs tasks that they submit, but the seed does not decide when
+//!   they submit.
+//! - Other sources of chance: hash maps, the system's clock, random numbers.
+//! - Preemption. No task is interrupted, so data that tasks share besides resources is not tested.
 //!
 //! [`Dispatch::Pool`]: crate::Dispatch::Pool
 //! [`Completion::wait`]: crate::Completion::wait
 //! [`TaskError::WouldDeadlock`]: crate::TaskError::WouldDeadlock
 
+// For maintainers: this room is the outermost. Its files may name `scheduler`, `resource`, `pool`
+// and the core, and no other room names them. `check` runs a test under many seeds. `world` is the
+// list of jobs, the random order and the virtual clock behind the simulated scheduler. The
+// traits `JobSink` and `Alarms` of the core are the seam: `docs/design/resources.md` describes it.
 mod check;
 mod world;
 
@@ -85,13 +100,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use world::{World, WorldHandle};
 
-/// Steps, unless it is said.
+/// The default step limit.
 const LIMIT: u64 = 1_000_000;
 
-/// A scheduler on this thread, whose order comes from a seed. See the
-/// [module](self).
+/// A scheduler on this thread that runs tasks in an order that follows from a seed. The
+/// [module](self) describes simulations.
 ///
-/// Dropping it cancels what is left, and closes its resources.
+/// Dropping the simulation closes its resources and cancels the tasks that are left.
 ///
 /// ```
 /// use captor::testing::Simulation;
@@ -113,12 +128,12 @@ pub struct Simulation {
     seed: u64,
     world: Arc<World>,
     scheduler: Scheduler,
-    /// It stays on its thread.
+    /// Makes the simulation neither `Send` nor `Sync`, so that no other thread can use it.
     _local: PhantomData<*const ()>,
 }
 
 impl Simulation {
-    /// One whose order is that of `seed`.
+    /// Makes a simulation whose order follows from `seed`.
     ///
     /// ```
     /// let sim = captor::testing::Simulation::new(7);
@@ -126,7 +141,8 @@ impl Simulation {
     /// ```
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        // One of an earlier simulation is not this one's.
+        // A panic that an earlier simulation left on this thread does not belong to this
+        // simulation.
         drop(crate::raw::thread::panics::record::take_first());
         let world = Arc::new(World::new(seed, LIMIT));
         let part = || Box::new(WorldHandle(Arc::clone(&world)));
@@ -139,7 +155,8 @@ impl Simulation {
         }
     }
 
-    /// After how many steps it is taken for endless. Default: a million.
+    /// Sets the number of steps after which the simulation counts as endless. The default is
+    /// 1,000,000 steps.
     ///
     /// ```should_panic
     /// # use captor::Resource;
@@ -157,13 +174,13 @@ impl Simulation {
         self.world.set_limit(steps);
     }
 
-    /// The seed that it was made with.
+    /// Returns the seed of the simulation.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The scheduler, for the code under test.
+    /// Returns the simulated scheduler, for the code under test.
     ///
     /// ```
     /// let sim = captor::testing::Simulation::new(7);
@@ -176,12 +193,12 @@ impl Simulation {
         &self.scheduler
     }
 
-    /// A resource of it, with default settings.
+    /// Makes a resource of the simulated scheduler, with default settings.
     pub fn resource<T: Send + 'static>(&self, value: T) -> Resource<T> {
         self.scheduler.resource(value)
     }
 
-    /// The virtual clock, to be given to tasks.
+    /// Returns the virtual clock, which can be moved into tasks.
     #[must_use]
     pub fn clock(&self) -> Clock {
         Clock {
@@ -190,11 +207,11 @@ impl Simulation {
         }
     }
 
-    /// A number below `n` that depends on the seed, for choices of the test's own: what
-    /// to submit, whether to [step](Self::step) meanwhile, what to let fail.
+    /// Returns a number below `n` that depends on the seed, for choices of the test's own. A test
+    /// may choose what to submit, whether to [step](Self::step) meanwhile, or which call fails.
     ///
     /// # Panics
-    /// If `n` is 0.
+    /// Panics if `n` is 0.
     ///
     /// ```
     /// let sim = captor::testing::Simulation::new(7);
@@ -202,11 +219,11 @@ impl Simulation {
     /// ```
     #[must_use]
     pub fn choose(&self, n: usize) -> usize {
-        assert!(n > 0, "a choice of nothing");
+        assert!(n > 0, "`choose` needs at least one number to choose from");
         self.world.choose(n)
     }
 
-    /// Runs one task. `false`: there is none that could run. Time stands still.
+    /// Runs one task. Returns `false` if no task can run. Time stands still.
     ///
     /// ```
     /// let sim = captor::testing::Simulation::new(7);
@@ -218,24 +235,27 @@ impl Simulation {
     /// ```
     ///
     /// # Panics
-    /// Past the [step limit](Self::step_limit).
+    /// Panics past the [step limit](Self::step_limit), if a task could still run.
     pub fn step(&self) -> bool {
         if self.world.is_spent() && self.world.runnable() > 0 {
-            panic!("simulation with seed {}: endless, it seems", self.seed);
+            panic!(
+                "simulation with seed {}: step limit reached, and tasks still run",
+                self.seed
+            );
         }
         self.world.step(None)
     }
 
-    /// Runs tasks until none is left that could run. Time stands still.
+    /// Runs tasks until no task can run. Time stands still.
     ///
     /// # Panics
-    /// Past the [step limit](Self::step_limit).
+    /// Panics past the [step limit](Self::step_limit).
     pub fn run(&self) {
         while self.step() {}
     }
 
-    /// Runs what can run, and then lets so much time pass: alarm by alarm, each exactly
-    /// at its time, and after each runs what can run then.
+    /// Runs all tasks that can run, and then lets `time` pass. Each alarm rings exactly at its
+    /// time. After each alarm, all tasks that can run then are run.
     ///
     /// ```
     /// use captor::testing::Simulation;
@@ -245,12 +265,12 @@ impl Simulation {
     /// let sim = Simulation::new(7);
     /// let r = sim.resource(0);
     /// let ticks = r.every(HOUR, |n| *n += 1);
-    /// sim.advance(1000 * HOUR); // at once
+    /// sim.advance(1000 * HOUR); // takes no real time
     /// assert_eq!(r.with(|n| *n), Ok(1000));
     /// ```
     ///
     /// # Panics
-    /// Past the [step limit](Self::step_limit).
+    /// Panics past the [step limit](Self::step_limit).
     pub fn advance(&self, time: Duration) {
         let until = self.world.elapsed().saturating_add(time);
         self.run();
@@ -261,8 +281,8 @@ impl Simulation {
         self.world.pass_to(until);
     }
 
-    /// Runs the simulation until `future` is through. When the future is polled, of what
-    /// else could run, is a matter of the seed too.
+    /// Runs the simulation until `future` resolves, and returns its output. The seed also decides
+    /// when the future is polled, among the tasks that could run.
     ///
     /// ```
     /// use captor::testing::Simulation;
@@ -278,7 +298,7 @@ impl Simulation {
     /// ```
     ///
     /// # Panics
-    /// If nothing is left to do that could wake the future, or past the
+    /// Panics if no task and no alarm is left that could wake the future, or past the
     /// [step limit](Self::step_limit).
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
@@ -294,17 +314,19 @@ impl Simulation {
                 }
             } else if self.world.wait(None, None) == Instead::InVain {
                 panic!(
-                    "simulation with seed {}: nothing is left to do that could wake the future \
-                     (or its step limit is reached)",
+                    "simulation with seed {}: no task or alarm is left that could wake the future, \
+                     or the step limit is reached",
                     self.seed
                 );
             }
         }
     }
 
-    /// A panic that nobody saw since this was asked last, or since the simulation was
-    /// made, on this thread: of a task whose outcome nobody took, say. For [`check`]
-    /// that is a failure; take it here first if it is none.
+    /// Returns the first unseen panic on this thread, and forgets it. A panic is unseen if it went
+    /// only to the log, for example the panic of a task whose outcome no caller took. Only panics
+    /// since the last call count, or since the simulation was made.
+    ///
+    /// [`check`] fails if an unseen panic is left. If the panic is intended, take it here first.
     ///
     /// ```
     /// let sim = captor::testing::Simulation::new(7);
@@ -338,7 +360,7 @@ impl fmt::Debug for Simulation {
     }
 }
 
-/// The clock of a [`Simulation`], for tasks and for whoever asks what time it is.
+/// The virtual clock of a [`Simulation`], which can be cloned and moved into tasks.
 #[derive(Clone)]
 pub struct Clock {
     world: Arc<World>,
@@ -346,20 +368,20 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The virtual time, as an [`Instant`] to compare others with.
+    /// Returns the virtual time as an [`Instant`], for comparison with other instants.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.scheduler.now()
     }
 
-    /// The virtual time since the simulation was made.
+    /// Returns the virtual time that has passed since the simulation was made.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.world.elapsed()
     }
 
-    /// Lets so much time pass, and nothing else run: a task that calls this takes so
-    /// long. What waits in queues may expire meanwhile, and who sleeps is woken.
+    /// Lets `time` pass without running other tasks. A task that calls this takes that long.
+    /// Meanwhile, queued tasks may expire, and sleeps that are over wake their tasks.
     ///
     /// ```
     /// use captor::TaskError;
@@ -389,6 +411,7 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// The waker of `block_on`. The future must be polled if the value is 1.
 struct Woken(AtomicUsize);
 
 impl Wake for Woken {

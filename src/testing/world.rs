@@ -1,4 +1,5 @@
-//! What a simulation's scheduler runs on: a list of jobs, an order, a clock.
+//! The world of a simulation: the list of jobs, the random order and the virtual clock. The
+//! simulated scheduler uses the world in place of a pool and a timer thread.
 
 use crate::raw::core::Job;
 use crate::pool::timer::{Heap, NEVER, discard, ring};
@@ -10,18 +11,19 @@ use crate::raw::timing::nanos;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock, thread};
 use std::time::{Duration, Instant};
 
+/// Jobs, order and clock of one simulation.
 pub(super) struct World {
-    /// The only one that runs jobs, and does so where it would park.
+    /// The only thread that runs jobs. This thread runs a job where it would otherwise park.
     thread: thread::ThreadId,
     epoch: Instant,
-    /// Virtual time since then, in nanoseconds.
+    /// The virtual time since `epoch`, in nanoseconds.
     elapsed: AtomicU64,
     state: Mutex<WorldState>,
 }
 
-/// No user code runs under its lock.
+/// The state under the lock of a world. No user code runs under this lock.
 struct WorldState {
-    /// Nothing is to run any more.
+    /// The simulation was dropped, and no more jobs run.
     ended: bool,
     random: Random,
     jobs: Vec<Job>,
@@ -31,7 +33,7 @@ struct WorldState {
 }
 
 impl World {
-    /// Of this thread.
+    /// Makes a world whose jobs run on the calling thread.
     pub(super) fn new(seed: u64, limit: u64) -> Self {
         World {
             thread: thread::current().id(),
@@ -53,11 +55,11 @@ impl World {
     }
 
     fn nanos(&self) -> u64 {
-        // Relaxed: who compares times of several threads has synchronised them.
+        // Relaxed: threads that compare their times have synchronised by other means.
         self.elapsed.load(Ordering::Relaxed)
     }
 
-    /// A number below `n`.
+    /// Returns a random number below `n`.
     pub(super) fn choose(&self, n: usize) -> usize {
         lock(&self.state).random.below(n)
     }
@@ -66,24 +68,25 @@ impl World {
         lock(&self.state).limit = limit;
     }
 
+    /// Checks whether the step limit is reached.
     pub(super) fn is_spent(&self) -> bool {
         let state = lock(&self.state);
         state.steps >= state.limit
     }
 
-    /// How many jobs there are to choose from.
+    /// Returns the number of jobs to choose from.
     pub(super) fn runnable(&self) -> usize {
         lock(&self.state).jobs.len()
     }
 
-    /// Runs a job, and so one task; one of this resource if there is one. `false`: there
-    /// is none at all.
+    /// Runs one job, and so one task. Prefers a job of the resource `first`. Returns `false` if
+    /// there is no job.
     pub(super) fn step(&self, first: Option<Id>) -> bool {
         let job = lock(&self.state).draw(first);
         job.map(Job::run_nested).is_some()
     }
 
-    /// The next time at which something happens.
+    /// Returns the time of the next alarm, and throws away alarms before it that are over.
     pub(super) fn next_alarm(&self) -> Option<Duration> {
         loop {
             let mut state = lock(&self.state);
@@ -96,7 +99,8 @@ impl World {
         }
     }
 
-    /// Lets it be that time, and what is due by then ring. Time does not go back.
+    /// Sets the clock to `time`, and rings all alarms that are due by then. The clock never goes
+    /// back.
     pub(super) fn pass_to(&self, time: Duration) {
         let nanos = nanos(time);
         self.elapsed.fetch_max(nanos, Ordering::Relaxed);
@@ -110,10 +114,13 @@ impl World {
         Some(alarm)
     }
 
-    /// What a wait comes to that is for this resource, if it is for one.
+    /// Does one step of the simulation for a thread that waits until `deadline`: runs one job, or
+    /// lets time pass to the next alarm or to the deadline. Prefers a job of the resource `first`.
     pub(super) fn wait(&self, first: Option<Id>, deadline: Option<Instant>) -> Instead {
         if self.is_spent() {
-            panics::tell(|| tracing::error!(target: "captor", "a simulation is at its step limit"));
+            panics::tell(
+                || tracing::error!(target: "captor", "a simulation has reached its step limit; the wait is given up"),
+            );
             return Instead::InVain;
         }
         if self.step(first) {
@@ -131,7 +138,7 @@ impl World {
         Instead::Worked
     }
 
-    /// Drops what is left; so will be what comes.
+    /// Drops all jobs and alarms. Later jobs and alarms are dropped when they are added.
     pub(super) fn end(&self) {
         loop {
             let mut state = lock(&self.state);
@@ -150,6 +157,7 @@ impl World {
 }
 
 impl WorldState {
+    /// Takes out a job of the resource `first` or, failing that, a random job. Counts a step.
     fn draw(&mut self, first: Option<Id>) -> Option<Job> {
         if self.jobs.is_empty() {
             return None;
@@ -161,7 +169,7 @@ impl WorldState {
     }
 }
 
-/// A scheduler's, as its jobs and as its timer.
+/// The world as the simulated scheduler sees it: the sink of its jobs, and its timer.
 pub(super) struct WorldHandle(pub(super) Arc<World>);
 
 impl JobSink for WorldHandle {
@@ -180,7 +188,7 @@ impl JobSink for WorldHandle {
     }
 
     fn others_wait(&self) -> bool {
-        // One task, and the choice is to be made anew.
+        // Each job ends after one task, so that the next task is chosen anew.
         true
     }
 
@@ -192,8 +200,9 @@ impl JobSink for WorldHandle {
         if thread::current().id() != self.0.thread {
             return Instead::Park;
         }
-        // What is run inside of a task finds that task's resource held until it ends,
-        // and must not wait for it; what has to run anyway is in no danger of that.
+        // A job that runs on top of a task finds that task's resource held. If such a job waited
+        // for that resource, the wait would be refused. So inside a task, the awaited resource is
+        // preferred: its tasks have to run in any case.
         let first = (context::depth() > 0).then_some(target);
         self.0.wait(first, deadline)
     }
@@ -202,7 +211,7 @@ impl JobSink for WorldHandle {
 impl Alarms for WorldHandle {
     fn now(&self) -> Instant {
         let now = self.0.epoch.checked_add(self.0.elapsed());
-        now.expect("virtual time has passed the end of time")
+        now.expect("the virtual time does not fit into an `Instant`")
     }
 
     fn add(&self, at: Instant, alarm: Box<dyn Alarm>) {
@@ -216,7 +225,7 @@ impl Alarms for WorldHandle {
     }
 }
 
-/// Sebastiano Vigna's SplitMix64: small, and the same for ever.
+/// Sebastiano Vigna's SplitMix64: a small generator, whose sequence never changes between releases.
 struct Random(u64);
 
 impl Random {
@@ -227,8 +236,8 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// The upper half of a product in place of a remainder (D. Lemire, 2019); its bias
-    /// is nothing that tests would notice.
+    /// Returns a number below `n`: the upper half of a product in place of a remainder (D. Lemire,
+    /// 2019). Tests do not notice its small bias.
     fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }

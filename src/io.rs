@@ -1,27 +1,29 @@
-//! Sockets and timers, from one event loop (feature `io`).
+//! Sockets and timers, from one event loop. Needs the feature `io`.
 //!
-//! [`Async`] makes a socket one that an asynchronous task can wait for, and [`Timer`] does
-//! the same for a time; both are those of the crate `async-io`. One thread of it, started
-//! at the first use, waits for all of them in one call of the system (`epoll`, `kqueue`,
-//! or what else there is). When a socket is ready it wakes the task that waits for it,
-//! which goes on by a worker of the scheduler's pool. So a thousand idle connections hold
-//! no thread of their own: what each costs is its file descriptor and its future.
+//! An asynchronous task can wait for a socket in an [`Async`], and for a time with a [`Timer`].
+//! Both are types of the crate `async-io`. One thread of `async-io` starts at the first use. It
+//! waits for all sockets and timers in one system call, for example `epoll` or `kqueue`. When a
+//! socket is ready, this thread wakes the task that waits for the socket, and a worker of the
+//! scheduler's pool continues the task. So a thousand idle connections hold no thread. Each
+//! connection costs its file descriptor and its future.
 //!
-//! They need no runtime, and work wherever captor polls a future:
+//! Sockets and timers need no runtime, and work wherever captor polls a future:
 //!
-//! | what | with a socket |
+//! | call | with a socket |
 //! |---|---|
 //! | [`submit_steps`](crate::Resource::submit_steps) | a connection's whole life, whose steps are tasks of the resource |
-//! | [`submit_when`](crate::Resource::submit_when) | one task, once the socket has something |
+//! | [`submit_when`](crate::Resource::submit_when) | one task, when the socket is ready |
 //! | [`attach`](crate::Resource::attach) | a task for each line, or for each connection |
-//! | [`submit_async`](crate::Resource::submit_async) | a task that keeps the resource while the socket is slow: seldom what is wanted |
+//! | [`submit_async`](crate::Resource::submit_async) | a task that keeps the resource while the socket is slow: rarely a good choice |
 //!
-//! Reading and writing are methods of the traits `AsyncReadExt` and `AsyncWriteExt`, of
-//! `futures::io` or `futures_lite::io`. A thread waits for a completion as ever; do not
-//! run `async_io::block_on` besides: that thread would take turns with the event loop's,
-//! which polls meanwhile.
+//! To read and write, use the traits `AsyncReadExt` and `AsyncWriteExt` of `futures::io` or
+//! `futures_lite::io`. A thread can block for a completion as usual. Do not run
+//! `async_io::block_on` besides: its thread polls the event loop too, and would take turns with the
+//! thread of `async-io`.
 //!
-//! A job for each connection: it reads, has a task run, and writes the answer.
+//! # Serve a connection
+//!
+//! This job reads numbers, runs a task for each number, and writes the answers:
 //!
 //! ```
 //! use captor::io::{Async, lines};
@@ -40,7 +42,7 @@
 //!     let mut lines = lines(&socket, 100);
 //!     while let Some(line) = lines.next().await {
 //!         let n: i32 = line?.parse().map_err(io::Error::other)?;
-//!         // No task runs, and no thread is held, while the client is slow.
+//!         // While the client is slow, no task of this job runs and no thread is held.
 //!         let now = sum.submit(move |sum| { *sum += n; *sum });
 //!         let now = now.await.map_err(io::Error::other)?;
 //!         (&socket).write_all(format!("{now}\n").as_bytes()).await?;
@@ -58,7 +60,9 @@
 //! # }
 //! ```
 //!
-//! A task when there is something to be read, or when the time is over:
+//! # Wait for a socket, with a timeout
+//!
+//! This task runs when data has arrived, or when the time is over:
 //!
 //! ```
 //! use captor::io::{Async, Timer};
@@ -96,17 +100,17 @@ use std::io::{Error, ErrorKind, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// How much is read at a time, at most.
+/// The most bytes that are read at a time.
 const BUFFER: usize = 8 << 10;
 
-/// How long no connection is accepted after one could not be.
+/// The pause after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// After so many items a stream lets others go first, however many it has at hand: whoever
-/// sends without a pause keeps no worker for itself.
+/// The number of items after which a stream lets other futures run. So a peer that sends without a
+/// pause does not keep a worker for itself.
 const TURN: u64 = 32;
 
-/// Counts an item that is asked for.
+/// Counts an item that is about to be read, and yields after each [`TURN`] items.
 async fn take_turn(items: &mut u64) {
     *items += 1;
     if *items % TURN == 0 {
@@ -114,11 +118,11 @@ async fn take_turn(items: &mut u64) {
     }
 }
 
-/// The connections that come to `listener`, without end.
+/// Returns an endless stream of the connections that arrive at `listener`.
 ///
-/// An error ends nothing: who is there may come in later. It mostly tells that this
-/// process is out of file descriptors, which the next attempt would find again; so that
-/// is made a tenth of a second later.
+/// An error does not end the stream: clients that wait may be accepted later. The usual error is
+/// that this process has no file descriptors left. An immediate attempt would fail again, so the
+/// next attempt comes 100 ms later.
 ///
 /// ```
 /// use captor::Resource;
@@ -158,15 +162,15 @@ pub fn accepted(
     ))
 }
 
-/// The lines of `reader`, without what ends them (`\n` or `\r\n`). What is there when the
-/// reader ends is a line too.
+/// Returns a stream of the lines of `reader`, without their line ends (`\n` or `\r\n`). Bytes after
+/// the last line end are a line too.
 ///
-/// None is longer than `longest` bytes, and no more than that is kept, however much comes
-/// without an end; the memory of one who waits is as much again, but not more than 8 KiB.
+/// A line has at most `longest` bytes. However many bytes arrive without a line end, the stream
+/// keeps no more than that. A read buffer of the same size comes on top, of at most 8 KiB.
 ///
 /// # Errors
-/// In place of the last line: what reading comes to, or [`ErrorKind::InvalidData`] for a
-/// line that is longer, or not UTF-8.
+/// If reading fails, the error is the last item of the stream. If a line is longer than `longest`
+/// bytes or is not UTF-8, the last item is the error [`ErrorKind::InvalidData`].
 ///
 /// ```
 /// use captor::Resource;
@@ -188,7 +192,7 @@ pub fn lines<R>(reader: R, longest: usize) -> impl Stream<Item = Result<String>>
 where
     R: AsyncRead + Send + Unpin,
 {
-    // With an end of two bytes, and at least one byte.
+    // A line end has up to two bytes. So the limit is never zero.
     let most = longest.saturating_add(2);
     let reader = BufReader::with_capacity(most.min(BUFFER), reader);
     let next = move |(mut reader, mut items)| async move {
@@ -203,7 +207,7 @@ where
     Box::pin(stream::try_unfold((reader, 0), next))
 }
 
-/// A line as text, without its end.
+/// Converts a line to text, without its line end.
 fn text(mut line: Vec<u8>, longest: usize) -> Result<String> {
     if line.ends_with(b"\n") {
         line.pop();

@@ -1,5 +1,6 @@
-// Where the links of README and of the pages lead in rustdoc. Of two definitions of a label
-// the first counts, so these come before README's own, which lead to files.
+// The crate's documentation is README. `docs/links.md` defines where README's links lead in
+// rustdoc. If a label has two definitions, the first definition counts. So `links.md` comes before
+// README, whose own definitions lead to files.
 #![doc = include_str!("../docs/links.md")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]

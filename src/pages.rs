@@ -1,7 +1,8 @@
-//! The pages of `docs/` as modules of the documentation, so that rustdoc shows them and their
-//! snippets are tests. Nothing of them is in the library.
+//! The pages of `docs/` as modules of the documentation. So rustdoc shows the pages, and their
+//! snippets are tests. These modules exist only when rustdoc runs, and are not in the library.
 
-/// A module for each page. `docs/links.md` comes first: see the crate's own documentation.
+/// Makes a module for each page. `docs/links.md` comes before each page, so that its definitions of
+/// links count and not the page's own, as in `lib.rs`.
 macro_rules! pages {
     ($($page:literal => $name:ident,)*) => {$(
         #[doc = include_str!("../docs/links.md")]

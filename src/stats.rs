@@ -1,12 +1,14 @@
-//! Snapshots of the counters.
+//! Snapshots of the counters of resources and schedulers. These are plain data; `raw/core` and the
+//! pool do the counting.
 
 use crate::sync::Arc;
 use std::time::Duration;
 
-/// What a resource has done so far; from [`Resource::stats`](crate::Resource::stats).
+/// The counters of a resource, from [`Resource::stats`](crate::Resource::stats). In the guide:
+/// [statistics](crate::guide::statistics).
 ///
-/// Taken while tasks run, the figures may be a few tasks apart from each
-/// other. Once nothing is queued or running they are exact, and
+/// If you read the figures while tasks run, they may be a few tasks apart from each other. When
+/// nothing is queued or running, they are exact, and
 /// `submitted == completed + panicked + cancelled + expired`.
 ///
 /// ```
@@ -21,8 +23,8 @@ use std::time::Duration;
 pub struct ResourceStats {
     /// Tasks queued or running now.
     pub outstanding: u64,
-    /// The most tasks that were outstanding at once, the one that ran and those of
-    /// [`with`](crate::Resource::with) included, which need no room in a
+    /// The most tasks that were outstanding at once. This includes the running task and every
+    /// [`with`](crate::Resource::with), although these need no room in a
     /// [capacity](crate::ResourceBuilder::capacity).
     pub max_outstanding: u64,
     /// Tasks accepted.
@@ -31,33 +33,33 @@ pub struct ResourceStats {
     pub completed: u64,
     /// Tasks that panicked.
     pub panicked: u64,
-    /// Tasks taken out of the queue unrun: cancelled, or refused because an
-    /// earlier one poisoned the resource.
+    /// Tasks that were accepted and then cancelled, and tasks that did not run because an earlier
+    /// task poisoned the resource.
     pub cancelled: u64,
-    /// Tasks whose deadline passed before they started.
+    /// Tasks whose deadline passed before they started. Asynchronous tasks also count if their
+    /// deadline passed while they waited.
     pub expired: u64,
     /// Submissions refused: the resource was closed, poisoned or full.
     pub rejected: u64,
-    /// How often a thread that had run tasks left the rest to another: a
-    /// captured submitter at its limit, a worker at its quantum. (Where tasks
-    /// go to the pool from the start, that is not a hand-off;
-    /// [`SchedulerStats::dispatched`] counts those too.)
+    /// How often a thread that had run tasks left the remaining tasks to another thread: a captured
+    /// submitter at its limit, or a worker at its quantum. Tasks that go to the pool from the start
+    /// are not handed off in this sense. [`SchedulerStats::dispatched`] counts them too.
     pub handoffs: u64,
-    /// Time that submitters spent on tasks that were not their own, added when
-    /// they are through with them. The workers' time is not in it.
+    /// The time that submitters spent on tasks of other submitters. A submitter adds its time when
+    /// it stops running these tasks. The time of workers is not included.
     pub lent: Duration,
-    /// How long the longest task ran; zero unless the resource
-    /// [notes timings](crate::ResourceBuilder::timings) or
+    /// How long the longest task ran. Zero, unless the resource
+    /// [records timings](crate::ResourceBuilder::timings) or
     /// [warns of slow tasks](crate::ResourceBuilder::slow_task).
     pub longest_task: Duration,
 }
 
-/// How long tasks were queued before they started: a histogram; from
+/// A histogram of how long tasks were queued before they started, from
 /// [`Resource::queue_waits`](crate::Resource::queue_waits).
 ///
-/// Tasks that ran at once have waited no time. Times are sorted into buckets, four for
-/// each power of two of nanoseconds, so what is read off is up to a quarter more
-/// than it was. Tasks that were cancelled or expired are not in it.
+/// A task that ran at once counts as a wait of zero. Waits are sorted into buckets, four for each
+/// power of two of nanoseconds. So a reading is at most a quarter higher than the wait was. Tasks
+/// that were cancelled or expired do not count.
 ///
 /// ```
 /// use captor::Resource;
@@ -71,7 +73,8 @@ pub struct ResourceStats {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueWaits {
-    /// The most that falls into a bucket, and how many did; by time, none empty.
+    /// The longest wait of each bucket and the number of its tasks, sorted by time. No bucket is
+    /// empty.
     buckets: Vec<(Duration, u64)>,
 }
 
@@ -80,7 +83,7 @@ impl QueueWaits {
         QueueWaits { buckets }
     }
 
-    /// How many tasks it has.
+    /// Returns the number of tasks in the histogram.
     ///
     /// ```
     /// assert_eq!(captor::QueueWaits::default().count(), 0);
@@ -90,12 +93,10 @@ impl QueueWaits {
         self.buckets.iter().map(|(_, n)| n).sum()
     }
 
-    /// An upper bound, at most a quarter too high, of the wait of that part of the
-    /// tasks: 0.5 for the median, 1.0 for the longest wait. `None` if there are no
-    /// tasks.
+    /// Returns an upper bound for the waits of `part` of the tasks: 0.5 for the median, 1.0 for the
+    /// longest wait. The bound is at most a quarter too high. Returns `None` if there are no tasks.
     ///
-    /// What is not between 0 and 1 counts as the nearer of the two, and what is not
-    /// a number as 1.
+    /// A `part` below 0 counts as 0, and a `part` above 1 counts as 1. NaN counts as 1.
     ///
     /// ```
     /// assert_eq!(captor::QueueWaits::default().quantile(0.5), None);
@@ -120,10 +121,11 @@ impl QueueWaits {
         most
     }
 
-    /// What came since `earlier`, which was taken of the same resource: the waits of an
-    /// interval, where these are all of them so far.
+    /// Returns the waits since `earlier`, which must be an earlier reading of the same resource.
+    /// The result covers an interval, while `self` covers the time since the resource was made.
     ///
-    /// What `earlier` has more of counts as none.
+    /// If a bucket of `earlier` has more tasks than the bucket of `self`, the bucket counts as
+    /// empty.
     ///
     /// ```
     /// use captor::Resource;
@@ -144,14 +146,14 @@ impl QueueWaits {
         QueueWaits::new(buckets.filter(|(_, n)| *n > 0).collect())
     }
 
-    /// How many fell into the bucket of this time.
+    /// Returns the number of tasks in the bucket of `time`.
     fn of(&self, time: Duration) -> u64 {
         let at = self.buckets.binary_search_by_key(&time, |(time, _)| *time);
         at.map_or(0, |at| self.buckets[at].1)
     }
 
-    /// The buckets that are not empty, by time: the longest wait that falls into
-    /// each, and how many tasks it has.
+    /// Returns the buckets that are not empty, sorted by time. Each has the longest wait that falls
+    /// into the bucket, and the number of its tasks.
     ///
     /// ```
     /// assert_eq!(captor::QueueWaits::default().buckets().len(), 0);
@@ -162,7 +164,7 @@ impl QueueWaits {
     }
 }
 
-/// A named resource, and what it has done so far; from
+/// A named resource and what it has done so far, from
 /// [`Scheduler::resources`](crate::Scheduler::resources).
 ///
 /// ```
@@ -178,16 +180,16 @@ impl QueueWaits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResourceReport {
-    /// What it is called.
+    /// The resource's name.
     pub name: Arc<str>,
-    /// Its counters.
+    /// The resource's counters.
     pub stats: ResourceStats,
-    /// How long its tasks were queued, if it
-    /// [notes timings](crate::ResourceBuilder::timings).
+    /// How long the resource's tasks were queued. `None`, unless the resource
+    /// [records timings](crate::ResourceBuilder::timings).
     pub queue_waits: Option<QueueWaits>,
 }
 
-/// What a scheduler has done so far; from [`Scheduler::stats`](crate::Scheduler::stats).
+/// The counters of a scheduler, from [`Scheduler::stats`](crate::Scheduler::stats).
 ///
 /// ```
 /// let scheduler = captor::Scheduler::builder().workers(2).build()?;
@@ -198,15 +200,14 @@ pub struct ResourceReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SchedulerStats {
-    /// Workers that may run at once; 0 with an executor.
+    /// Workers that may run at once. Zero with an executor.
     pub workers: u64,
-    /// Threads started so far, those included that stand in for workers
-    /// blocked in a wait.
+    /// Threads started so far, stand-ins for blocked workers included.
     pub threads: u64,
-    /// Threads that have nothing to do now.
+    /// Threads that wait for work now.
     pub idle: u64,
-    /// Resources handed off to the workers or the executor.
+    /// Hand-offs of resources to the workers or the executor.
     pub dispatched: u64,
-    /// Of those, the ones they are through with.
+    /// Hand-offs that the workers or the executor have finished.
     pub finished: u64,
 }

@@ -1,14 +1,17 @@
-//! One error type per operation; [`TaskError`]'s page has the table.
+//! Errors: one type for each operation, and the payload of a panic.
+//!
+//! [`TaskError`]'s page has the table of operations. This file names only `sync`. The mutex of
+//! `std` in it only makes a payload `Sync`, and no thread locks it.
 
 use crate::sync::Arc;
 use std::any::Any;
 use std::fmt;
 use std::sync::Mutex;
 
-/// Why a task has no result.
+/// The reason why a task has no result.
 ///
-/// There is one error type per operation; `?` turns the narrower ones into
-/// this one.
+/// There is one error type for each operation. `?` turns the narrower types into `TaskError`. The
+/// guide says [which error leaves the task unrun](crate::guide::errors_and_panics).
 ///
 /// | operation | error | into |
 /// |---|---|---|
@@ -20,8 +23,7 @@ use std::sync::Mutex;
 /// | [`try_shutdown`](crate::Scheduler::try_shutdown) | [`ShutdownError`] | |
 /// | the builders | [`BuildError`] | |
 ///
-/// An error does not say which resource it came from: its message is to be
-/// read with what you add to it.
+/// An error does not name the resource. Add the context that a reader of the message needs.
 ///
 /// ```
 /// use captor::{Resource, TaskError};
@@ -33,43 +35,58 @@ use std::sync::Mutex;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// It was cancelled before it started; or, of an [asynchronous
-    /// one](crate::Resource::submit_async), where it waited.
+    /// The task was cancelled before it started. An [asynchronous
+    /// task](crate::Resource::submit_async) may also be cancelled at an `.await`.
     #[error("the task was cancelled")]
     Cancelled,
-    /// The resource was closed when it was submitted.
+    /// The resource was closed when the task was submitted.
     #[error("the resource is closed")]
     Closed,
-    /// The resource had no room for it: as many tasks were queued as its
+    /// The resource had no room for the task: as many tasks were queued as its
     /// [capacity](crate::ResourceBuilder::capacity) allows.
     #[error("the resource is full")]
     Full,
-    /// Its [deadline](crate::TaskBuilder::deadline) passed before it started; or, of an
-    /// [asynchronous one](crate::Resource::submit_async), before it was through.
+    /// The task's [deadline](crate::TaskBuilder::deadline) passed before the task started. For an
+    /// [asynchronous task](crate::Resource::submit_async), the deadline passed before the task
+    /// finished.
     #[error("the task's deadline passed")]
     Expired,
-    /// It was given a priority that its resource does not have.
+    /// The task was submitted with a priority that its resource does not have.
     #[error("the task's priority is out of range: the resource has {0}")]
     NoSuchPriority(PriorityRange),
-    /// It panicked; the payload is inside.
+    /// The task panicked. The variant contains the payload.
     #[error("the task panicked: {}", .0.message())]
     Panicked(Panic),
     /// An earlier task panicked on a resource with
     /// [`PanicPolicy::Poison`](crate::PanicPolicy::Poison).
     #[error("the resource is poisoned: an earlier task panicked")]
     Poisoned,
-    /// Waiting would never have ended: the caller is inside a task of that
-    /// resource, or of one that waits for it. (Or, in a simulation, with the feature
-    /// `testing`: there is nothing left to do that could end it.)
-    #[error("waiting here would deadlock: it is inside a task that has to end first")]
+    /// The wait could never end: the caller is inside a task that must finish first.
+    ///
+    /// The caller is inside a task of the awaited resource, or the wait would close a circle of
+    /// waits across resources. With the feature `testing`, a simulation also returns this error if
+    /// nothing is left to do that could end the wait.
+    ///
+    /// **The error has two meanings for the task.** They depend on the call that returned the
+    /// error:
+    ///
+    /// - [`with`](crate::Resource::with): the task has not run and never runs.
+    /// - A [`Completion`](crate::Completion), awaited or waited for: the awaited task still runs,
+    ///   and its result is dropped. If the completion [cancels on
+    ///   drop](crate::Completion::cancel_on_drop) and the task has not started, the task is
+    ///   cancelled instead.
+    ///
+    /// From [`IntoInner`](crate::IntoInner), the error leaves the resource closed, and its accepted
+    /// tasks still run. From a [`ReserveError`], no task was submitted.
+    #[error("waiting here would deadlock: the caller is inside a task that must finish first")]
     WouldDeadlock,
 }
 
 impl TaskError {
-    /// The panic payload, or the error back if it is another.
+    /// Returns the panic payload, or the error itself if it is not a panic.
     ///
     /// # Errors
-    /// Returns `self` unless it is [`TaskError::Panicked`].
+    /// Returns `self` unless the error is [`TaskError::Panicked`].
     ///
     /// ```
     /// use captor::Resource;
@@ -87,7 +104,8 @@ impl TaskError {
     }
 }
 
-/// Equal if they say the same; two panics are never equal.
+/// Two errors are equal if they have the same variant and the same range. Two panics are never
+/// equal.
 impl PartialEq for TaskError {
     fn eq(&self, other: &Self) -> bool {
         use std::mem::discriminant;
@@ -99,8 +117,8 @@ impl PartialEq for TaskError {
     }
 }
 
-/// The priorities that a resource has: from 0, the most urgent, up to the
-/// [least urgent](Self::least_urgent).
+/// The priorities that a resource has: from 0, the most urgent, up to the [least
+/// urgent](Self::least_urgent).
 ///
 /// ```
 /// use captor::{Resource, SubmitError};
@@ -112,8 +130,8 @@ impl PartialEq for TaskError {
 /// assert_eq!((range.least_urgent(), range.to_string().as_str()), (2, "priorities 0 to 2"));
 /// # Ok::<(), captor::BuildError>(())
 /// ```
-// A reference to the number: as large as a panic's box, so that errors, and
-// with them outcomes, still fit into two registers.
+// The range is a reference to the number, and so as large as a panic's box. Errors, and with them
+// outcomes, therefore still fit into two registers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PriorityRange(&'static u8);
 
@@ -131,14 +149,14 @@ impl PriorityRange {
         PriorityRange(&NUMBERS[usize::from(least_urgent)])
     }
 
-    /// The highest number.
+    /// Returns the least urgent priority, which is the highest number.
     #[must_use]
     pub fn least_urgent(self) -> u8 {
         *self.0
     }
 }
 
-/// For a message.
+/// Writes the range for an error message.
 impl fmt::Display for PriorityRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -169,8 +187,8 @@ impl fmt::Debug for PriorityRange {
 pub struct Panic(Box<Payload>);
 
 struct Payload {
-    // A mutex makes it `Sync` without asking it of the payload, so that the
-    // error fits into `Box<dyn Error + Send + Sync>`.
+    // The mutex makes the payload `Sync` without a bound on its type, so the error fits into
+    // `Box<dyn Error + Send + Sync>`.
     value: Mutex<Box<dyn Any + Send>>,
     message: Box<str>,
     resource: Option<Box<str>>,
@@ -188,14 +206,14 @@ impl Panic {
         }))
     }
 
-    /// It was in a task of this name, of a resource of that one.
+    /// Adds the names of the resource and of the task that panicked.
     pub(crate) fn of(mut self, resource: Option<&str>, task: Option<&'static str>) -> Self {
         self.0.resource = resource.map(Box::from);
         self.0.task = task;
         self
     }
 
-    /// The name of the resource whose task panicked, if it has one.
+    /// Returns the name of the resource whose task panicked, if the resource has a name.
     ///
     /// ```
     /// use captor::{Resource, TaskError};
@@ -213,19 +231,20 @@ impl Panic {
         self.0.resource.as_deref()
     }
 
-    /// The [name](crate::TaskBuilder::name) of the task that panicked, if it has one.
+    /// Returns the [name](crate::TaskBuilder::name) of the task that panicked, if the task has a
+    /// name.
     #[must_use]
     pub fn task(&self) -> Option<&'static str> {
         self.0.task
     }
 
-    /// The panic's message, or a stand-in where it was not a string.
+    /// Returns the panic's message, or a placeholder if the payload is not a string.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The value that was panicked with.
+    /// Returns the payload of the panic.
     #[must_use]
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         self.0
@@ -234,16 +253,16 @@ impl Panic {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Goes on with the panic on this thread.
+    /// Continues the panic on this thread.
     ///
     /// # Panics
-    /// Always: that is its purpose.
+    /// Always: that is the purpose.
     pub fn resume(self) -> ! {
         std::panic::resume_unwind(self.into_payload())
     }
 }
 
-/// The message.
+/// Writes the panic's message.
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
@@ -268,7 +287,7 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// Why [`execute`](crate::Resource::execute) refused a task.
+/// The reason why [`execute`](crate::Resource::execute) refused a task. The task never runs.
 ///
 /// ```
 /// use captor::{Resource, SubmitError};
@@ -280,17 +299,17 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// As many tasks are queued as the resource's
-    /// [capacity](crate::ResourceBuilder::capacity) allows.
+    /// As many tasks are queued as the resource's [capacity](crate::ResourceBuilder::capacity)
+    /// allows.
     #[error("the resource is full")]
     Full,
     /// The resource is closed.
     #[error("the resource is closed")]
     Closed,
-    /// An earlier task panicked, and the resource keeps others out since.
+    /// An earlier task panicked and poisoned the resource.
     #[error("the resource is poisoned: an earlier task panicked")]
     Poisoned,
-    /// The task was given a priority that the resource does not have.
+    /// The task was submitted with a priority that the resource does not have.
     #[error("the task's priority is out of range: the resource has {0}")]
     NoSuchPriority(PriorityRange),
 }
@@ -306,12 +325,11 @@ impl From<SubmitError> for TaskError {
     }
 }
 
-/// Why [`try_submit`](crate::Resource::try_submit) refused a task, with the
-/// closure to try again elsewhere.
+/// The reason why [`try_submit`](crate::Resource::try_submit) refused a task, with the closure to
+/// try again elsewhere.
 ///
-/// With the closure inside it is `Sync`, or `'static`, only where the closure
-/// is. To pass it on as a `Box<dyn Error + Send + Sync>`, turn it into a
-/// [`SubmitError`] first.
+/// The error is `Sync` or `'static` only if the closure is. To pass the error on as a `Box<dyn
+/// Error + Send + Sync>`, turn it into a [`SubmitError`] first.
 ///
 /// ```
 /// use captor::{Resource, TrySubmitError};
@@ -327,17 +345,17 @@ impl From<SubmitError> for TaskError {
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySubmitError<F> {
-    /// As many tasks are queued as the resource's
-    /// [capacity](crate::ResourceBuilder::capacity) allows.
+    /// As many tasks are queued as the resource's [capacity](crate::ResourceBuilder::capacity)
+    /// allows.
     #[error("the resource is full")]
     Full(F),
     /// The resource is closed.
     #[error("the resource is closed")]
     Closed(F),
-    /// An earlier task panicked, and the resource keeps others out since.
+    /// An earlier task panicked and poisoned the resource.
     #[error("the resource is poisoned: an earlier task panicked")]
     Poisoned(F),
-    /// The task was given a priority that the resource does not have.
+    /// The task was submitted with a priority that the resource does not have.
     #[error("the task's priority is out of range: the resource has {1}")]
     NoSuchPriority(F, PriorityRange),
 }
@@ -352,7 +370,7 @@ impl<F> TrySubmitError<F> {
         }
     }
 
-    /// The closure that was refused.
+    /// Returns the refused closure.
     pub fn into_inner(self) -> F {
         match self {
             TrySubmitError::Full(f)
@@ -363,7 +381,7 @@ impl<F> TrySubmitError<F> {
     }
 }
 
-// Not derived: a closure is not `Debug`.
+// This is not derived, because a closure is not `Debug`.
 impl<F> fmt::Debug for TrySubmitError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -392,7 +410,7 @@ impl<F> From<TrySubmitError<F>> for TaskError {
     }
 }
 
-/// Why there is no [`Permit`](crate::Permit).
+/// The reason why there is no [`Permit`](crate::Permit).
 ///
 /// ```
 /// use captor::{Resource, ReserveError};
@@ -407,23 +425,24 @@ impl<F> From<TrySubmitError<F>> for TaskError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReserveError {
-    /// There is no room now;
-    /// from [`try_reserve`](crate::Resource::try_reserve) alone.
+    /// There is no room now. Only [`try_reserve`](crate::Resource::try_reserve) returns this error.
     #[error("the resource is full")]
     Full,
-    /// There was no room in time;
-    /// from [`reserve_timeout`](crate::Resource::reserve_timeout) alone.
-    #[error("the resource was full for as long as was waited")]
+    /// There was no room in time. Only [`reserve_timeout`](crate::Resource::reserve_timeout)
+    /// returns this error.
+    #[error("timed out while waiting for room in the resource")]
     Timeout,
     /// The resource is closed.
     #[error("the resource is closed")]
     Closed,
-    /// An earlier task panicked, and the resource keeps others out since.
+    /// An earlier task panicked and poisoned the resource.
     #[error("the resource is poisoned: an earlier task panicked")]
     Poisoned,
-    /// It is full, and waiting might never have ended: the caller is inside a
-    /// task of that resource, or of one that waits for it.
-    #[error("waiting here would deadlock: it is inside a task that has to end first")]
+    /// The resource is full, and the wait for room might never end.
+    ///
+    /// The caller is inside a task of this resource, or the wait would close a circle of waits
+    /// across resources. No task was submitted.
+    #[error("waiting here would deadlock: the caller is inside a task that must finish first")]
     WouldDeadlock,
 }
 
@@ -438,23 +457,23 @@ impl From<ReserveError> for TaskError {
     }
 }
 
-/// Why [`clear_poison`](crate::Resource::clear_poison) did not heal a resource.
+/// The reason why [`clear_poison`](crate::Resource::clear_poison) did not heal a resource.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HealError {
-    /// It was not poisoned, or another caller healed it first.
+    /// The resource was not poisoned, or another caller healed it first.
     #[error("the resource is not poisoned")]
     NotPoisoned,
-    /// The call came from inside a task of the resource, or another caller is
-    /// still healing it.
-    #[error("the resource is poisoned but still held")]
+    /// The call came from inside a task of the resource, or another caller is still healing the
+    /// resource.
+    #[error("the resource is poisoned, and a task or another caller still holds it")]
     Busy,
-    /// The healing closure panicked; the resource stays poisoned.
-    #[error("healing panicked: {}", .0.message())]
+    /// The healing closure panicked. The resource stays poisoned.
+    #[error("the healing closure panicked: {}", .0.message())]
     Panicked(Panic),
 }
 
-/// Equal if they are the same variant; two panics are never equal.
+/// Two errors are equal if they have the same variant. Two panics are never equal.
 impl PartialEq for HealError {
     fn eq(&self, other: &Self) -> bool {
         use std::mem::discriminant;
@@ -462,8 +481,7 @@ impl PartialEq for HealError {
     }
 }
 
-/// What was left when the time for a [shutdown](crate::Scheduler::try_shutdown)
-/// was over.
+/// The tasks and threads that were left when a [shutdown](crate::Scheduler::try_shutdown) returned.
 ///
 /// ```
 /// use captor::{Resource, Scheduler};
@@ -477,18 +495,18 @@ impl PartialEq for HealError {
 /// let error = scheduler.try_shutdown(Duration::from_millis(5)).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "the scheduler was not through in time: tasks left on \"orders\" (1); threads still run"
+///     "the shutdown is incomplete: tasks left on \"orders\" (1); threads still run"
 /// );
 /// # drop(go);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the scheduler was not through in time: {}{}", Listed(.resources), if *.threads { "threads still run" } else { "no thread runs any more" })]
+#[error("the shutdown is incomplete: {}{}", Listed(.resources), if *.threads { "threads still run" } else { "all threads have ended" })]
 #[non_exhaustive]
 pub struct ShutdownError {
     /// The resources that have tasks left.
     pub resources: Vec<Unfinished>,
-    /// Whether workers, or jobs of the executor, were left.
+    /// Whether workers of the pool or jobs of the executor were left.
     pub threads: bool,
 }
 
@@ -496,13 +514,13 @@ pub struct ShutdownError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// What it is called, if it has a name.
+    /// The resource's name, if it has a name.
     pub name: Option<Arc<str>>,
-    /// How many tasks are queued or running.
+    /// The number of tasks that are queued or running.
     pub outstanding: u64,
 }
 
-/// For a message.
+/// Writes the list for an error message.
 struct Listed<'a>(&'a [Unfinished]);
 
 impl fmt::Display for Listed<'_> {
@@ -511,14 +529,14 @@ impl fmt::Display for Listed<'_> {
             f.write_str(if at == 0 { "tasks left on " } else { ", " })?;
             match name {
                 Some(name) => write!(f, "{name:?} ({outstanding})")?,
-                None => write!(f, "one without a name ({outstanding})")?,
+                None => write!(f, "an unnamed resource ({outstanding})")?,
             }
         }
         f.write_str(if self.0.is_empty() { "" } else { "; " })
     }
 }
 
-/// What is wrong with a setting.
+/// The reason why a builder refused a setting.
 ///
 /// ```
 /// use captor::{BuildError, Resource};
@@ -534,44 +552,42 @@ pub enum BuildError {
     #[error("capture_limit must be at least 1: a submitter runs its own task")]
     ZeroCaptureLimit,
     /// `capacity(0)`.
-    #[error("capacity must be at least 1: a busy resource could take no task")]
+    #[error("capacity must be at least 1: a busy resource would refuse every task")]
     ZeroCapacity,
-    /// `priorities(n)` with `n` out of range.
+    /// `priorities(n)`, and `n` is out of range.
     #[error("priorities must be between 1 and {max}, not {given}")]
     Priorities {
-        /// What was asked for.
+        /// The requested number.
         given: u16,
-        /// The most that is possible.
+        /// The highest possible number.
         max: u16,
     },
-    /// `default_priority(n)` of a resource that has no priority `n`.
+    /// `default_priority(n)`, and the resource has no priority `n`.
     #[error("default_priority {given} is out of range: the resource has {range}")]
     DefaultPriority {
-        /// What was asked for.
+        /// The requested priority.
         given: u8,
-        /// What there is.
+        /// The priorities that the resource has.
         range: PriorityRange,
     },
-    /// `ageing(Ageing::Every(n))` with an `n` below 2.
-    #[error(
-        "ageing must leave the most urgent task a turn: every 2nd task at most, not every {given}"
-    )]
+    /// `ageing(Ageing::Every(n))`, and `n` is below 2.
+    #[error("ageing must be at least Every(2), not Every({given}): urgent tasks need turns too")]
     Ageing {
-        /// What was asked for.
+        /// The requested number.
         given: u32,
     },
-    /// `workers(n)` with `n` out of range.
+    /// `workers(n)`, and `n` is out of range.
     #[error("workers must be between 1 and {max}, not {given}")]
     Workers {
-        /// What was asked for.
+        /// The requested number.
         given: usize,
-        /// The most that is possible.
+        /// The highest possible number.
         max: usize,
     },
-    /// `thread_name` with a NUL byte in it.
+    /// `thread_name`, with a NUL byte in the name.
     #[error("thread_name must not contain a NUL byte")]
     ThreadName,
-    /// `workers` or `thread_name` beside an `executor`, which has its own threads.
+    /// `workers` or `thread_name` together with an `executor`, which has threads of its own.
     #[error("{setting} cannot be combined with an executor, which has threads of its own")]
     ExecutorHasThreads {
         /// The builder method.

@@ -142,7 +142,7 @@ fn shutdown_timeout_lists_busy_resources() {
     assert_eq!(left, [(None, 1), (Some("a"), 2)]);
     assert!(!error.threads, "no thread was started");
     let text = error.to_string();
-    assert!(text.contains(r#""a" (2)"#) && text.contains("one without a name (1)"));
+    assert!(text.contains(r#""a" (2)"#) && text.contains("an unnamed resource (1)"));
     assert!(idle.is_closed() && a.is_closed() && b.is_closed());
     held.release();
     also.release();

@@ -1,4 +1,9 @@
-//! Awaiting the end of a closed resource, and taking its value back.
+//! Futures of the end of a resource ([`Closed`]), of its closing (`Closing`), and of its value
+//! ([`IntoInner`]).
+//!
+//! Each future registers its waker as a listener and then looks once more. So an end or a closing
+//! between the two steps is not missed. A wait that could never end is found in the graph of waits
+//! (`raw::thread::deadlock`).
 
 use crate::error::TaskError;
 use crate::raw::core::listeners::Key;
@@ -14,15 +19,16 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// Resolves once a resource is closed and nothing is queued or running; from
+/// A future that resolves once a resource is closed and no task is queued or running; from
 /// [`Resource::closed`](crate::Resource::closed).
 ///
-/// It keeps the resource's value alive. Dropping it is free of consequences.
+/// The future keeps the resource's value alive. Dropping the future has no other effect.
 ///
-/// Awaited inside an asynchronous task that the end has to wait for (one of the same
-/// resource, or of one that waits for it), it does not resolve: if nobody else has a waker of
-/// the task, that is cancelled, with a warning in the log. (What keeps wakers of its own,
-/// such as `FuturesUnordered`, hides that nobody has one.)
+/// An asynchronous task may await this future although the end has to wait for that task. Such a
+/// task is a task of the same resource, or its wait closes a circle of waits across resources. The
+/// future then never resolves. If no other waker of the task is left, the task is cancelled, with a
+/// warning in the log. A combinator that keeps wakers of its own, such as `FuturesUnordered`, hides
+/// that no other waker is left.
 ///
 /// ```
 /// # futures::executor::block_on(async {
@@ -35,7 +41,7 @@ use std::time::Duration;
 #[must_use = "futures do nothing unless polled"]
 pub struct Closed {
     core: Arc<Core<dyn Value>>,
-    /// Under which its waker is registered, if it is.
+    /// The key under which the waker is registered, if it is registered.
     key: Option<Key>,
     awaited: Record,
 }
@@ -54,16 +60,18 @@ impl Closed {
             return Poll::Ready(());
         }
         self.core.cold().ended.listen(&mut self.key, cx.waker());
-        // The end may have come before we were on the list. If who tells of it took the
-        // list before, its lock brings what they did before that; if not, we are told.
+        // The end may come before this future is on the list of listeners.
+        // - The ending thread took the list first: its lock makes the end visible to the look
+        //   below.
+        // - This future was on the list first: the ending thread wakes it.
         match self.core.has_ended() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
-    /// The same, and notes who awaits it. A task that the end would have to wait for is
-    /// not kept for it.
+    /// Polls for the end, and records which asynchronous task awaits the end. The wait is refused
+    /// if the end would have to wait for that task.
     fn poll_awaited(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WouldDeadlock>> {
         if self.poll_end(cx).is_ready() {
             self.awaited.clear();
@@ -75,10 +83,11 @@ impl Closed {
         };
         match self.awaited.note(awaiter(), self.core.id(), ends) {
             Ok(()) => Poll::Pending,
-            // It came just now.
+            // The end came between the poll and the record.
             Err(WouldDeadlock) if self.core.has_ended() => Poll::Ready(Ok(())),
             Err(error) => {
-                // The circle may come to be broken elsewhere.
+                // Another task may still break the circle. The end then wakes this task. The waker
+                // does not count as a waker that could resume the task.
                 if let Some(by) = awaiter() {
                     self.core.cold().ended.listen(&mut self.key, &by.waker());
                 }
@@ -100,7 +109,8 @@ impl Future for Closed {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match self.poll_awaited(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(()),
-            // It would never come, and the task is given up if it waits for nothing else.
+            // The end cannot come before the task finishes. If the task waits for nothing else, the
+            // task is given up.
             Poll::Ready(Err(WouldDeadlock)) | Poll::Pending => Poll::Pending,
         }
     }
@@ -120,7 +130,8 @@ impl fmt::Debug for Closed {
     }
 }
 
-/// Resolves once a resource is closed, or gone. It does not keep it.
+/// A future that resolves once a resource is closed or dropped. The future does not keep the
+/// resource alive.
 pub(crate) struct Closing {
     core: Weak<Core<dyn Value>>,
     key: Option<Key>,
@@ -147,7 +158,8 @@ impl Future for Closing {
         if !core.is_closed() {
             core.cold().closing.listen(&mut this.key, cx.waker());
         }
-        // It may have come before we were on the list: as for the end.
+        // The closing may come before this future is on the list of listeners. See
+        // `Closed::poll_end`.
         if core.is_closed() {
             return Poll::Ready(());
         }
@@ -155,7 +167,7 @@ impl Future for Closing {
     }
 }
 
-/// The output of `future`, unless the resource is closed, or gone, before that.
+/// Returns the output of `future`, or `None` if the resource is closed or dropped first.
 pub(crate) async fn unless<F: Future>(closing: Closing, future: F) -> Option<F::Output> {
     let (mut closing, mut future) = (closing, pin!(future));
     poll_fn(|cx| {
@@ -175,35 +187,38 @@ impl Drop for Closing {
     }
 }
 
-/// Resolves to the value of a resource, once everything that it accepted is
-/// through; from [`Resource::into_inner`](crate::Resource::into_inner).
+/// A future of the value of a closed resource, once all accepted tasks have finished; from
+/// [`Resource::into_inner`](crate::Resource::into_inner).
 ///
-/// It resolves to [`TaskError::Closed`] where another handle's `into_inner` has
-/// taken the value. Dropping it leaves the value to the last handle, and the
-/// resource closed.
-#[must_use = "without awaiting it, this only closes the resource"]
+/// If the `into_inner` of another handle has taken the value, the future resolves to
+/// [`TaskError::Closed`]. If an asynchronous task awaits the future and must itself finish before
+/// the end can come, the future resolves to [`TaskError::WouldDeadlock`]. The resource stays closed
+/// in both cases.
+///
+/// Dropping the future leaves the resource closed. The value is then dropped with the last handle.
+#[must_use = "this has closed the resource; await it, or call `wait`, to get the value"]
 pub struct IntoInner<T> {
     core: Arc<Core<T>>,
     closed: Closed,
 }
 
 impl<T: Send + 'static> IntoInner<T> {
-    /// Closes the resource of `core`.
+    /// Closes the resource of `core`, and returns the future of its value.
     pub(crate) fn new(core: Arc<Core<T>>) -> Self {
         core.close();
         let closed = Closed::new(Arc::clone(&core) as Arc<Core<dyn Value>>);
         IntoInner { core, closed }
     }
 
-    /// Blocks until the value is there.
+    /// Blocks until all accepted tasks have finished, and returns the value.
     ///
     /// # Errors
-    /// [`TaskError::Closed`]: another handle's `into_inner` has taken it.
-    /// [`TaskError::WouldDeadlock`]: this is called by a task that the end has to
-    /// wait for. The resource is closed all the same.
+    /// - [`TaskError::Closed`] if the `into_inner` of another handle has taken the value.
+    /// - [`TaskError::WouldDeadlock`] if the caller is inside a task that must finish before the
+    ///   end can come. The resource stays closed, and its queued tasks still run.
     ///
     /// # In async code
-    /// It blocks the thread: `.await` the future instead.
+    /// `wait` blocks the thread. `.await` the future instead.
     ///
     /// ```
     /// use captor::Resource;
@@ -233,7 +248,7 @@ impl<T: Send + 'static> Future for IntoInner<T> {
             match self.core.take_value() {
                 Ok(value) => return Poll::Ready(Ok(value)),
                 Err(NotTaken::Gone) => return Poll::Ready(Err(TaskError::Closed)),
-                // If it is ready, another is taking the value just now.
+                // If the end has come, another thread is taking the value now.
                 Err(NotTaken::Busy) => std::task::ready!(self.closed.poll_awaited(cx))?,
             }
         }
@@ -248,14 +263,14 @@ impl<T> fmt::Debug for IntoInner<T> {
     }
 }
 
-/// Blocks until the end, for `timeout` at most; not at all where it could not
-/// come before this returns.
+/// Blocks until the end of the resource, for at most `timeout`; returns whether the end has come.
+/// If the end could not come before this call returns, the call does not block.
 pub(crate) fn wait(core: &Arc<Core<dyn Value>>, timeout: Duration) -> bool {
     let ends = || core.has_ended();
     let Ok(_wait) = Wait::begin(core.id(), &ends) else {
         return core.has_ended();
     };
-    // A deadline past the end of time is none.
+    // A deadline that `Instant` cannot represent is no deadline.
     let deadline = core.host().after(timeout);
     let mut closed = Closed::new(Arc::clone(core));
     block_on(core, deadline, |cx| closed.poll_end(cx)).is_some()

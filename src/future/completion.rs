@@ -1,4 +1,10 @@
-//! [`Completion`]: the future of one task.
+//! [`Completion`]: the future of one task's outcome.
+//!
+//! A completion is in one of two main states. If the task ran on its submitter, the completion
+//! holds the outcome, and a poll is a branch. Otherwise the completion refers to the task through a
+//! handle, and knows where the task is: in the queue of a resource, or at the end of a chain of
+//! continuations. While an asynchronous task awaits the completion, the wait is recorded in the
+//! graph of waits.
 
 use crate::error::TaskError;
 use crate::raw::core::{Core, Value};
@@ -18,22 +24,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// The outcome of a submitted task: await it on any runtime, wait for it on a
-/// thread, cancel it, or drop it.
+/// The outcome of a submitted task: await it on any runtime, wait for it on a thread, cancel the
+/// task, or drop the completion.
 ///
-/// It resolves exactly once, to the closure's result or a [`TaskError`]. If
-/// the task ran on its submitter it is ready from the start, holds the result
-/// itself, and polling it is a branch.
+/// A completion resolves exactly once, to the closure's result or to a [`TaskError`]. If the task
+/// ran on its submitter, the completion is ready from the start and holds the result, and polling
+/// costs a branch.
 ///
 /// # Cancellation
 ///
-/// Dropping a `Completion` leaves its task in the queue; it runs all the same.
-/// [`cancel`](Self::cancel) takes a task that has not started back out, and
-/// [`cancel_on_drop`](Self::cancel_on_drop) does so when the `Completion` is
-/// dropped, as is wanted where a caller may give up (a `select!`, a timeout).
-/// A task that has started runs to its end; on an idle resource that is before
-/// `submit` returns, so that a timeout around it comes too late. With
-/// [`Dispatch::Pool`](crate::Dispatch::Pool) it does not.
+/// Dropping a `Completion` leaves its task in the queue, and the task still runs.
+/// [`cancel`](Self::cancel) cancels a task that has not started.
+/// [`cancel_on_drop`](Self::cancel_on_drop) makes the drop of the `Completion` cancel the task. Use
+/// this if a caller may give up, in a `select!` or a timeout.
+///
+/// A task that has started runs to its end. On an idle resource, the task has run before `submit`
+/// returns, so a timeout around the completion comes too late. With
+/// [`Dispatch::Pool`](crate::Dispatch::Pool), the task runs on a worker, and the timeout works. An
+/// [asynchronous task](crate::Resource::submit_async) can also be cancelled at an `.await`.
+///
+/// # Deadlocks
+///
+/// If an asynchronous task awaits a completion and the wait could never end, the completion
+/// resolves to [`TaskError::WouldDeadlock`]. **The awaited task still runs later, and its result is
+/// dropped.** With [`cancel_on_drop`](Self::cancel_on_drop), the awaited task is cancelled if it
+/// has not started.
 ///
 /// # Example
 ///
@@ -50,11 +65,11 @@ use std::time::{Duration, Instant};
 /// assert_eq!(words.submit(|w| w.len()).wait(), Ok(1)); // on a thread
 /// # });
 /// ```
-#[must_use = "the task runs whether or not this is awaited, but its result and its panics are here; \
+#[must_use = "the task runs even if this is dropped, but only this has its result or its panic; \
               use `execute` for fire and forget"]
 pub struct Completion<R> {
-    /// Emptied by `drop`, which has nothing else to do where the outcome was
-    /// taken: so it is inlined away on the path that matters.
+    /// `drop` empties this field. If the outcome was taken, `drop` has nothing to do, so the
+    /// compiler removes the drop from the path of a task that ran at once.
     state: ManuallyDrop<CompletionState<R>>,
     cancel_on_drop: bool,
 }
@@ -62,15 +77,15 @@ pub struct Completion<R> {
 enum CompletionState<R> {
     Ready(Result<R, TaskError>),
     Queued(Handle<R>, Weak<Core<dyn Value>>),
-    /// Queued once another task is through, or queued since.
+    /// The task is queued once another task has finished, or has been queued since.
     Linked(Handle<R>, Arc<dyn Continuation>),
-    /// One of those two, awaited by an asynchronous task.
+    /// An asynchronous task awaits a `Queued` or a `Linked` task.
     Awaited(Box<Awaited<R>>),
     Taken,
 }
 
 impl<R> CompletionState<R> {
-    /// The task, unless the outcome is here.
+    /// Returns the task, unless the outcome is here.
     fn task(&self) -> Option<&Handle<R>> {
         match self {
             CompletionState::Queued(task, _) | CompletionState::Linked(task, _) => Some(task),
@@ -79,7 +94,7 @@ impl<R> CompletionState<R> {
         }
     }
 
-    /// Where its task is, unless the outcome is here.
+    /// Returns where the task is, unless the outcome is here.
     fn origin(&self) -> Option<Origin> {
         match self {
             CompletionState::Queued(_, core) => Some(Origin::Resource(Weak::clone(core))),
@@ -89,7 +104,7 @@ impl<R> CompletionState<R> {
         }
     }
 
-    /// The outcome. Only once it is there.
+    /// Returns the outcome. Must be called only once the outcome is in place.
     fn into_outcome(self) -> Result<R, TaskError> {
         match self {
             CompletionState::Ready(outcome) => outcome,
@@ -99,7 +114,7 @@ impl<R> CompletionState<R> {
         }
     }
 
-    /// Cancels the task, and what it waits for.
+    /// Cancels the task, and the tasks that come before it in its chain.
     fn cancel(&self) -> bool {
         let (cancelled, mut upstream) = self.cancel_one();
         while let Some(task) = upstream {
@@ -108,7 +123,7 @@ impl<R> CompletionState<R> {
         cancelled
     }
 
-    /// Whether it was cancelled, and what it waited for.
+    /// Cancels the task. Returns whether the task was cancelled, and the task that comes before it.
     fn cancel_one(&self) -> (bool, Option<Box<dyn Upstream>>) {
         let (Some(task), Some(origin)) = (self.task(), self.origin()) else {
             return (false, None);
@@ -123,11 +138,11 @@ impl<R> CompletionState<R> {
                 upstream => return (true, upstream),
             },
         };
-        // Without its resource the task is through.
+        // If the resource is gone, the task has finished.
         (core.is_some_and(|core| core.cancel(task)), None)
     }
 
-    /// Waits for the task; `false` if the time was up first.
+    /// Blocks until the task has finished; returns `false` if the timeout came first.
     #[cold]
     fn block(&self, timeout: Option<Duration>) -> Result<bool, TaskError> {
         match (self.task(), self.origin()) {
@@ -137,7 +152,7 @@ impl<R> CompletionState<R> {
         }
     }
 
-    /// No asynchronous task awaits it any more.
+    /// Removes the record that an asynchronous task awaits the completion.
     fn unawaited(self) -> Self {
         match self {
             CompletionState::Awaited(awaited) => CompletionState::pending(awaited.into_parts()),
@@ -152,7 +167,8 @@ impl<R> CompletionState<R> {
         }
     }
 
-    /// Notes that an asynchronous task awaits it. What was noted of another is past.
+    /// Records that the asynchronous task `by` awaits the completion. A record of another task is
+    /// removed.
     fn await_by(self, by: Awaiter) -> Result<Self, (WouldDeadlock, Self)> {
         let (task, origin) = match self {
             CompletionState::Awaited(awaited) if awaited.is_by(&by) => {
@@ -184,7 +200,7 @@ impl<R> Completion<R> {
         }
     }
 
-    /// Of a task that found its resource busy.
+    /// Returns the completion of a task that found its resource busy.
     #[inline]
     pub(crate) fn entered<T: Send + 'static>(
         entered: Entered<R, Handle<R>>,
@@ -203,22 +219,25 @@ impl<R> Completion<R> {
         }
     }
 
-    /// Blocks this thread until the task is through.
+    /// Blocks this thread until the task has finished, and returns its outcome.
     ///
-    /// While it waits the thread may take over the resource and run what is
-    /// queued before the task, rather than sleep.
+    /// While the thread waits, it may take over the resource and run the tasks that are queued
+    /// before this task.
     ///
     /// # Errors
-    /// Why there is no result; [`TaskError::WouldDeadlock`] at once if the
-    /// caller is inside a task of the same resource, or of one that waits for
-    /// it. The task then runs later and its result is dropped, or, with
-    /// [`cancel_on_drop`](Self::cancel_on_drop), does not run.
+    /// - A [`TaskError`] that says why there is no result.
+    /// - [`TaskError::WouldDeadlock`], at once, if the caller is inside a task of the same
+    ///   resource, or if the wait would close a circle of waits across resources. **The awaited
+    ///   task still runs later, and its result is dropped.** With
+    ///   [`cancel_on_drop`](Self::cancel_on_drop), the task is cancelled if it has not started.
+    ///   This differs from [`Resource::with`](crate::Resource::with), where the task of a refused
+    ///   wait never runs.
     ///
     /// # In async code
-    /// It blocks the thread: `.await` the completion instead.
+    /// `wait` blocks the thread. `.await` the completion instead.
     ///
     /// # Panics
-    /// If the outcome was taken by polling before.
+    /// If the outcome was already taken by a poll.
     ///
     /// ```
     /// use captor::Resource;
@@ -233,20 +252,22 @@ impl<R> Completion<R> {
         }
     }
 
-    /// [`wait`](Self::wait), but for `timeout` at most.
+    /// Blocks this thread until the task has finished, for at most `timeout`.
     ///
     /// # Errors
-    /// The completion itself if the task was not through by then. Otherwise the inner
-    /// result is that of [`wait`](Self::wait), `Ok(Err(TaskError::WouldDeadlock))`
-    /// included, at once, where waiting would never end.
+    /// If the task has not finished in time, the completion itself comes back as the outer error.
+    /// Otherwise the inner result is the result of [`wait`](Self::wait). If the wait could never
+    /// end, this is `Ok(Err(TaskError::WouldDeadlock))`, at once. The awaited task still runs
+    /// later, and its result is dropped. With [`cancel_on_drop`](Self::cancel_on_drop), the task is
+    /// cancelled if it has not started.
     ///
     /// # In async code
-    /// It blocks the thread: put the runtime's timeout around the completion, which
-    /// is to be one that [cancels on drop](Self::cancel_on_drop) if the task is not
-    /// wanted any more then.
+    /// `wait_timeout` blocks the thread. Put the runtime's timeout around the completion. If the
+    /// task is not wanted after the timeout, use a completion that [cancels on
+    /// drop](Self::cancel_on_drop).
     ///
     /// # Panics
-    /// If the outcome was taken by polling before.
+    /// If the outcome was already taken by a poll.
     ///
     /// ```
     /// use captor::{Dispatch, Resource};
@@ -263,7 +284,7 @@ impl<R> Completion<R> {
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<Result<R, TaskError>, Self> {
         self.forget_awaiter();
         if self.state.task().is_some() {
-            // A deadline past the end of time is none.
+            // A deadline that `Instant` cannot represent is no deadline.
             match self.state.block(Some(timeout)) {
                 Ok(true) => {}
                 Ok(false) => return Err(self),
@@ -273,7 +294,7 @@ impl<R> Completion<R> {
         Ok(self.take().into_outcome())
     }
 
-    /// Is the outcome there?
+    /// Checks whether the task has finished.
     ///
     /// ```
     /// assert!(captor::Resource::new(()).submit(|_| ()).is_finished());
@@ -283,15 +304,18 @@ impl<R> Completion<R> {
         self.state.task().is_none_or(Handle::is_complete)
     }
 
-    /// Cancels the task if it has not started: its closure is dropped now, on
-    /// this thread, and the outcome is [`TaskError::Cancelled`].
+    /// Cancels the task if it has not started, and returns whether the task was cancelled.
     ///
-    /// `false` if it has started, or is through already. One that runs is asked to
-    /// stop: see [`cancel_token`](crate::cancel_token). An [asynchronous
-    /// task](crate::Resource::submit_async) is cancelled where it waits: its future is
-    /// dropped soon, by a worker, and the outcome comes after that; one that runs just
-    /// then, when it comes to wait next, so that the outcome may be `Cancelled` after
-    /// `false`.
+    /// The closure of a cancelled task is dropped now, on this thread, and the outcome is
+    /// [`TaskError::Cancelled`].
+    ///
+    /// If the task has started or finished, this returns `false`. A running task is asked to stop:
+    /// see [`cancel_token`](crate::cancel_token).
+    ///
+    /// An [asynchronous task](crate::Resource::submit_async) that waits is cancelled at its
+    /// `.await`. A worker drops its future soon, and the outcome comes after that. If the
+    /// asynchronous task is running, this returns `false`, and the future is dropped at its next
+    /// wait. So the outcome may be `Cancelled` after `false`.
     ///
     /// ```
     /// use captor::{Dispatch, Resource, TaskError};
@@ -311,7 +335,7 @@ impl<R> Completion<R> {
         self.state.cancel()
     }
 
-    /// From now on, dropping the completion cancels the task.
+    /// Makes the drop of the completion cancel the task.
     ///
     /// ```
     /// use captor::{Dispatch, Resource};
@@ -332,8 +356,8 @@ impl<R> Completion<R> {
 }
 
 impl<R> Completion<R> {
-    /// Out of line, and it puts the state back: so the ready path moves the
-    /// outcome and nothing else.
+    /// Polls a queued task. This function is out of line and puts the state back, so the ready path
+    /// moves only the outcome.
     #[cold]
     fn poll_queued(
         &mut self,
@@ -368,7 +392,7 @@ impl<R> Completion<R> {
         pending: CompletionState<R>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<R, TaskError>> {
-        // First of all: cloning a waker may panic.
+        // The state is put back first, because cloning a waker may panic.
         *self.state = pending;
         if !self.register(cx.waker()) {
             return Poll::Ready(self.take().into_outcome());
@@ -379,7 +403,8 @@ impl<R> Completion<R> {
         self.note_who_awaits()
     }
 
-    /// It is awaited by an asynchronous task, or was.
+    /// Records which asynchronous task awaits the completion, or removes the record of an earlier
+    /// one.
     #[cold]
     fn note_who_awaits(&mut self) -> Poll<Result<R, TaskError>> {
         if let Some(by) = awaiter() {
@@ -389,14 +414,15 @@ impl<R> Completion<R> {
         Poll::Pending
     }
 
-    /// Whoever awaited it does not any more: somebody else asks for it now.
+    /// Removes the record of an asynchronous task that awaited the completion, because another
+    /// caller asks for the outcome now.
     pub(crate) fn forget_awaiter(&mut self) {
         if let CompletionState::Awaited(_) = *self.state {
             *self.state = self.take().unawaited();
         }
     }
 
-    /// An asynchronous task awaits it, and keeps its resource meanwhile.
+    /// Polls on behalf of an asynchronous task, which keeps its resource while it awaits.
     fn poll_inside(&mut self, by: Awaiter) -> Poll<Result<R, TaskError>> {
         match self.take().await_by(by) {
             Ok(state) => {
@@ -416,7 +442,7 @@ impl<R> Completion<R> {
     }
 }
 
-/// For [`then`](Self::then).
+/// The parts that [`then`](Self::then) uses.
 impl<R> Completion<R> {
     pub(crate) fn linked(task: Handle<R>, link: Arc<dyn Continuation>) -> Self {
         Completion {
@@ -425,22 +451,24 @@ impl<R> Completion<R> {
         }
     }
 
-    /// Has `waker` woken once the outcome is there. `false`: it is.
+    /// Registers `waker` to be woken once the outcome is in place. Returns `false` if the outcome
+    /// is in place.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         self.state.task().is_some_and(|task| task.register(waker))
     }
 
-    /// The outcome. Only once [`Completion::is_finished`].
+    /// Returns the outcome. Must be called only after [`Completion::is_finished`] has returned
+    /// `true`.
     pub(crate) fn into_outcome(mut self) -> Result<R, TaskError> {
         self.take().into_outcome()
     }
 
-    /// Where its task is, if the outcome was not there from the start.
+    /// Returns where the task is, unless the outcome was here from the start.
     pub(crate) fn origin(&self) -> Option<Origin> {
         self.state.origin()
     }
 
-    /// Is it cancelled when it is dropped? From now on it is not.
+    /// Returns whether the drop of the completion cancels the task, and turns this off.
     pub(crate) fn take_cancel_on_drop(&mut self) -> bool {
         std::mem::take(&mut self.cancel_on_drop)
     }
@@ -452,8 +480,8 @@ impl<R> Upstream for Completion<R> {
     }
 }
 
-/// Waits for the task, and cancels it where that would never end, if it is to
-/// be cancelled with its completion.
+/// Blocks until the task has finished. If the wait could never end and `cancel` is set, this
+/// cancels the task.
 #[cold]
 fn wait_queued<R>(queued: CompletionState<R>, cancel: bool) -> Result<R, TaskError> {
     if let Err(error) = queued.block(None) {
@@ -465,7 +493,7 @@ fn wait_queued<R>(queued: CompletionState<R>, cancel: bool) -> Result<R, TaskErr
     queued.into_outcome()
 }
 
-/// Waits for the task; `false` if the time was up first.
+/// Blocks until the task has finished; returns `false` if the timeout came first.
 #[cold]
 fn block<R>(
     task: &Handle<R>,
@@ -476,8 +504,8 @@ fn block<R>(
         return Ok(true);
     }
     let Some(core) = core.upgrade() else {
-        // A resource goes only once all its tasks are through. That this one
-        // is may reach us a moment after the news that the resource is gone.
+        // A resource is dropped only after all its tasks have finished. This thread may see that
+        // the resource is gone a moment before it sees the outcome.
         while !task.is_complete() {
             yield_now();
         }
@@ -492,7 +520,7 @@ fn block<R>(
     }
 }
 
-/// Waits for a task and those that it waits for.
+/// Blocks until a task at the end of a chain has finished.
 fn block_linked<R>(
     task: &Handle<R>,
     link: &Arc<dyn Continuation>,
@@ -515,7 +543,8 @@ fn block_linked<R>(
     }
 }
 
-/// A wait without a deadline ends with its task, unless nothing could end it.
+/// Returns whether the outcome came in time. A wait without a deadline ends without an outcome only
+/// if nothing could end the wait, which is an error.
 fn in_time(came: bool, deadline: Option<Instant>) -> Result<bool, TaskError> {
     if !came && deadline.is_none() {
         return Err(TaskError::WouldDeadlock);
@@ -526,20 +555,21 @@ fn in_time(came: bool, deadline: Option<Instant>) -> Result<bool, TaskError> {
 #[cold]
 #[track_caller]
 fn taken() -> ! {
-    panic!("the outcome of this completion was taken before, by polling it")
+    panic!("the outcome of this completion was already taken by an earlier poll")
 }
 
 impl<R> Future for Completion<R> {
     type Output = Result<R, TaskError>;
 
     /// # Panics
-    /// If polled again after it was ready.
+    /// If polled again after the future was ready.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.take() {
             CompletionState::Ready(outcome) => Poll::Ready(outcome),
             CompletionState::Taken => taken(),
-            // Taken apart, so that the ready path does not have it in memory.
+            // The fields are passed separately, so the ready path does not keep the state in
+            // memory.
             CompletionState::Queued(task, core) => self.poll_queued(task, core, cx),
             CompletionState::Linked(task, link) => self.poll_linked(task, link, cx),
             CompletionState::Awaited(awaited) => self.poll_awaited(awaited, cx),
@@ -547,7 +577,7 @@ impl<R> Future for Completion<R> {
     }
 }
 
-// The outcome is moved out, never pinned.
+// The outcome is moved out and never pinned.
 impl<R> Unpin for Completion<R> {}
 
 impl<R> Drop for Completion<R> {
@@ -560,7 +590,7 @@ impl<R> Drop for Completion<R> {
 }
 
 impl<R> Completion<R> {
-    /// Dropped with the outcome still to come, or in it.
+    /// Drops a completion that has an outcome or still waits for its outcome.
     #[inline(never)]
     fn abandon(&mut self) {
         if self.cancel_on_drop {

@@ -95,11 +95,11 @@ fn assert_current_tells_equal_names_apart() {
     let message = panic_message(one.with(move |_| other.assert_current()));
     assert_eq!(
         message,
-        r#"this is to run in a task of the resource "same", and runs in one of "same""#
+        r#"this code must run in a task of the resource "same", but runs in a task of another resource, "same""#
     );
     let outside = std::panic::catch_unwind(|| two.assert_current()).unwrap_err();
     let outside = outside.downcast_ref::<String>().unwrap();
-    assert!(outside.ends_with("and runs in none"), "{outside}");
+    assert!(outside.ends_with("but runs in no task"), "{outside}");
 }
 
 /// Drops and wakers run while the thread holds the resource, but are no part of the task.

@@ -1,4 +1,8 @@
-//! [`Resource::submit_async`]: tasks that wait, and keep their resource meanwhile.
+//! [`Resource::submit_async`]: tasks that await, and keep their resource while they wait.
+//!
+//! If the resource is idle, the core starts the task on this thread (`Core::try_start`). A task
+//! that waits then, or that finds the resource busy, is in the queue, and the completion refers to
+//! it. The protocol is in `docs/design/tasks-that-wait.md`.
 
 use crate::future::completion::Completion;
 use crate::raw::core::{Core, Value};
@@ -11,45 +15,51 @@ use crate::resource::Resource;
 use crate::sync::{Arc, Weak};
 
 impl<T: Send + 'static> Resource<T> {
-    /// Submits an asynchronous task, an async closure or an `async fn(&mut T)`: it may
-    /// `.await`, with its borrow of the value in hand, and gives its thread back
-    /// whenever it does.
+    /// Submits an asynchronous task, which may `.await` while it borrows the value.
     ///
-    /// **It keeps the resource from its start to its end.** While it waits no thread is
-    /// held, what else is submitted queues up in order, and nobody comes in between.
-    /// Where others are to come in, do not wait inside of a task: await first and then
-    /// [`submit`](Self::submit), or leave that to [`submit_when`](Self::submit_when).
+    /// `f` is an async closure or an `async fn(&mut T)`. The task holds no thread while it waits.
     ///
-    /// It is first polled where a plain task would run: at once, by this thread, if the
-    /// resource is idle. When it is woken it goes on by a worker of the scheduler's pool.
-    /// One that never waits takes one allocation more than `submit`; its first wait takes
-    /// two, each other one, and all of them a hand-off.
+    /// **The task keeps the resource from its start to its end.** While the task waits, other tasks
+    /// queue in order, and none of them runs. If other tasks should run during the wait, do not
+    /// wait inside a task. Await first and then [`submit`](Self::submit), or use
+    /// [`submit_when`](Self::submit_when). In the guide: [tasks that
+    /// wait](crate::guide::tasks_that_wait).
     ///
-    /// The future has to be `Send`, as for a multi-threaded runtime. It needs none: what
-    /// it awaits has to wake it, as channels, completions of other resources and
-    /// `async-io`'s sockets do. tokio's sockets and timers have to be made inside tokio.
+    /// The first poll happens where a plain task would run: if the resource is idle, on this
+    /// thread, at once. After a wake-up, a worker of the scheduler's pool continues the task. A
+    /// task that never waits takes one allocation more than `submit`. The first wait takes two
+    /// allocations, and each later wait takes one. Each wait also takes a hand-off.
+    ///
+    /// The future must be `Send`, as for a multi-threaded runtime. The task needs no runtime, but
+    /// something must wake the task: a channel, a completion of another resource, or a socket of
+    /// `async-io`. Sockets and timers of tokio must be created inside tokio.
     ///
     /// # Errors
-    /// Through the completion, as for `submit`, with this difference: where it has a
-    /// [capacity](crate::ResourceBuilder::capacity), it needs room if it has to be
-    /// queued, and gives it back when it starts. [`TaskError::Cancelled`], and a warning in
-    /// the log, if it waits and nobody has a waker of it any more: it could never go on.
+    /// Errors arrive through the completion, as for [`submit`](Self::submit), with these
+    /// differences:
     ///
-    /// Inside of it, awaiting a completion of the same resource, or one that closes a
-    /// circle across resources, is [`TaskError::WouldDeadlock`]. Each completion that was
-    /// polled and neither resolved nor dropped since counts as awaited, so of a `select!`
-    /// too. (It cannot see other waits: a channel whose other end is a task of this
-    /// resource.)
+    /// - On a resource with a [capacity](crate::ResourceBuilder::capacity), a task that must be
+    ///   queued needs room. The room comes back when the task starts.
+    /// - [`TaskError::Cancelled`], with a warning in the log, if the task waits and no waker of the
+    ///   task is left. Such a task could never resume.
+    ///
+    /// If the task awaits a completion of the same resource, that completion resolves to
+    /// [`TaskError::WouldDeadlock`]. So does a completion whose wait would close a circle of waits
+    /// across resources. In both cases the awaited task still runs, and its result is dropped. If
+    /// the completion [cancels on drop](Completion::cancel_on_drop) and the awaited task has not
+    /// started, the awaited task is cancelled instead. A completion counts as awaited after its
+    /// first poll, until it resolves or is dropped. So the completions of a `select!` count too.
+    /// captor cannot see other waits, such as a channel whose other end is a task of this resource.
     ///
     /// # Panics
-    /// Never. A panic in a poll, or in the drop of the future, is the task's.
+    /// Never. A panic in a poll, or in the drop of the future, is the task's outcome.
     ///
     /// # Cancellation
-    /// [`Completion::cancel`], [`cancel_pending`](Self::cancel_pending), and a
-    /// [deadline](crate::TaskBuilder::deadline), which bounds the whole task, drop the
-    /// future where it waits. If it runs just then, [`cancel_token`](crate::cancel_token)
-    /// tells, and it is dropped when it comes to wait next. [`close`](Self::close) waits
-    /// for it.
+    /// [`Completion::cancel`], [`cancel_pending`](Self::cancel_pending) and a
+    /// [deadline](crate::TaskBuilder::deadline) drop the future where it waits. The deadline bounds
+    /// the whole task. If the task is running at that moment, its
+    /// [`cancel_token`](crate::cancel_token) is set, and the future is dropped at its next wait.
+    /// [`close`](Self::close) lets the task finish, and the end of the resource waits for the task.
     ///
     /// ```
     /// use captor::Resource;

@@ -1,4 +1,4 @@
-//! The builders: settings of a resource, attributes of a task.
+//! [`ResourceBuilder`]: the settings of a resource, checked in `build`.
 
 use crate::error::{BuildError, PriorityRange};
 use crate::raw::core::Core;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 /// Settings of a [`Resource`]; from [`Resource::builder`].
 ///
-/// A resource with other settings than the default takes a second allocation.
+/// A resource with a name or another setting than the default takes a second allocation. The guide
+/// lists [all settings](crate::guide::settings).
 ///
 /// ```
 /// use captor::{PanicPolicy, Resource};
@@ -37,9 +38,10 @@ pub struct ResourceBuilder {
 }
 
 impl Resource<()> {
-    /// Settings for a resource; the value comes last, in
-    /// [`build`](ResourceBuilder::build), and its type with it: call this as
-    /// `Resource::builder()`, without one.
+    /// Returns a builder for a resource with other settings than the default.
+    ///
+    /// [`build`](ResourceBuilder::build) takes the value, and so decides the type. Call this
+    /// function as `Resource::builder()`, without a type.
     ///
     /// ```
     /// use captor::Resource;
@@ -57,12 +59,16 @@ impl ResourceBuilder {
         Self::default()
     }
 
-    /// What it is called in the log. Default: no name. Names need not be unique.
+    /// Sets the name for the log, which also decides whether a shutdown of the global scheduler
+    /// closes the resource.
     ///
-    /// Having one also decides whether it is listed in
-    /// [`Scheduler::resources`], whether its statistics are published (feature
-    /// `metrics`), and whether the [global](Scheduler::global) scheduler closes it
-    /// when it is [shut down](Scheduler::shutdown).
+    /// A shutdown of the [global scheduler](Scheduler::global) closes named resources only. A
+    /// scheduler from [`Scheduler::builder`] closes all its resources. More in the guide: [life
+    /// cycle](crate::guide::life_cycle#the-global-scheduler-closes-named-resources-only).
+    ///
+    /// Only a named resource is listed in [`Scheduler::resources`], and only a named resource has
+    /// its statistics published with the feature `metrics`. Default: no name. Names need not be
+    /// unique.
     ///
     /// ```
     /// let r = captor::Resource::builder().name("topics").build(())?;
@@ -73,11 +79,12 @@ impl ResourceBuilder {
         self
     }
 
-    /// How many tasks a submitter may come to run, its own included, before it
-    /// hands off. At least 1. Default: the scheduler's, which is 10 unless set.
+    /// Sets how many tasks a submitter may run before it hands off, its own task included.
+    ///
+    /// At least 1. Default: the scheduler's limit, which is 10 unless set.
     ///
     /// ```
-    /// let r = captor::Resource::builder().capture_limit(1).build(())?; // its own only
+    /// let r = captor::Resource::builder().capture_limit(1).build(())?; // the own task only
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn capture_limit(mut self, tasks: usize) -> Self {
@@ -85,8 +92,9 @@ impl ResourceBuilder {
         self
     }
 
-    /// How long after its own task a submitter may start others' tasks.
-    /// Default: the scheduler's, which is 1 ms unless set.
+    /// Sets how long after its own task a submitter may start tasks of other submitters.
+    ///
+    /// Default: the scheduler's time, which is 1 ms unless set.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -98,24 +106,31 @@ impl ResourceBuilder {
         self
     }
 
-    /// How many tasks may be queued: submitted, and not started yet. At least one.
-    /// Default: any number. In the guide:
-    /// [bounds and back-pressure](crate::guide#bounds-and-back-pressure).
+    /// Sets how many tasks may be queued: submitted and not yet started.
     ///
-    /// Where that many are, [`submit`](Resource::submit),
-    /// [`try_submit`](Resource::try_submit) and [`execute`](Resource::execute)
-    /// refuse with `Full`, at once; [`reserve`](Resource::reserve) and its kin
-    /// wait for room. A task that runs at once, on an idle resource, needs none.
-    /// Nor does [`with`](Resource::with): what it queues lies on the stack of
-    /// its caller, who submits nothing else meanwhile. Nor do a
-    /// [trigger](Resource::trigger)'s task, of which there are few however often it is
-    /// fired, and [`on_idle`](Resource::on_idle). Room comes back when a
-    /// task starts, and when it is cancelled. (One that is cancelled through its
-    /// [`Completion`] leaves its memory in the queue, its closure dropped, until
-    /// its turn comes.)
+    /// At least 1. Default: any number. In the guide: [bounds and
+    /// back-pressure](crate::guide::back_pressure).
     ///
-    /// A task that submits to its own resource is refused like any other when
-    /// that is full, and goes on: nobody waits.
+    /// If the queue is full, [`submit`](Resource::submit), [`try_submit`](Resource::try_submit) and
+    /// [`execute`](Resource::execute) refuse the task as `Full`, at once.
+    /// [`reserve`](Resource::reserve), [`reserve_blocking`](Resource::reserve_blocking) and
+    /// [`reserve_timeout`](Resource::reserve_timeout) wait for room. Room comes back when a task
+    /// starts, and when a task is cancelled or expires.
+    ///
+    /// These tasks need no room:
+    ///
+    /// - a task that runs at once, on an idle resource
+    /// - the task of [`with`](Resource::with): the task lies on its caller's stack, and the caller
+    ///   submits nothing else in the meantime
+    /// - the task of a [trigger](Resource::trigger): however often the trigger is fired, few of its
+    ///   tasks are queued
+    /// - the task that installs a hook with [`on_idle`](Resource::on_idle).
+    ///
+    /// If a task is cancelled through its [`Completion`](crate::Completion), its closure is dropped
+    /// at once. The task's memory stays in the queue until its turn comes.
+    ///
+    /// If a task submits to its own resource and the queue is full, the submission is refused like
+    /// any other. The task continues: no thread waits.
     ///
     /// ```
     /// use captor::{Dispatch, Resource, TrySubmitError};
@@ -146,17 +161,19 @@ impl ResourceBuilder {
         self
     }
 
-    /// How many levels of priority tasks have, 1 to 256. Level 0 is the most
-    /// urgent. Default: 1. In the guide: [priorities](crate::guide#priorities).
+    /// Sets how many levels of priority tasks have, from 1 to 256.
     ///
-    /// They decide between tasks that are queued: the most urgent one starts
-    /// next, within a level the one that was submitted first. See
-    /// [`TaskBuilder::priority`] and [`ageing`](Self::ageing). A task that finds the
-    /// resource idle runs at once, whatever its level, and one that runs is
-    /// never interrupted.
+    /// Level 0 is the most urgent. Default: 1. In the guide:
+    /// [priorities](crate::guide::order_and_priorities#priorities).
     ///
-    /// Submitting costs the same as without. Taking the next task costs O(1), and
-    /// the resource 16 bytes a level.
+    /// Levels decide between queued tasks. The most urgent task starts next. Within a level, the
+    /// task that was submitted first starts first.
+    /// [`TaskBuilder::priority`](crate::TaskBuilder::priority) sets a task's level, and
+    /// [`ageing`](Self::ageing) gives less urgent tasks their turn. A task that finds the resource
+    /// idle runs at once, whatever its level. A running task is never interrupted.
+    ///
+    /// Submitting costs the same as without levels. Taking the next task costs O(1). Each level
+    /// costs the resource 16 bytes.
     ///
     /// ```
     /// use captor::{Dispatch, Resource};
@@ -166,7 +183,7 @@ impl ResourceBuilder {
     /// let (go, gate) = mpsc::channel::<()>();
     /// r.execute(move |_| gate.recv().is_ok())?;
     /// r.task().priority(2).execute(|log| log.push("clean up"))?;
-    /// r.execute(|log| log.push("publish"))?; // 1, the middle
+    /// r.execute(|log| log.push("publish"))?; // level 1, the default
     /// r.task().priority(0).execute(|log| log.push("acknowledge"))?;
     /// drop(go);
     /// let log = r.task().priority(2).submit(|log| log.clone()).wait()?;
@@ -178,9 +195,10 @@ impl ResourceBuilder {
         self
     }
 
-    /// The priority of tasks that are submitted without one. Default: the
-    /// middle level, of an even number the less urgent of the middle ones
-    /// (levels / 2).
+    /// Sets the priority of tasks that are submitted without a priority.
+    ///
+    /// Default: the middle level, which is levels / 2. With an even number of levels, this is the
+    /// less urgent of the two middle levels.
     ///
     /// ```
     /// let r = captor::Resource::builder().priorities(8).default_priority(7).build(())?;
@@ -191,7 +209,9 @@ impl ResourceBuilder {
         self
     }
 
-    /// How less urgent tasks get their turn. Default: [`Ageing::Every`]`(16)`.
+    /// Sets how less urgent tasks get their turn.
+    ///
+    /// Default: [`Ageing::Every`]`(16)`.
     ///
     /// ```
     /// use captor::{Ageing, Resource};
@@ -203,12 +223,13 @@ impl ResourceBuilder {
         self
     }
 
-    /// Whether to note how long tasks run and wait: the
-    /// [longest task](crate::ResourceStats::longest_task), and a
-    /// [histogram of waits](Resource::queue_waits). Default: no.
+    /// Sets whether to record how long tasks run and wait.
     ///
-    /// It costs three readings of the clock for each task, the fastest path, a
-    /// second allocation for each queued task, and 2 KiB for the resource.
+    /// The records are the [longest task](crate::ResourceStats::longest_task) and a [histogram of
+    /// waits](Resource::queue_waits). Default: no.
+    ///
+    /// This costs three readings of the clock for each task, a second allocation for each queued
+    /// task, and 2 KiB for the resource. The resource never takes the fastest path.
     ///
     /// ```
     /// let r = captor::Resource::builder().timings(true).build(())?;
@@ -221,12 +242,13 @@ impl ResourceBuilder {
         self
     }
 
-    /// Warns, through `tracing`, when a task has been running for so long, while it
-    /// still runs: with the resource's and the task's name, once for each task.
-    /// Default: no.
+    /// Warns, through `tracing`, while a task still runs after this time.
     ///
-    /// The scheduler's timer watches. It costs two readings of the clock for each
-    /// task, and the fastest path.
+    /// The warning has the names of the resource and of the task, and comes once for each task.
+    /// Default: no warning.
+    ///
+    /// The scheduler's timer thread gives the warning. This costs two readings of the clock for
+    /// each task. The resource never takes the fastest path.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -239,7 +261,9 @@ impl ResourceBuilder {
         self
     }
 
-    /// Where tasks may run. Default: [`Dispatch::Inline`].
+    /// Sets where tasks may run.
+    ///
+    /// Default: [`Dispatch::Inline`].
     ///
     /// ```
     /// use captor::{Dispatch, Resource};
@@ -251,7 +275,9 @@ impl ResourceBuilder {
         self
     }
 
-    /// What a panic does. Default: [`PanicPolicy::Continue`].
+    /// Sets what a panic does to the resource.
+    ///
+    /// Default: [`PanicPolicy::Continue`].
     ///
     /// ```
     /// use captor::{PanicPolicy, Resource};
@@ -263,7 +289,9 @@ impl ResourceBuilder {
         self
     }
 
-    /// Who runs what it hands off. Default: [`Scheduler::global`].
+    /// Sets the scheduler that runs the resource's hand-offs.
+    ///
+    /// Default: [`Scheduler::global`].
     ///
     /// ```
     /// use captor::{Resource, Scheduler};
@@ -276,13 +304,12 @@ impl ResourceBuilder {
         self
     }
 
-    /// The resource.
+    /// Builds the resource around `value`.
     ///
     /// # Errors
-    /// Which setting is out of its range: [`BuildError::ZeroCaptureLimit`],
-    /// [`BuildError::ZeroCapacity`], [`BuildError::Priorities`],
-    /// [`BuildError::DefaultPriority`], [`BuildError::Ageing`]. The value is
-    /// dropped then.
+    /// The error names the setting that is out of its range: [`BuildError::ZeroCaptureLimit`],
+    /// [`BuildError::ZeroCapacity`], [`BuildError::Priorities`], [`BuildError::DefaultPriority`] or
+    /// [`BuildError::Ageing`]. The value is then dropped.
     ///
     /// ```
     /// let r = captor::Resource::builder().build(7)?;
@@ -309,7 +336,7 @@ impl ResourceBuilder {
         )))
     }
 
-    /// How tasks are sorted, if there is more than one level.
+    /// Returns how tasks are sorted, if there is more than one level.
     fn sorting(&self) -> Result<Option<Priorities>, BuildError> {
         let levels = self.priorities.unwrap_or(1);
         let last = match levels {

@@ -1,4 +1,4 @@
-//! What runs on this thread: [`current`].
+//! [`current`]: the task that runs on this thread, and checks for one particular resource.
 
 use crate::raw::core::with_running;
 use crate::raw::thread::context;
@@ -7,17 +7,17 @@ use crate::resource::Resource;
 use crate::sync::Arc;
 use std::time::Duration;
 
-/// On what kind of thread a task runs.
+/// The kind of thread that a task runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThreadKind {
-    /// One that submitted a task, or waits for one, and lends itself.
+    /// A thread that submitted a task or waits for a task, and runs tasks meanwhile.
     Caller,
-    /// A worker of the pool, or a thread of the [`Executor`](crate::Executor):
-    /// one that is at work on a [`Job`](crate::Job).
+    /// A worker of the pool, or a thread of the [`Executor`](crate::Executor) that runs a
+    /// [`Job`](crate::Job).
     Worker,
 }
 
-/// The task that is running on a thread; from [`current`].
+/// The task that runs on a thread; from [`current`].
 #[derive(Clone, Debug)]
 pub struct Current {
     resource: Option<Arc<str>>,
@@ -27,12 +27,13 @@ pub struct Current {
     thread: ThreadKind,
 }
 
-/// The task that the calling code is part of, and its resource. `None` outside of
-/// tasks, and in what comes with a task without being part of it: wakers, and the
-/// drops of closures and outcomes that nobody takes.
+/// Returns the task that the calling code is part of, and its resource.
 ///
-/// Of tasks inside tasks it is the innermost one. Costs a few loads, and a step
-/// on the count of references to the resource's name.
+/// Returns `None` outside of tasks. Wakers are not part of a task, and neither are drops of
+/// closures and of outcomes that nobody takes: there too, this returns `None`.
+///
+/// If tasks are nested, this returns the innermost task. A call costs a few loads, and a step on
+/// the reference count of the resource's name.
 ///
 /// ```
 /// use captor::{Resource, ThreadKind, current};
@@ -65,7 +66,7 @@ pub fn current() -> Option<Current> {
 }
 
 impl Current {
-    /// What its resource was [named](crate::ResourceBuilder::name).
+    /// Returns the [name](crate::ResourceBuilder::name) of the task's resource.
     ///
     /// ```
     /// let r = captor::Resource::new(());
@@ -76,7 +77,7 @@ impl Current {
         self.resource.as_deref()
     }
 
-    /// What the task was [named](crate::TaskBuilder::name).
+    /// Returns the [name](crate::TaskBuilder::name) of the task.
     ///
     /// ```
     /// let r = captor::Resource::new(());
@@ -88,8 +89,10 @@ impl Current {
         self.task
     }
 
-    /// Its [priority](crate::TaskBuilder::priority), the resource's default if it
-    /// was submitted without one.
+    /// Returns the task's [priority](crate::TaskBuilder::priority).
+    ///
+    /// A task that was submitted without a priority has the resource's
+    /// [default](crate::ResourceBuilder::default_priority).
     ///
     /// ```
     /// let r = captor::Resource::builder().priorities(5).build(())?;
@@ -101,11 +104,12 @@ impl Current {
         self.priority
     }
 
-    /// How long it was queued before it started; zero if it was not.
+    /// Returns how long the task was queued before it started, which is zero if it was not queued.
     ///
-    /// `None` if that was not noted. It is noted for tasks that were submitted
-    /// through [`Resource::task`], and for all where a `tracing` subscriber is
-    /// installed or the resource [notes timings](crate::ResourceBuilder::timings).
+    /// Returns `None` if the time was not recorded. The time is recorded for tasks that were
+    /// submitted through [`Resource::task`]. The time is recorded for all tasks if a `tracing`
+    /// subscriber is installed, or if the resource [notes
+    /// timings](crate::ResourceBuilder::timings).
     ///
     /// ```
     /// let r = captor::Resource::new(());
@@ -118,7 +122,7 @@ impl Current {
         self.queued_for
     }
 
-    /// Whether the thread is a caller that lends itself, or a worker.
+    /// Returns whether the thread is a worker, or a caller that runs tasks.
     ///
     /// ```
     /// use captor::{Dispatch, Resource, ThreadKind, current};
@@ -133,12 +137,13 @@ impl Current {
 }
 
 impl<T: Send + 'static> Resource<T> {
-    /// Panics unless the calling code [is part of a task](Self::is_current) of
-    /// this very resource: for functions that rely on it.
+    /// Panics unless the calling code [is part of a task](Self::is_current) of this resource.
+    ///
+    /// Call this in functions that rely on being inside such a task.
     ///
     /// # Panics
-    /// If it is not; the message names the resource that was asked for, and the
-    /// one whose task this is.
+    /// If the calling code is not part of a task of this resource. The message names this resource,
+    /// and the resource whose task is running.
     ///
     /// ```
     /// let r = captor::Resource::new(());
@@ -153,10 +158,13 @@ impl<T: Send + 'static> Resource<T> {
             let wanted = self.name().unwrap_or("(no name)");
             match current() {
                 None => {
-                    panic!("this is to run in a task of the resource {wanted:?}, and runs in none")
+                    panic!(
+                        "this code must run in a task of the resource {wanted:?}, but runs in no task"
+                    )
                 }
                 Some(now) => panic!(
-                    "this is to run in a task of the resource {wanted:?}, and runs in one of {:?}",
+                    "this code must run in a task of the resource {wanted:?}, but runs in a task of \
+                     another resource, {:?}",
                     now.resource_name().unwrap_or("(no name)")
                 ),
             }

@@ -1,4 +1,7 @@
-//! The end of a resource: closing it, cancelling its tasks, taking its value, healing it.
+//! The end of a resource: closing it, cancelling its tasks, taking its value, and healing it.
+//!
+//! Each call passes to the core (`raw::ending`, `raw::run::reclaim`), or returns a future of
+//! `future::closed`. The guide's chapter on the life cycle compares the calls.
 
 use crate::error::HealError;
 use crate::future::closed::{self, Closed, Closing, IntoInner};
@@ -8,10 +11,11 @@ use crate::sync::{Arc, Weak};
 use std::time::Duration;
 
 impl<T: Send + 'static> Resource<T> {
-    /// Refuses every task from now on. What was accepted before still runs.
+    /// Closes the resource: later submissions are refused, and accepted tasks still run.
     ///
-    /// A submission that races with this is either refused or accounted for.
-    /// May be called from anywhere, from inside a task too, and more than once.
+    /// A submission that races with `close` is either refused, or accepted before the close. `close`
+    /// may be called from anywhere, also inside a task, and more than once. In the guide: [life
+    /// cycle](crate::guide::life_cycle).
     ///
     /// ```
     /// use captor::{Resource, SubmitError};
@@ -23,7 +27,7 @@ impl<T: Send + 'static> Resource<T> {
         self.core().close();
     }
 
-    /// Has [`close`](Self::close) been called?
+    /// Checks whether the resource is closed.
     ///
     /// ```
     /// assert!(!captor::Resource::new(()).is_closed());
@@ -33,9 +37,10 @@ impl<T: Send + 'static> Resource<T> {
         self.core().is_closed()
     }
 
-    /// Resolves once the resource is closed and nothing is queued or running.
-    /// Does not close it, and neither does the last handle that goes: without a call of
-    /// [`close`](Self::close) it never resolves.
+    /// Returns a future that resolves once the resource is closed and no task is queued or running.
+    ///
+    /// This does not close the resource, and neither does dropping the last handle. If nobody calls
+    /// [`close`](Self::close), the future never resolves.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -48,14 +53,14 @@ impl<T: Send + 'static> Resource<T> {
         Closed::new(Arc::clone(self.core()) as Arc<Core<dyn Value>>)
     }
 
-    /// Blocks until the resource is closed and nothing is queued or running,
-    /// for `timeout` at most. `false` if it was not so by then, and at once
-    /// where it would wait for itself: inside a task of this resource, or of
-    /// one that a task of it waits for.
+    /// Blocks until the resource is closed and no task is queued or running, for at most `timeout`.
+    ///
+    /// Returns `false` if the resource has not ended by then. Returns `false` at once if the wait
+    /// could never end: the caller is inside a task of this resource, or the wait would close a
+    /// circle of waits across resources.
     ///
     /// # In async code
-    /// It blocks the thread: await [`closed`](Self::closed), in the runtime's
-    /// timeout.
+    /// `wait_closed` blocks the thread. Await [`closed`](Self::closed), in the runtime's timeout.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -64,22 +69,22 @@ impl<T: Send + 'static> Resource<T> {
     /// r.close();
     /// assert!(r.wait_closed(Duration::from_secs(1)));
     /// ```
-    #[must_use = "whether it was closed in time is the answer"]
+    #[must_use = "the result says whether the resource ended in time"]
     pub fn wait_closed(&self, timeout: Duration) -> bool {
         let core = Arc::clone(self.core()) as Arc<Core<dyn Value>>;
         closed::wait(&core, timeout)
     }
 
-    /// Closes the resource, and gives its value back once everything that it
-    /// accepted is through.
+    /// Closes the resource, and returns a future of its value.
     ///
-    /// The resource is closed when this returns, for all its handles, whether or
-    /// not the result is awaited. The value comes out whatever the panic policy
-    /// says: [`is_poisoned`](Resource::is_poisoned) tells before. Of several handles
-    /// that ask for it, one gets it; the others get [`TaskError::Closed`].
+    /// When this call returns, the resource is closed for all its handles, even if the future is
+    /// never awaited. The future resolves when all accepted tasks have finished. Under every panic
+    /// policy, the future gives the value back. To find out whether a panic poisoned the resource,
+    /// call [`is_poisoned`](Resource::is_poisoned) first. If several handles ask for the value, one
+    /// handle gets the value. The others get [`TaskError::Closed`](crate::TaskError::Closed).
     ///
-    /// A task of the resource may call this, and pass the future to somebody who
-    /// awaits it outside.
+    /// A task of the resource may call this, and pass the future to code outside of the task, which
+    /// awaits the future there.
     ///
     /// ```
     /// use captor::{Resource, TaskError};
@@ -97,16 +102,18 @@ impl<T: Send + 'static> Resource<T> {
         IntoInner::new(self.core)
     }
 
-    /// Cancels what is queued and has not started, and an [asynchronous
-    /// task](Self::submit_async) that waits; returns how many tasks that
-    /// were. Their closures are dropped here, their completions resolve to
-    /// [`TaskError::Cancelled`] before this returns, threads blocked in
-    /// [`with`](Self::with) among them. The task that runs is asked to stop: see
-    /// [`cancel_token`](crate::cancel_token). O(tasks queued).
+    /// Cancels the tasks that are queued, and an [asynchronous task](Self::submit_async) that
+    /// waits; returns how many tasks were cancelled.
     ///
-    /// An item of [`attach`](Self::attach) or a tick of [`every`](Self::every) that is
-    /// queued is cancelled too, and with it the whole attachment. What is to be queued
-    /// later (`submit_after`, `submit_when`, `submit_steps`) is not touched.
+    /// Before this call returns, the closures of queued tasks are dropped on this thread, and their
+    /// completions resolve to [`TaskError::Cancelled`](crate::TaskError::Cancelled). Threads that
+    /// block in [`with`](Self::with) get this error too. An asynchronous task that waits resolves a
+    /// little later, when a worker has dropped its future. The running task is asked to stop: see
+    /// [`cancel_token`](crate::cancel_token). The cost is O(tasks queued).
+    ///
+    /// If an item of [`attach`](Self::attach) or a tick of [`every`](Self::every) is queued, that
+    /// task is cancelled too, and with it the whole attachment. Tasks that `submit_after`,
+    /// `submit_when` and `submit_steps` have not queued yet are not cancelled.
     ///
     /// ```
     /// use captor::{Dispatch, Resource, TaskError};
@@ -130,10 +137,11 @@ impl<T: Send + 'static> Resource<T> {
         self.core().cancel_pending()
     }
 
-    /// [Closes](Self::close) the resource and
-    /// [cancels what is pending](Self::cancel_pending), so that it ends as soon as
-    /// the task that runs does; returns how many tasks were cancelled. O(tasks
-    /// queued).
+    /// [Closes](Self::close) the resource and [cancels its tasks](Self::cancel_pending); returns
+    /// how many tasks were cancelled.
+    ///
+    /// The resource ends as soon as the running task has finished. The running task is asked to
+    /// stop. The cost is O(tasks queued).
     ///
     /// ```
     /// use captor::{Resource, SubmitError};
@@ -147,25 +155,27 @@ impl<T: Send + 'static> Resource<T> {
         self.core().cancel_pending()
     }
 
-    /// Heals a resource that a panic poisoned
-    /// ([`PanicPolicy::Poison`](crate::PanicPolicy::Poison)): runs `f` on the
-    /// value, to repair it, and then lets tasks in again. (A closed resource
-    /// stays closed.)
+    /// Heals a poisoned resource: runs `f` on the value, to repair the value, and then accepts
+    /// tasks again.
     ///
-    /// Runs `f` on this thread. It waits, yielding, for the task that is just
-    /// ending, and for nothing else: it does not park.
+    /// A resource is poisoned by a panic under [`PanicPolicy::Poison`](crate::PanicPolicy::Poison).
+    /// A closed resource stays closed.
+    ///
+    /// `f` runs on this thread. Before that, the thread yields until the task that panicked has
+    /// released the resource. The thread waits for nothing else, and never parks.
     ///
     /// # Errors
-    /// [`HealError::NotPoisoned`], [`HealError::Busy`] from inside a task of
-    /// the resource or while another caller is still healing it, and
-    /// [`HealError::Panicked`] if `f` panicked; it stays poisoned then.
+    /// - [`HealError::NotPoisoned`] if the resource is not poisoned.
+    /// - [`HealError::Busy`] inside a task of the resource, or while another caller is still
+    ///   healing the resource.
+    /// - [`HealError::Panicked`] if `f` panicked. The resource stays poisoned.
     ///
     /// # Panics
-    /// Never for a panic of `f`: that is an error.
+    /// Never. A panic of `f` is an error.
     ///
     /// # In async code
-    /// The thread runs `f`, and yields until the task that poisoned the resource has
-    /// let go of it: fine where `f` is short.
+    /// The thread runs `f`, and yields until the task that poisoned the resource has released the
+    /// resource. If `f` is short, this is fine in async code.
     ///
     /// ```
     /// use captor::{PanicPolicy, Resource, TaskError};
@@ -184,7 +194,7 @@ impl<T: Send + 'static> Resource<T> {
         self.core().heal(f)
     }
 
-    /// Did a panic poison the resource?
+    /// Checks whether a panic poisoned the resource.
     ///
     /// ```
     /// assert!(!captor::Resource::new(()).is_poisoned());

@@ -1,4 +1,21 @@
-//! [`Resource`]: a value and the tasks on it; submission.
+//! [`Resource`]: the handle to a value and its tasks, and the ways to submit a closure.
+//!
+//! This folder is the public interface of one resource. It decides between the fast path and the
+//! busy path of a submission, and turns the core's answers into completions and errors. It may name
+//! `error`, `future`, `scheduler`, `stats`, `sync` and the core in `raw`. It must not name `pool`
+//! or `compose`, and has no unsafe code.
+//!
+//! Files:
+//!
+//! - `mod.rs`: the handle, `submit`, `try_submit`, `execute`, `with`, `on_idle`, and inspection
+//! - `builder.rs`: the settings of a resource
+//! - `settings.rs`: the choices that a setting may have
+//! - `task_builder.rs`: a task with a name, a priority or a deadline
+//! - `async_task.rs`: tasks that await and keep their resource
+//! - `permit.rs`: room in a bounded queue, reserved before a task is submitted
+//! - `lifecycle.rs`: closing, cancelling, taking the value, and healing after a panic
+//! - `current.rs`: the task that runs on this thread
+//! - `weak.rs`: a handle that does not keep the value alive
 
 pub(crate) mod async_task;
 pub(crate) mod builder;
@@ -21,36 +38,37 @@ use crate::stats::{QueueWaits, ResourceStats};
 use crate::sync::{Arc, Weak};
 use std::fmt;
 
-/// A value that many threads change by closures, one at a time, in order.
+/// A value that many threads change by closures, one closure at a time, in order.
 ///
-/// A `Resource` is a handle; clones refer to the same value. The value is
-/// dropped when the last handle is gone and all that was submitted has run.
+/// A `Resource` is a handle, and all clones refer to the same value. The value is dropped when the
+/// last handle is dropped and all accepted tasks have finished.
 ///
-/// | call | waits | for |
+/// | call | waits | returns |
 /// |---|---|---|
-/// | [`with`](Self::with) | blocks | a result now, by a closure that may borrow |
+/// | [`with`](Self::with) | blocks for the result | the result; the closure may borrow |
 /// | [`submit`](Self::submit) | no | a [`Completion`] to await, wait for, or cancel |
-/// | [`try_submit`](Self::try_submit) | no | the same; a refused closure comes back |
-/// | [`execute`](Self::execute) | no | fire and forget |
-/// | [`reserve`](Self::reserve), [`reserve_blocking`](Self::reserve_blocking) | for room | a [`Permit`](crate::Permit) to submit with, where there is a [capacity](crate::ResourceBuilder::capacity) |
+/// | [`try_submit`](Self::try_submit) | no | a `Completion`, or the refused closure |
+/// | [`execute`](Self::execute) | no | whether the task was accepted |
+/// | [`reserve`](Self::reserve), [`reserve_blocking`](Self::reserve_blocking) | for room | a [`Permit`](crate::Permit), if the resource has a [capacity](crate::ResourceBuilder::capacity) |
 ///
-/// If nothing is queued or running, each of them runs the closure at once on
-/// the calling thread. Otherwise it is queued, and a thread that is at work on
-/// the resource anyway runs it. After its own closure the caller may find
-/// itself *captured*: it then runs closures that others queued meanwhile, up to
-/// the [capture limit](crate::ResourceBuilder::capture_limit).
+/// If the resource is idle, the calling thread runs the closure itself, before the call returns. If
+/// the resource is busy, the closure is queued, and the thread that runs the resource's tasks runs
+/// the closure in turn. If other threads queue tasks while the caller runs its own, the caller is
+/// *captured*: it runs those tasks too, up to the [capture
+/// limit](crate::ResourceBuilder::capture_limit).
+/// [`Dispatch::Pool`](crate::Dispatch::Pool) keeps all tasks off the calling thread.
 ///
 /// # Order
 ///
-/// If one submission returned before another began, on whatever threads, its
-/// task runs first and the later one sees what it wrote. (Where there are levels
-/// of [priority](crate::ResourceBuilder::priorities), this holds within a level.)
+/// If one submission returned before another began, on any threads, its task runs first, and the
+/// later task sees what the earlier task wrote. If the resource has levels of
+/// [priority](crate::ResourceBuilder::priorities), this holds within a level.
 ///
 /// # Inside a task
 ///
-/// A task may submit to its own resource: the new task runs after it. It may
-/// submit to others; they run at once where they are idle, up to a depth of
-/// eight. It must not wait for its own resource: that returns
+/// A task may submit to its own resource: the new task runs after the running task. A task may also
+/// submit to other resources. If such a resource is idle, the new task runs at once, up to a depth
+/// of eight tasks inside each other. A task must not wait for its own resource: such a wait returns
 /// [`TaskError::WouldDeadlock`].
 ///
 /// # Example
@@ -75,9 +93,11 @@ pub struct Resource<T> {
 }
 
 impl<T: Send + 'static> Resource<T> {
-    /// Wraps a value, with default settings and the
-    /// [global scheduler](Scheduler::global). One allocation, 96 bytes beyond
-    /// the value; no thread is started.
+    /// Wraps a value, with default settings and the [global scheduler](Scheduler::global).
+    ///
+    /// This makes one allocation, of 96 bytes beyond the value, and starts no thread. The resource
+    /// has no [name](crate::ResourceBuilder::name), so a shutdown of the global scheduler does not
+    /// close it.
     ///
     /// ```
     /// let total = captor::Resource::new(0_u64);
@@ -86,26 +106,29 @@ impl<T: Send + 'static> Resource<T> {
         Scheduler::global().resource(value)
     }
 
-    /// Submits `f` and returns the future of its result. In the guide:
-    /// [first steps](crate::guide#first-steps),
-    /// [waiting and awaiting](crate::guide#waiting-and-awaiting).
+    /// Submits `f` and returns the future of its result.
     ///
-    /// Never waits for another thread. On an idle resource `f` runs **on this
-    /// thread, before `submit` returns, under whatever locks the caller
-    /// holds** (unless [`Dispatch::Pool`](crate::Dispatch::Pool) is set), and
-    /// nothing is allocated; else it is queued with one allocation. Having run
-    /// `f`, this thread may go on with what others queued meanwhile, up to the
-    /// [capture limit](crate::ResourceBuilder::capture_limit); in async code
-    /// read "In async code" on [the front page](crate).
+    /// `submit` never waits for another thread. On an idle resource, `f` runs **on this thread,
+    /// before `submit` returns, under the locks that the caller holds**, and nothing is allocated.
+    /// On a busy resource, `f` is queued with one allocation, or two if a `tracing` subscriber is
+    /// installed. With [`Dispatch::Pool`](crate::Dispatch::Pool), `f` is always queued.
+    ///
+    /// After `f`, this thread may run tasks that other threads queued in the meantime, up to the
+    /// [capture limit](crate::ResourceBuilder::capture_limit). If you submit from async code, read
+    /// [calls from async code](crate::guide::async_code). More in the guide: [first
+    /// steps](crate::guide::first_steps), [waiting](crate::guide::waiting).
     ///
     /// # Errors
-    /// Through the completion: [`TaskError::Closed`], [`TaskError::Poisoned`] or,
-    /// where it has a [capacity](crate::ResourceBuilder::capacity), [`TaskError::Full`]
-    /// if the resource refused, in which case `f` is dropped here, and
-    /// [`TaskError::Panicked`] if `f` panicked.
+    /// Errors arrive through the completion:
+    ///
+    /// - [`TaskError::Closed`], [`TaskError::Poisoned`] or, with a
+    ///   [capacity](crate::ResourceBuilder::capacity), [`TaskError::Full`], if the resource refuses
+    ///   the task. `f` is then dropped here.
+    /// - [`TaskError::Poisoned`] also if an earlier task poisons the resource while `f` is queued.
+    /// - [`TaskError::Panicked`] if `f` panics.
     ///
     /// # Panics
-    /// Never; a panic of `f` is its outcome.
+    /// Never. A panic of `f` is its outcome.
     ///
     /// # Cancellation
     /// See [`Completion`].
@@ -128,14 +151,14 @@ impl<T: Send + 'static> Resource<T> {
         self.submit_as(f, None, Admission::Bounded)
     }
 
-    /// [`submit`](Self::submit), but a closure that is refused comes back.
+    /// Submits `f` like [`submit`](Self::submit), but returns a refused closure.
     ///
     /// # Errors
-    /// [`TrySubmitError`], with the closure, if the resource is closed, poisoned,
-    /// or full (where it has a [capacity](crate::ResourceBuilder::capacity)).
+    /// [`TrySubmitError`], with the closure, if the resource is closed, poisoned or full. Only a
+    /// resource with a [capacity](crate::ResourceBuilder::capacity) can be full.
     ///
     /// # Panics
-    /// Never; a panic of `f` is its outcome.
+    /// Never. A panic of `f` is its outcome.
     ///
     /// # Cancellation
     /// See [`Completion`].
@@ -157,29 +180,31 @@ impl<T: Send + 'static> Resource<T> {
         self.try_submit_as(f, None)
     }
 
-    /// Submits `f` and forgets about it: its result is dropped where it ran,
-    /// and a panic is reported through `tracing` and in the
-    /// [statistics](Self::stats). Never waits for another thread.
+    /// Submits `f` without a completion: fire and forget.
     ///
-    /// Once very many tasks are queued (16,384), each call yields a few times
-    /// to let the resource catch up. That is no bound: where tasks are slow or
-    /// block, set a [capacity](crate::ResourceBuilder::capacity).
+    /// The result of `f` is dropped on the thread that ran `f`. A panic of `f` is reported through
+    /// `tracing`, and counted in the [statistics](Self::stats). `execute` never waits for another
+    /// thread.
     ///
-    /// What is still queued when the process exits is lost: before `main`
-    /// returns, wait for a later task,
-    /// [close and wait](Self::wait_closed), or
-    /// [shut the scheduler down](Scheduler::shutdown), which on the global one takes
-    /// care of resources that have a name.
+    /// Once 16,384 tasks are queued, each call yields a few times, so that the resource can catch
+    /// up. Such pacing is no bound: if tasks are slow or block, set a
+    /// [capacity](crate::ResourceBuilder::capacity).
+    ///
+    /// Tasks that are still queued when the process exits are lost. Before `main` returns, wait for
+    /// a later task, [close and wait](Self::wait_closed), or [shut the scheduler
+    /// down](Scheduler::shutdown). A shutdown of the global scheduler closes only resources that
+    /// have a [name](crate::ResourceBuilder::name).
     ///
     /// # Errors
-    /// [`SubmitError`] if the resource is closed, poisoned, or full (where it has
-    /// a [capacity](crate::ResourceBuilder::capacity)); `f` is dropped.
+    /// [`SubmitError`] if the resource is closed, poisoned or full. Only a resource with a
+    /// [capacity](crate::ResourceBuilder::capacity) can be full. The refused `f` is dropped.
     ///
     /// # Panics
-    /// Never; a panic of `f`, or of its result's drop, is reported as above.
+    /// Never. A panic of `f`, or of the drop of its result, is reported through `tracing`.
     ///
     /// # Cancellation
-    /// Only by [`cancel_pending`](Self::cancel_pending), before it has started.
+    /// Only [`cancel_pending`](Self::cancel_pending) and [`close_now`](Self::close_now) cancel the
+    /// task, before it has started.
     ///
     /// ```
     /// let hits = captor::Resource::new(0);
@@ -195,27 +220,32 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     /// Runs `f` and blocks for its result. `f` may borrow from the caller.
-    /// Nothing is allocated.
     ///
-    /// Where the resource is idle this is what `lock` is with a mutex. Where
-    /// it is busy, `f` is queued from this stack frame, and the thread helps
-    /// with what is queued before it or sleeps. Since another thread may run
-    /// it, what `f` borrows has to be `Send`.
+    /// On an idle resource, `with` is what `lock` is on a mutex. On a busy resource, `f` is queued
+    /// from this stack frame. The thread then runs tasks that are queued before `f`, or sleeps.
+    /// Another thread may run `f`, so what `f` borrows must be `Send`. Nothing is allocated for
+    /// `f`.
     ///
     /// # Errors
-    /// [`TaskError::WouldDeadlock`], before anything is queued, inside a task
-    /// of the same resource or of one that waits for it; otherwise as for
-    /// [`submit`](Self::submit), but never [`TaskError::Full`]: it needs no room.
+    /// - [`TaskError::WouldDeadlock`] if the caller is inside a task of this resource, or if the
+    ///   wait would close a circle of waits across resources. **`f` has not run and never runs**:
+    ///   the error comes before `f` is queued. From [`Completion::wait`], `WouldDeadlock` means
+    ///   something else: there, the task still runs.
+    /// - [`TaskError::Closed`] or [`TaskError::Poisoned`] if the resource refuses the task. `with`
+    ///   needs no room, so the error is never [`TaskError::Full`].
+    /// - [`TaskError::Poisoned`] also if an earlier task poisons the resource while `f` is queued.
+    /// - [`TaskError::Panicked`] if `f` panics.
     ///
     /// # Panics
-    /// Never; a panic of `f` is an error.
+    /// Never. A panic of `f` is an error.
     ///
     /// # Cancellation
-    /// By [`cancel_pending`](Self::cancel_pending), before it has started.
+    /// [`cancel_pending`](Self::cancel_pending) and [`close_now`](Self::close_now) cancel the task,
+    /// before it has started. The error is then [`TaskError::Cancelled`].
     ///
     /// # In async code
-    /// It blocks the thread, as locking a mutex does: use
-    /// [`submit`](Self::submit) and `.await`.
+    /// `with` blocks the thread, as locking a mutex does. Use [`submit`](Self::submit) and
+    /// `.await`.
     ///
     /// ```
     /// let r = captor::Resource::new(vec![3, 1, 2]);
@@ -342,7 +372,8 @@ impl<T: Send + 'static> Resource<T> {
         }
     }
 
-    /// A task's deadline passed before it was queued.
+    /// Returns the completion of a task whose deadline passed before the task was queued: refused,
+    /// or expired.
     #[cold]
     pub(crate) fn late<R, F>(&self, f: F) -> Completion<R> {
         let error = self.refusal_if_any().map_or_else(
@@ -355,42 +386,45 @@ impl<T: Send + 'static> Resource<T> {
         Completion::ready(Err(panics::refused(error, f)))
     }
 
-    /// Why a task would be refused now, if it would.
+    /// Returns the reason why a task would be refused now, if there is one.
     #[cold]
     pub(crate) fn refusal_if_any(&self) -> Option<SubmitError> {
         let refuses = self.core.strand().state().is_refusing();
         refuses.then(|| self.core.why_refused())
     }
 
-    /// Has `f` called each time the queue has run empty: to flush, to commit, to
-    /// notify, once for all the tasks that ran since, and not once for each. In the
-    /// guide: [when the queue has run empty](crate::guide#when-the-queue-has-run-empty).
+    /// Installs `f` as a hook that is called each time the queue has run empty.
     ///
-    /// It is called under the same rules as a task: with the value, by the thread
-    /// that ran the last task, before any other thread can run one. Inside it
-    /// [`current`](crate::current) gives `on_idle` as the task's name. What is
-    /// submitted meanwhile runs after it, and then it is called again. It is called
-    /// after the last task of a resource that is closed, too, before the resource
-    /// counts as ended. On a poisoned resource it is not called.
+    /// The hook can flush, commit or notify once for all tasks that ran since its last call. In the
+    /// guide: [when the queue has run
+    /// empty](crate::guide::coalescing#when-the-queue-has-run-empty).
     ///
-    /// This takes effect once all that was submitted before is through; the
-    /// completion tells when (and `Cancelled`, if it was cancelled with what else
-    /// was [pending](Self::cancel_pending)). It does not itself call `f`: some task has
-    /// to run first, and one that is cancelled or expires does not count. A second one
-    /// takes the place of the first, and is called for what that was yet to be called
-    /// for.
+    /// The hook is called like a task: with the value, by the thread that ran the last task, before
+    /// any other thread can run a task. Inside the hook, [`current`](crate::current) returns
+    /// `on_idle` as the task's name. Tasks that are submitted meanwhile run after the hook, and
+    /// then the hook is called again. On a closed resource, the hook is called after the last task,
+    /// before the resource counts as ended. On a poisoned resource, the hook is not called.
     ///
-    /// A resource with such a hook never takes the fastest path: a task that finds
-    /// it idle costs some hundred nanoseconds more, and the call. Keep `f` short: it
-    /// is the submitter, if the resource is idle, who waits for it.
+    /// The hook is in place once all tasks that were submitted earlier have finished. The
+    /// completion resolves at that time. If [`cancel_pending`](Self::cancel_pending) cancelled the
+    /// installation, the completion resolves to `Cancelled`. Installing the hook does not call `f`:
+    /// a task must run first. A task that is cancelled or expires does not count.
+    ///
+    /// Setting a second hook replaces the first. If tasks have run since the first hook's last
+    /// call, the second hook is called for those tasks.
+    ///
+    /// A resource with a hook never takes the fastest path: a task that finds the resource idle
+    /// costs some hundred nanoseconds more, and the call of the hook. Keep `f` short: on an idle
+    /// resource, the submitter waits for the hook.
     ///
     /// # Errors
-    /// Through the completion, as for [`submit`](Self::submit); it needs no room.
+    /// Errors arrive through the completion, as for [`submit`](Self::submit). The hook needs no
+    /// room, so the error is never [`TaskError::Full`].
     ///
     /// # Panics
-    /// A panic of `f` is reported as that of a task that nobody waits for, poisons
-    /// the resource if [set so](crate::PanicPolicy::Poison), and does not count as
-    /// a task's.
+    /// A panic of `f` is reported through `tracing`, like the panic of a task that nobody waits
+    /// for. With [`PanicPolicy::Poison`](crate::PanicPolicy::Poison), the panic poisons the
+    /// resource. The statistics do not count the panic as a task's.
     ///
     /// ```
     /// use captor::Resource;
@@ -424,7 +458,7 @@ impl<T: Send + 'static> Resource<T> {
         }
     }
 
-    /// A snapshot of its counters.
+    /// Returns a snapshot of the resource's counters.
     ///
     /// ```
     /// assert_eq!(captor::Resource::new(()).stats().submitted, 0);
@@ -434,8 +468,8 @@ impl<T: Send + 'static> Resource<T> {
         self.core.stats()
     }
 
-    /// How long its tasks were queued; `None` unless it
-    /// [notes timings](crate::ResourceBuilder::timings).
+    /// Returns how long tasks were queued, if the resource [notes
+    /// timings](crate::ResourceBuilder::timings).
     ///
     /// ```
     /// let r = captor::Resource::builder().timings(true).build(0)?;
@@ -448,7 +482,7 @@ impl<T: Send + 'static> Resource<T> {
         self.core.stopwatch()?.waits()
     }
 
-    /// The name it was [built with](crate::ResourceBuilder::name).
+    /// Returns the [name](crate::ResourceBuilder::name) that the resource was built with.
     ///
     /// ```
     /// let r = captor::Resource::builder().name("topics").build(())?;
@@ -460,10 +494,10 @@ impl<T: Send + 'static> Resource<T> {
         self.core.name()
     }
 
-    /// Is the calling code part of a task of this very resource?
+    /// Checks whether the calling code is part of a task of this resource.
     ///
-    /// True also in what such a task calls, nested tasks of other resources
-    /// that run on its thread included.
+    /// The answer is also `true` in code that such a task calls. Such code includes nested tasks of
+    /// other resources that run on the task's thread.
     ///
     /// ```
     /// let r = captor::Resource::new(());
@@ -478,7 +512,7 @@ impl<T: Send + 'static> Resource<T> {
 }
 
 impl<T> Resource<T> {
-    /// Are both handles to one resource?
+    /// Checks whether both handles refer to the same resource.
     ///
     /// ```
     /// let (a, b) = (captor::Resource::new(1), captor::Resource::new(1));
@@ -491,7 +525,7 @@ impl<T> Resource<T> {
 }
 
 impl Scheduler {
-    /// A resource of this scheduler, with default settings.
+    /// Returns a new resource of this scheduler, with default settings.
     ///
     /// ```
     /// let scheduler = captor::Scheduler::builder().build()?;
@@ -514,8 +548,8 @@ impl<T> Resource<T> {
     }
 }
 
-// A panic in a task is contained, and says so in its outcome; who goes on with
-// the value after it is for the panic policy to decide, as with a mutex.
+// A panic in a task is contained and becomes the task's outcome. The panic policy decides whether
+// later tasks see the value, as with a mutex.
 impl<T> std::panic::UnwindSafe for Resource<T> {}
 impl<T> std::panic::RefUnwindSafe for Resource<T> {}
 

@@ -1,4 +1,8 @@
-//! Room in a bounded resource, reserved before there is a task for it.
+//! [`Permit`]: room in a bounded queue, reserved before there is a task for it.
+//!
+//! [`Reserve`] is the future of a permit. The blocking calls poll the same future, with a waker
+//! that unparks the thread. The room itself is the core's (`raw::core::room`): a semaphore with a
+//! line of waiters.
 
 use crate::error::{ReserveError, SubmitError};
 use crate::future::completion::Completion;
@@ -22,20 +26,23 @@ const POLLED_AGAIN: &str = "`Reserve` polled after completion";
 
 /// # Back-pressure
 ///
-/// Where the resource has a [capacity](crate::ResourceBuilder::capacity), these
-/// wait for room, first come first served, and no submission gets past who
-/// waits. Where it has none, they succeed at once.
+/// If the resource has a [capacity](crate::ResourceBuilder::capacity), `reserve`,
+/// `reserve_blocking` and `reserve_timeout` wait for room. Waiters get room in the order in which
+/// they asked, and no submission overtakes a waiter. Without a capacity, these calls succeed at
+/// once. In the guide: [waiting for room](crate::guide::back_pressure#waiting-for-room).
 impl<T: Send + 'static> Resource<T> {
-    /// Waits for room for one task.
+    /// Returns a future of room for one task.
     ///
     /// # Errors
-    /// [`ReserveError::Closed`] or [`ReserveError::Poisoned`] if the resource
-    /// refuses tasks, or comes to do so while this waits.
+    /// - [`ReserveError::Closed`] or [`ReserveError::Poisoned`] if the resource refuses tasks, or
+    ///   starts to refuse tasks during the wait.
+    /// - [`ReserveError::WouldDeadlock`] if the resource is full, and an asynchronous task of this
+    ///   resource awaits the future. The same error comes back if the wait of an asynchronous task
+    ///   would close a circle of waits across resources.
     ///
     /// # Cancellation
-    /// The future takes its place in the line when it is first polled, and gives
-    /// it up when it is dropped; room that it was given meanwhile goes to the
-    /// next.
+    /// The future takes its place in the line at its first poll, and gives the place up when
+    /// dropped. If the dropped future has been given room, the room passes to the next waiter.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -56,11 +63,10 @@ impl<T: Send + 'static> Resource<T> {
         }
     }
 
-    /// Reserves room for one task if there is some.
+    /// Reserves room for one task, if there is room now.
     ///
     /// # Errors
-    /// [`ReserveError::Full`], [`ReserveError::Closed`] or
-    /// [`ReserveError::Poisoned`].
+    /// [`ReserveError::Full`], [`ReserveError::Closed`] or [`ReserveError::Poisoned`].
     ///
     /// ```
     /// use captor::{Resource, ReserveError};
@@ -86,14 +92,17 @@ impl<T: Send + 'static> Resource<T> {
         }
     }
 
-    /// [`reserve`](Self::reserve) that blocks the thread.
+    /// Blocks until there is room for one task, and reserves the room.
     ///
     /// # Errors
-    /// As there, and [`ReserveError::WouldDeadlock`], where it is full, inside a
-    /// task of this resource, or of one that a task of it waits for.
+    /// - [`ReserveError::Closed`] or [`ReserveError::Poisoned`] if the resource refuses tasks, or
+    ///   starts to refuse tasks during the wait.
+    /// - [`ReserveError::WouldDeadlock`] if the resource is full, and the caller is inside a task
+    ///   of this resource, or the wait would close a circle of waits across resources. Nothing was
+    ///   submitted, so no task runs.
     ///
     /// # In async code
-    /// It blocks the thread: use [`reserve`](Self::reserve) and `.await`.
+    /// `reserve_blocking` blocks the thread. Use [`reserve`](Self::reserve) and `.await`.
     ///
     /// ```
     /// let r = captor::Resource::builder().capacity(1).build(0)?;
@@ -109,13 +118,15 @@ impl<T: Send + 'static> Resource<T> {
         self.reserve().block(None)
     }
 
-    /// [`reserve_blocking`](Self::reserve_blocking), but for `timeout` at most.
+    /// Blocks until there is room for one task, for at most `timeout`, and reserves the room.
     ///
     /// # Errors
-    /// As there, and [`ReserveError::Timeout`].
+    /// The errors of [`reserve_blocking`](Self::reserve_blocking), and [`ReserveError::Timeout`] if
+    /// there was no room in time.
     ///
     /// # In async code
-    /// It blocks the thread: use [`reserve`](Self::reserve) in the runtime's timeout.
+    /// `reserve_timeout` blocks the thread. Use [`reserve`](Self::reserve) in the runtime's
+    /// timeout.
     ///
     /// ```
     /// use captor::{Resource, ReserveError};
@@ -128,15 +139,15 @@ impl<T: Send + 'static> Resource<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reserve_timeout(&self, timeout: Duration) -> Result<Permit<T>, ReserveError> {
-        // A deadline past the end of time is none.
+        // A deadline that `Instant` cannot represent is no deadline.
         self.reserve().block(self.core().host().after(timeout))
     }
 }
 
-/// Nobody gets room in it now.
+/// Returns the reason why the resource gives out no room.
 #[cold]
 fn why_turned_away<T: ?Sized>(core: &Core<T>) -> ReserveError {
-    // Poison may have been cleared since; closed is for ever.
+    // The poison may have been cleared since the refusal. A closed resource stays closed.
     if core.refusal().closed {
         ReserveError::Closed
     } else {
@@ -144,40 +155,43 @@ fn why_turned_away<T: ?Sized>(core: &Core<T>) -> ReserveError {
     }
 }
 
-/// Room for one task in a resource with a
-/// [capacity](crate::ResourceBuilder::capacity); from
-/// [`Resource::reserve`] and its kin.
+/// Room for one task in a resource with a [capacity](crate::ResourceBuilder::capacity); from
+/// [`reserve`](Resource::reserve), [`try_reserve`](Resource::try_reserve),
+/// [`reserve_blocking`](Resource::reserve_blocking) or
+/// [`reserve_timeout`](Resource::reserve_timeout).
 ///
-/// What is submitted with it is not refused for want of room. It goes back when
-/// that task starts or is cancelled, or when the permit is dropped. It says
-/// nothing about order: tasks run in the order they are submitted in. What is
-/// submitted with it has the resource's default priority, no deadline and no name.
+/// A task that is submitted with a permit is never refused as full. The room comes back when that
+/// task starts or is cancelled, or when the permit is dropped. Permits say nothing about order:
+/// tasks run in the order in which they are submitted. A task that is submitted with a permit has
+/// the resource's default priority, no deadline and no name.
 ///
-/// It is a handle to the resource, and keeps its value alive. Closing the
-/// resource refuses what is submitted with a permit too.
+/// A permit is a handle to the resource, and keeps the value alive. A closed resource refuses tasks
+/// with a permit too.
 ///
 /// ```
 /// let r = captor::Resource::builder().capacity(1).build(0)?;
 /// let permit = r.try_reserve()?;
-/// // To find out what is to be done may take its time.
+/// // The room is kept, however long it takes to make the task.
 /// let n = "7".parse::<i32>()?;
 /// assert_eq!(permit.submit(move |total| { *total += n; *total }).wait()?, 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping a permit gives the room back; submit with it"]
+#[must_use = "dropping a permit gives its room back; submit a task with the permit"]
 pub struct Permit<T> {
     resource: Resource<T>,
 }
 
 impl<T: Send + 'static> Permit<T> {
-    /// [`Resource::submit`], with room reserved.
+    /// Submits `f` like [`Resource::submit`], with the reserved room.
     ///
     /// # Errors
-    /// Through the completion, as there, but never
+    /// Errors arrive through the completion: [`TaskError::Closed`](crate::TaskError::Closed),
+    /// [`TaskError::Poisoned`](crate::TaskError::Poisoned) or
+    /// [`TaskError::Panicked`](crate::TaskError::Panicked), but never
     /// [`TaskError::Full`](crate::TaskError::Full).
     ///
     /// # Cancellation
-    /// See [`Completion`]. Room comes back at once.
+    /// See [`Completion`]. If the task is cancelled, its room comes back at once.
     ///
     /// ```
     /// let r = captor::Resource::builder().capacity(8).build(20)?;
@@ -193,14 +207,14 @@ impl<T: Send + 'static> Permit<T> {
         resource.submit_as(self.into_task(f), None, Admission::Reserved)
     }
 
-    /// [`Resource::execute`], with room reserved.
+    /// Submits `f` like [`Resource::execute`], with the reserved room.
     ///
     /// # Errors
-    /// As there, but never [`SubmitError::Full`].
+    /// [`SubmitError::Closed`] or [`SubmitError::Poisoned`], but never [`SubmitError::Full`].
     ///
     /// # Cancellation
-    /// Only by [`cancel_pending`](Resource::cancel_pending), before it has started.
-    /// Room comes back at once.
+    /// Only [`cancel_pending`](Resource::cancel_pending) and [`close_now`](Resource::close_now)
+    /// cancel the task, before it has started. The room comes back at once.
     ///
     /// ```
     /// let r = captor::Resource::builder().capacity(8).build(0)?;
@@ -215,15 +229,15 @@ impl<T: Send + 'static> Permit<T> {
         resource.execute_as(self.into_task(f), None, Admission::Reserved)
     }
 
-    /// The closure has the permit with it, and so the room comes back when it
-    /// starts, or when it is dropped, whoever does that, and why.
+    /// Returns `f` as a closure that owns the permit. So the room comes back when the closure
+    /// starts or is dropped, on any thread.
     fn into_task<R, F>(self, f: F) -> impl FnOnce(&mut T) -> R + Send + 'static
     where
         F: FnOnce(&mut T) -> R + Send + 'static,
     {
         move |value: &mut T| {
             let resource = self.resource.core().id();
-            // Whoever is woken for it is not called by this task.
+            // The drop of the permit may wake a waiter. The waker is no part of this task.
             context::enter(resource, Kind::Aside, || drop(self));
             f(value)
         }
@@ -246,10 +260,10 @@ impl<T> fmt::Debug for Permit<T> {
     }
 }
 
-/// Resolves to a [`Permit`]; from [`Resource::reserve`].
+/// A future of a [`Permit`]; from [`Resource::reserve`].
 ///
-/// It is a handle to the resource, and keeps its value alive. Dropping it gives
-/// up its place in the line, or the room that it was given.
+/// The future is a handle to the resource, and keeps the value alive. Dropping the future gives up
+/// its place in the line, or the room that it was given.
 ///
 /// ```
 /// # futures::executor::block_on(async {
@@ -263,15 +277,15 @@ impl<T> fmt::Debug for Permit<T> {
 /// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Reserve<T> {
-    /// `None` once it was ready.
+    /// `None` once the future was ready.
     resource: Option<Resource<T>>,
-    /// Its place in the line, if it is in there.
+    /// The future's place in the line, if it has a place.
     ticket: Option<Ticket>,
     awaited: Record,
 }
 
 impl<T: Send + 'static> Reserve<T> {
-    /// Notes who awaits it.
+    /// Records that the asynchronous task `by` awaits the room, or that no task does.
     fn await_by(&mut self, by: Option<Awaiter>) -> Result<(), WouldDeadlock> {
         let Some(ticket) = self.ticket else {
             self.awaited.clear();
@@ -291,7 +305,7 @@ impl<T> Reserve<T> {
         self.resource.as_ref().expect(POLLED_AGAIN).core()
     }
 
-    /// Gives up its place in the line, if it has one.
+    /// Gives up the place in the line, if the future has a place.
     fn leave(&mut self) {
         let place = self.resource.as_ref().zip(self.ticket.take());
         if let Some((resource, ticket)) = place {
@@ -301,7 +315,7 @@ impl<T> Reserve<T> {
         }
     }
 
-    /// Is it in the line still?
+    /// Checks whether the future still has its place in the line.
     fn waits(&self) -> bool {
         !is_next(self.core(), self.ticket)
     }
@@ -327,7 +341,7 @@ impl<T> Reserve<T> {
 }
 
 impl<T: Send + 'static> Reserve<T> {
-    /// Blocks for it, until `deadline` at most.
+    /// Blocks until there is room, or until `deadline`.
     fn block(mut self, deadline: Option<Instant>) -> Result<Permit<T>, ReserveError> {
         if let Poll::Ready(got) =
             Pin::new(&mut self).poll(&mut Context::from_waker(&thread_waker()))
@@ -353,13 +367,14 @@ impl<T: Send + 'static> Future for Reserve<T> {
     type Output = Result<Permit<T>, ReserveError>;
 
     /// # Panics
-    /// If polled again after it was ready.
+    /// If polled again after the future was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Poll::Ready(got) = self.poll_room(cx) else {
-            // What is queued starts once the task is through that awaits this.
+            // Room comes back when a queued task starts. If the awaiting task must finish first,
+            // the wait is refused.
             return match self.await_by(awaiter()) {
                 Ok(()) => Poll::Pending,
-                // It came just now.
+                // The room came between the poll and the record.
                 Err(WouldDeadlock) if !self.waits() => self.poll(cx),
                 Err(WouldDeadlock) => {
                     self.leave();
@@ -367,7 +382,7 @@ impl<T: Send + 'static> Future for Reserve<T> {
                 }
             };
         };
-        // Its ticket is worth nothing any more.
+        // Served or turned away: the ticket, if any, is void.
         self.ticket = None;
         self.awaited.clear();
         let why = got.map_err(|TurnedAway| why_turned_away(self.core()));
@@ -390,7 +405,7 @@ impl<T> fmt::Debug for Reserve<T> {
     }
 }
 
-/// Has a waiter with this place in the line been given room, or been turned away?
+/// Checks whether the waiter with this place in the line has been given room or turned away.
 fn is_next<T>(core: &Core<T>, ticket: Option<Ticket>) -> bool {
     let room = core.room().zip(ticket);
     room.is_none_or(|(room, ticket)| !room.is_waiting(ticket))

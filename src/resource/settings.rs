@@ -1,4 +1,5 @@
-//! Choices that a [`ResourceBuilder`](crate::ResourceBuilder) offers.
+//! The choices behind settings of [`ResourceBuilder`](crate::ResourceBuilder): where tasks run,
+//! what a panic does, and how less urgent tasks age.
 
 /// Where a resource's tasks may run.
 ///
@@ -15,19 +16,22 @@
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dispatch {
-    /// On the submitter, where the resource is idle: the closure may run
-    /// before `submit` returns, on the calling thread, **under the locks that
-    /// the caller holds**. And after it, tasks of others, up to the
-    /// [capture limit](ResourceBuilder::capture_limit): if those take a lock
-    /// that the caller holds across the call, they deadlock with it.
+    /// On an idle resource, tasks run on the submitter.
+    ///
+    /// The closure may run before `submit` returns, on the calling thread, **under the locks that
+    /// the caller holds**. After its own task, the caller may run tasks of other submitters, up to
+    /// the [capture limit](crate::ResourceBuilder::capture_limit). If any of these tasks takes a
+    /// lock that the caller holds across the call, the thread deadlocks.
     #[default]
     Inline,
-    /// Never on a submitter or waiter: always on the pool or executor. For
-    /// tasks that use much CPU, or must not run under the caller's locks.
+    /// Tasks run on workers of the pool or on the executor, and never on a submitter or waiter.
+    ///
+    /// Use this for tasks that use much CPU or block, or that must not run under the caller's
+    /// locks.
     Pool,
 }
 
-/// What a panic in a task does to its resource.
+/// The effect of a panic in a task on the task's resource.
 ///
 /// ```
 /// use captor::{PanicPolicy, Resource, TaskError};
@@ -39,18 +43,19 @@ pub enum Dispatch {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PanicPolicy {
-    /// The panic is the task's outcome; the next task runs, and sees the value
-    /// as the panic left it.
+    /// The panic is the task's outcome. The next task runs, and sees the value as the panic left
+    /// it.
     #[default]
     Continue,
-    /// As with a poisoned mutex, nobody touches the value any more: what is
-    /// queued and what is submitted later ends in
+    /// The panic poisons the resource, as with a poisoned mutex: no task sees the value any more.
+    ///
+    /// Queued tasks and later submissions end in
     /// [`TaskError::Poisoned`](crate::TaskError::Poisoned), until
-    /// [`clear_poison`](Resource::clear_poison).
+    /// [`clear_poison`](crate::Resource::clear_poison) heals the resource.
     Poison,
 }
 
-/// How tasks that are passed over by more urgent ones come to run.
+/// How less urgent tasks get their turn among more urgent tasks.
 ///
 /// ```
 /// use captor::{Ageing, Resource};
@@ -60,17 +65,19 @@ pub enum PanicPolicy {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ageing {
-    /// Every n-th task that is started is taken from a less urgent level: those
-    /// turns go round all levels that have tasks, but level 0. So the oldest
-    /// task of a level starts after n · (levels − 1) others at most, however
-    /// many tasks come at the levels above it. `n` is at least 2.
+    /// Every n-th task that is started comes from a less urgent level.
+    ///
+    /// These turns rotate over all levels that have tasks, except level 0. The oldest task of a
+    /// level therefore starts after at most n · (levels − 1) other tasks, however many tasks arrive
+    /// at more urgent levels. `n` must be at least 2.
     Every(u32),
-    /// Never: a task starts once no more urgent one waits. A flood of those
-    /// starves it.
+    /// Less urgent tasks get no turns: a task starts only when no more urgent task waits.
+    ///
+    /// A flood of more urgent tasks starves the less urgent tasks.
     Strict,
 }
 
-/// Every 16th.
+/// The default is every 16th task.
 impl Default for Ageing {
     fn default() -> Self {
         Ageing::Every(16)

@@ -1,4 +1,7 @@
-//! [`TaskBuilder`]: a task with a name, a priority or a deadline.
+//! [`TaskBuilder`]: the submission of a task with a name, a priority or a deadline.
+//!
+//! Before each submission, the attributes are checked: the resource must have the priority, and a
+//! task whose deadline has passed expires without being queued.
 
 use crate::error::{SubmitError, TaskError, TrySubmitError};
 use crate::future::completion::Completion;
@@ -10,10 +13,9 @@ use crate::resource::Resource;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Attributes of one task, then its submission; from [`Resource::task`].
+/// Attributes of one task, and then its submission; from [`Resource::task`].
 ///
-/// A task that is submitted so and has to be queued takes a second, small
-/// allocation.
+/// If the task must be queued, its attributes take a second, small allocation.
 ///
 /// ```
 /// let r = captor::Resource::new(0);
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 /// done.wait()?;
 /// # Ok::<(), captor::TaskError>(())
 /// ```
-#[must_use = "nothing is submitted until `submit`, `try_submit`, `execute` or `with`"]
+#[must_use = "only `submit`, `submit_async`, `try_submit`, `execute` or `with` submits the task"]
 pub struct TaskBuilder<'a, T> {
     resource: &'a Resource<T>,
     attributes: Attributes,
@@ -37,7 +39,7 @@ impl<'a, T> TaskBuilder<'a, T> {
 }
 
 impl<T: Send + 'static> Resource<T> {
-    /// A task with attributes.
+    /// Returns a builder for a task with attributes.
     ///
     /// ```
     /// let r = captor::Resource::new(0);
@@ -50,7 +52,8 @@ impl<T: Send + 'static> Resource<T> {
 }
 
 impl<T: Send + 'static> TaskBuilder<'_, T> {
-    /// What the task is called in the log, and by [`current`](crate::current).
+    /// Sets the task's name, for the log and for [`current`](crate::current).
+    ///
     /// Default: no name.
     ///
     /// ```
@@ -62,12 +65,14 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         self
     }
 
-    /// How urgent it is: 0 is the most urgent, the number of
-    /// [priorities](ResourceBuilder::priorities) less one the least. Default:
-    /// the resource's [default](ResourceBuilder::default_priority).
+    /// Sets how urgent the task is.
     ///
-    /// A level that the resource does not have is refused when the task is
-    /// submitted, with `NoSuchPriority`, which names those that it has.
+    /// 0 is the most urgent level. The least urgent level is the number of
+    /// [priorities](crate::ResourceBuilder::priorities) less one. Default: the resource's [default
+    /// priority](crate::ResourceBuilder::default_priority).
+    ///
+    /// If the resource does not have the level, the submission is refused with `NoSuchPriority`.
+    /// This error names the levels that the resource has.
     ///
     /// ```
     /// use captor::{Resource, SubmitError};
@@ -86,18 +91,21 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         self
     }
 
-    /// When it is to have started: one that has not by then is dropped unrun, and
-    /// resolves to [`TaskError::Expired`], at that time and not when its turn comes.
-    /// Default: none. One that has started is not interrupted. In the guide:
-    /// [deadlines and cancellation](crate::guide#deadlines-and-cancellation).
+    /// Sets the time by which the task must start.
     ///
-    /// The scheduler has one timer for all its resources, a thread that is started
-    /// when the first task with a deadline is queued. It drops the closures of those
-    /// that expire, and wakes who waits for them. Room in a bounded queue comes
-    /// back then, and statistics say [`expired`](crate::ResourceStats::expired). O(log n)
-    /// for n tasks with deadlines, on that thread; submitting is O(1).
+    /// If the task has not started by then, its closure is dropped without running, and the task
+    /// resolves to [`TaskError::Expired`]. This happens at the deadline, not when the task's turn
+    /// comes. A task that has started is not interrupted. Default: no deadline. In the guide:
+    /// [deadlines and cancellation](crate::guide::deadlines_and_cancellation).
     ///
-    /// What [`execute`](Self::execute) is given expires silently, and is `Ok`.
+    /// One timer thread serves all resources of a scheduler. The thread is started when the first
+    /// task with a deadline is queued. The timer thread drops the closures of expired tasks and
+    /// wakes their waiters. Room in a bounded queue then comes back, and the statistics count the
+    /// task as [`expired`](crate::ResourceStats::expired). For n tasks with deadlines, a deadline
+    /// costs O(log n) on the timer thread. Submitting is O(1).
+    ///
+    /// A task of [`execute`](Self::execute) expires silently: the call returned `Ok`. For a task of
+    /// [`submit_async`](Self::submit_async), the deadline bounds the whole task.
     ///
     /// ```
     /// use captor::{Dispatch, Resource, TaskError};
@@ -119,8 +127,9 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         self
     }
 
-    /// [`deadline`](Self::deadline), so long after this call. (A time past the end
-    /// of time is none.)
+    /// Sets the [`deadline`](Self::deadline) to `timeout` after this call.
+    ///
+    /// If `Instant` cannot represent that time, the task has no deadline.
     ///
     /// ```
     /// use std::time::Duration;
@@ -133,13 +142,14 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         self
     }
 
-    /// [`Resource::submit`] with these attributes.
+    /// Submits `f` like [`Resource::submit`], with these attributes.
     ///
     /// # Errors
-    /// As there; [`TaskError::NoSuchPriority`] and [`TaskError::Expired`].
+    /// Errors arrive through the completion: the errors of [`Resource::submit`],
+    /// [`TaskError::NoSuchPriority`], and [`TaskError::Expired`].
     ///
     /// # Panics
-    /// Never; a panic of `f` is its outcome.
+    /// Never. A panic of `f` is its outcome.
     ///
     /// # Cancellation
     /// See [`Completion`].
@@ -159,11 +169,12 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         }
     }
 
-    /// [`Resource::submit_async`] with these attributes.
+    /// Submits `f` like [`Resource::submit_async`], with these attributes.
     ///
     /// # Errors
-    /// As there; [`TaskError::NoSuchPriority`], and [`TaskError::Expired`]: a deadline
-    /// bounds the whole task, which is dropped where it waits at that time.
+    /// Errors arrive through the completion: the errors of [`Resource::submit_async`],
+    /// [`TaskError::NoSuchPriority`], and [`TaskError::Expired`]. The deadline bounds the whole
+    /// task: if the task waits at the deadline, its future is dropped.
     ///
     /// ```
     /// let r = captor::Resource::new(4);
@@ -181,15 +192,15 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         }
     }
 
-    /// [`Resource::try_submit`] with these attributes.
+    /// Submits `f` like [`Resource::try_submit`], with these attributes.
     ///
     /// # Errors
-    /// As there; and [`TrySubmitError::NoSuchPriority`]. A deadline that has passed
-    /// already is no refusal: this is `Ok`, `f` is dropped, and the completion resolves
-    /// to [`TaskError::Expired`].
+    /// [`TrySubmitError`], with the closure: the errors of [`Resource::try_submit`], and
+    /// [`TrySubmitError::NoSuchPriority`]. If the deadline has already passed, the call returns
+    /// `Ok`, `f` is dropped, and the completion resolves to [`TaskError::Expired`].
     ///
     /// # Panics
-    /// Never; a panic of `f` is its outcome.
+    /// Never. A panic of `f` is its outcome.
     ///
     /// # Cancellation
     /// See [`Completion`].
@@ -213,18 +224,19 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         }
     }
 
-    /// [`Resource::execute`] with these attributes.
+    /// Submits `f` like [`Resource::execute`], with these attributes.
     ///
     /// # Errors
-    /// As there; and [`SubmitError::NoSuchPriority`]. A task that expires does so
-    /// silently; one whose deadline has passed already is dropped here, and `Ok`.
+    /// The errors of [`Resource::execute`], and [`SubmitError::NoSuchPriority`]. A task that
+    /// expires does so silently. If the deadline has already passed, `f` is dropped here, and the
+    /// call returns `Ok`.
     ///
     /// # Panics
-    /// Never; a panic of `f`, or of its result's drop, is reported as there.
+    /// Never. A panic of `f`, or of the drop of its result, is reported through `tracing`.
     ///
     /// # Cancellation
-    /// Only by [`cancel_pending`](Resource::cancel_pending) or its
-    /// [deadline](Self::deadline), before it has started.
+    /// [`cancel_pending`](Resource::cancel_pending), [`close_now`](Resource::close_now) and the
+    /// [deadline](Self::deadline) cancel the task, before it has started.
     ///
     /// ```
     /// captor::Resource::new(4).task().execute(|n| *n += 1)?;
@@ -247,23 +259,25 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         }
     }
 
-    /// [`Resource::with`] with these attributes.
+    /// Runs `f` like [`Resource::with`], with these attributes, and blocks for its result.
+    ///
+    /// With a deadline, the call blocks until the deadline for the task to start, and then for as
+    /// long as a started task runs. A task with a deadline that must be queued is allocated.
     ///
     /// # Errors
-    /// As there; [`TaskError::NoSuchPriority`], and [`TaskError::Expired`]: with a
-    /// deadline, it blocks until then for a task to start, and as long as it takes
-    /// for one that has. (One with a deadline is allocated, where it has to be
-    /// queued.)
+    /// The errors of [`Resource::with`], [`TaskError::NoSuchPriority`], and [`TaskError::Expired`].
+    /// After [`TaskError::WouldDeadlock`], as after [`TaskError::Expired`], `f` has not run and
+    /// never runs.
     ///
     /// # Panics
-    /// Never; a panic of `f` is an error.
+    /// Never. A panic of `f` is an error.
     ///
     /// # Cancellation
-    /// By [`cancel_pending`](Resource::cancel_pending) or its
-    /// [deadline](Self::deadline), before it has started.
+    /// [`cancel_pending`](Resource::cancel_pending), [`close_now`](Resource::close_now) and the
+    /// [deadline](Self::deadline) cancel the task, before it has started.
     ///
     /// # In async code
-    /// It blocks the thread: use [`submit`](Self::submit) and `.await`.
+    /// `with` blocks the thread. Use [`submit`](Self::submit) and `.await`.
     ///
     /// ```
     /// let r = captor::Resource::new(4);
@@ -285,7 +299,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
         self.attributes.is_late(self.resource.core().host().clock())
     }
 
-    /// May a task with these attributes be submitted?
+    /// Checks whether a task with these attributes may be submitted.
     fn check(&self) -> Result<(), SubmitError> {
         self.resource.core().check(&self.attributes)
     }

@@ -1,4 +1,5 @@
-//! [`WeakResource`]: a handle that does not keep the value alive.
+//! [`WeakResource`]: a handle that does not keep the value alive, for values that refer to their
+//! own resource.
 
 use crate::raw::core::Core;
 use crate::resource::Resource;
@@ -6,7 +7,7 @@ use crate::sync::{Arc, Weak};
 use std::fmt;
 
 impl<T: Send + 'static> Resource<T> {
-    /// A handle that does not keep the value alive.
+    /// Returns a handle that does not keep the value alive.
     ///
     /// ```
     /// let r = captor::Resource::new(1);
@@ -23,8 +24,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 }
 
-/// A handle to a [`Resource`] that does not keep its value alive; from
-/// [`Resource::downgrade`].
+/// A handle to a [`Resource`] that does not keep its value alive; from [`Resource::downgrade`].
 ///
 /// ```
 /// use captor::{Resource, WeakResource};
@@ -40,7 +40,7 @@ pub struct WeakResource<T> {
 }
 
 impl<T> WeakResource<T> {
-    /// The resource, if a handle to it or a task of it is left.
+    /// Returns the resource, if a handle or a task of the resource still exists.
     ///
     /// ```
     /// let r = captor::Resource::new(1);

@@ -1,22 +1,22 @@
-//! Tasks that the holder has taken and not yet started: oldest first, or sorted
-//! by how urgent they are.
+//! The backlog: tasks that the holder has taken and not yet started, oldest first or sorted by
+//! priority.
 //!
-//! Filled by the holder alone; emptied by the holder, task by task, and by
-//! whoever cancels all that is pending. So both take the tasks in hand first
-//! (the word then says "taken") and put the rest back: a spin lock held for a
-//! few instructions, on a word that only the holder touches unless somebody
-//! cancels.
+//! Only the holder fills the backlog. The holder takes tasks out singly, and a thread that cancels
+//! all that is pending takes all tasks out. So each thread first takes the tasks in hand, which
+//! leaves "taken" in the word, and then puts the rest back. This is a spin lock. The lock is held
+//! for the few instructions of a pop or, when the holder refills, of a batch's reversal. Only the
+//! holder touches the word, unless another thread cancels tasks.
 //!
 //! | word | meaning |
 //! |---|---|
 //! | a node | the oldest of a list |
-//! | `EMPTY` | nothing, of a list |
-//! | a box, `SORTED` | something, sorted: the box has the [`Levels`] |
-//! | a box, `SORTED`, `EMPTY` | nothing, sorted |
-//! | `TAKEN` | somebody has it in hand |
+//! | `EMPTY` | an empty list |
+//! | a box, `SORTED` | sorted tasks: the box has the [`Levels`] |
+//! | a box, `SORTED`, `EMPTY` | sorted, without tasks |
+//! | `TAKEN` | a thread has the tasks in hand |
 //!
-//! Whether it is sorted never changes. A sorted one has to be filled before each
-//! task is taken, since what came last may be the most urgent.
+//! Whether a backlog is sorted never changes. A sorted backlog must be filled before each task is
+//! taken, since the task that was pushed last may be the most urgent.
 
 use crate::raw::strand::levels::{Levels, Order};
 use crate::raw::strand::queue::Link;
@@ -24,15 +24,21 @@ use crate::sync::{AtomicPtr, Ordering, UnsafeCell, yield_now};
 use core::fmt;
 use core::ptr::{self, NonNull};
 
+/// A thread has the tasks in hand. The thread that takes them sets this word, and a store of the
+/// rest clears it. No other bit is set with `TAKEN`.
 const TAKEN: usize = 1;
+/// The word points to a box of [`Levels`]. This bit is set from birth or never. While a thread has
+/// the tasks in hand, the word does not show this bit.
 const SORTED: usize = 1 << 1;
+/// No task is in the backlog. The thread that has the tasks in hand sets this bit when it puts
+/// nothing back, and clears the bit when it puts a task back. A list's word has no address then.
 const EMPTY: usize = 1 << 2;
 const TAGS: usize = TAKEN | SORTED | EMPTY;
 
-/// The word of a list that is empty.
+/// The word of an empty list.
 const NOTHING: *mut Link = ptr::without_provenance_mut(EMPTY);
 
-/// In a cell, so that a model checker sees who uses it.
+/// The levels, in a cell so that a model checker sees which thread uses them.
 type Shelf = UnsafeCell<Levels>;
 
 const _: () = assert!(align_of::<Shelf>() > TAGS);
@@ -41,14 +47,14 @@ pub(crate) struct Backlog {
     word: AtomicPtr<Link>,
 }
 
-// SAFETY: what the word points to is used by whoever has it in hand, one after
-// the other (see `take`), and nodes may be sent.
+// SAFETY: only the thread that has the word in hand uses what the word points to (see `take`).
+// Nodes may be sent to another thread.
 unsafe impl Send for Backlog {}
-// SAFETY: as above.
+// SAFETY: `take` gives the tasks to one thread at a time, so threads can share the backlog.
 unsafe impl Sync for Backlog {}
 
 impl Backlog {
-    /// One that is sorted, if an order is given.
+    /// Creates an empty backlog, which is sorted if an order is given.
     #[inline]
     pub(crate) fn new(order: Option<Order>) -> Self {
         let word = order.map_or(NOTHING, |order| {
@@ -60,14 +66,14 @@ impl Backlog {
         }
     }
 
-    /// May be out of date, unless the caller is the holder: then "empty" is
-    /// the truth, since nobody else fills it.
+    /// Checks whether the backlog is empty. `true` is certain if the caller is the holder, since no
+    /// other thread fills the backlog. Any other answer may be out of date.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.word.load(Ordering::Relaxed).addr() & EMPTY != 0
     }
 
-    /// Takes the tasks in hand. No user code runs while they are.
+    /// Takes the tasks in hand. No user code may run while a thread has them in hand.
     pub(crate) fn take(&self) -> InHand<'_> {
         const IN_HAND: *mut Link = ptr::without_provenance_mut(TAKEN);
         let mut word = self.word.load(Ordering::Relaxed);
@@ -77,10 +83,9 @@ impl Backlog {
                 word = self.word.load(Ordering::Relaxed);
                 continue;
             }
-            // Acquire: partners with the Release in `InHand::drop`, so that
-            // the links are seen as the one before us left them. A swap would
-            // do as well, but those of a waiter that spins and the store that
-            // it waits for are in no order that a model checker could use.
+            // Acquire: partners with the Release in `InHand::drop`, so the links are seen as the
+            // last owner left them. A swap would do as well. But a thread that waits here spins,
+            // and a model checker could not order the swaps with the store that ends the wait.
             match self.word.compare_exchange_weak(
                 word,
                 IN_HAND,
@@ -102,13 +107,14 @@ impl Backlog {
 impl Drop for Backlog {
     #[inline]
     fn drop(&mut self) {
-        // Whether it is sorted never changes.
+        // Relaxed: the word changes, but whether the backlog is sorted never does.
         if self.word.load(Ordering::Relaxed).addr() & SORTED == 0 {
             return;
         }
         let word = self.take().word;
         if let Some(shelf) = shelf(word) {
-            // SAFETY: made by `Box` in `new`; nobody else can reach it any more.
+            // SAFETY: `new` made this box by `Box`, and `&mut self` excludes any other use of the
+            // box.
             drop(unsafe { Box::from_raw(shelf.as_ptr()) });
         }
     }
@@ -127,11 +133,11 @@ fn shelf(word: *mut Link) -> Option<NonNull<Shelf>> {
     NonNull::new(word.map_addr(|a| a & !TAGS).cast()).filter(|_| sorted)
 }
 
-/// The backlog's tasks while its word says "taken"; they go back on drop.
+/// The backlog's tasks while the word says "taken". Dropping this value puts them back.
 #[derive(Debug)]
 pub(crate) struct InHand<'a> {
     backlog: &'a Backlog,
-    /// What the word was; of a list, its first.
+    /// The value of the word, which for a list is the first node or [`NOTHING`].
     word: *mut Link,
 }
 
@@ -141,13 +147,13 @@ impl InHand<'_> {
         self.word.addr() & SORTED != 0
     }
 
-    /// Of a list.
+    /// Sets the first node of a list. Null makes the list empty.
     #[inline]
     fn set_first(&mut self, first: *mut Link) {
         self.word = if first.is_null() { NOTHING } else { first };
     }
 
-    /// Of a list; null, if it is empty.
+    /// Returns the first node of a list, or null if the list is empty.
     fn first(&self) -> *mut Link {
         self.word.map_addr(|a| a & !EMPTY)
     }
@@ -159,27 +165,28 @@ impl InHand<'_> {
         self.word = self.word.map_addr(|a| (a & !EMPTY) | empty);
     }
 
-    /// Uses the levels, of one that is sorted.
+    /// Calls `f` with the levels, if the backlog is sorted.
     #[cold]
     fn levels<R>(&self, f: impl FnOnce(&mut Levels) -> R) -> Option<R> {
-        // SAFETY: the box lives as long as the backlog, and is in our hand.
+        // SAFETY: the box lives as long as the backlog. This thread has the word in hand, so no
+        // other thread uses the levels.
         shelf(self.word).map(|shelf| unsafe { shelf.as_ref() }.with_mut(|l| f(unsafe { &mut *l })))
     }
 
-    /// May a task that is not in it be the next one?
+    /// Checks whether a task that is not in the backlog may be the next task.
     #[inline]
     pub(crate) fn wants_more(&self) -> bool {
         self.word.addr() & (SORTED | EMPTY) != 0
     }
 
-    /// The next task, if any.
+    /// Takes out the next task, if any.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<NonNull<Link>> {
         if self.wants_more() {
             return self.levels(Levels::pop).flatten();
         }
-        // SAFETY: no tags, so it is a node's address; nodes in the list are
-        // live, and the list is in our hand.
+        // SAFETY: the word has no tags, so it is the address of a node. Nodes in the list are live,
+        // and this thread has the list in hand.
         unsafe {
             let first = NonNull::new_unchecked(self.word);
             self.set_first(Link::next(first));
@@ -187,28 +194,28 @@ impl InHand<'_> {
         }
     }
 
-    /// Puts a task before all others.
+    /// Puts a task before all other tasks.
     ///
     /// # Safety
-    /// It is live, in no list, and the caller's.
+    /// `node` must be live, in no list, and the caller's.
     pub(crate) unsafe fn push_front(&mut self, node: NonNull<Link>) {
-        // SAFETY: by the contract.
+        // SAFETY: `node` is live, in no list and the caller's (contract of `push_front`).
         let sorted = self.levels(|levels| unsafe { levels.push_front(node) });
         if sorted.is_none() {
-            // SAFETY: as above.
+            // SAFETY: `node` is live, and only the caller can reach it (contract of `push_front`).
             unsafe { Link::set_next(node, self.first()) };
             self.word = node.as_ptr();
         }
     }
 
-    /// Adds a chain, oldest first: where it is not sorted, to none.
+    /// Adds a chain, oldest first. If the backlog is not sorted, it must be empty.
     ///
     /// # Safety
-    /// Its nodes are live, in no list, and the caller's.
+    /// The nodes of the chain must be live, in no list, and the caller's.
     #[inline]
     pub(crate) unsafe fn fill(&mut self, first: *mut Link) {
         if self.is_sorted() {
-            // SAFETY: by the contract.
+            // SAFETY: the nodes are live, in no list and the caller's (contract of `fill`).
             self.levels(|levels| unsafe { levels.extend(first) });
         } else {
             debug_assert_eq!(self.word, NOTHING);
@@ -216,7 +223,7 @@ impl InHand<'_> {
         }
     }
 
-    /// Takes everything out, in order.
+    /// Takes out all tasks in order, and returns the first node.
     pub(crate) fn take_all(&mut self) -> *mut Link {
         match self.levels(Levels::take_all) {
             Some(first) => first,
@@ -228,7 +235,7 @@ impl InHand<'_> {
         }
     }
 
-    /// The first of the `limit` first for which `f` has an answer.
+    /// Returns the first answer of `f` among the first `limit` tasks.
     pub(crate) fn find<R>(
         &self,
         limit: usize,
@@ -244,7 +251,7 @@ impl InHand<'_> {
             if let Some(found) = f(node) {
                 return Some(found);
             }
-            // SAFETY: nodes in the list are live, and the list is in our hand.
+            // SAFETY: nodes in the list are live, and this thread has the list in hand.
             at = unsafe { Link::next(node) };
         }
         None

@@ -1,15 +1,17 @@
-//! Two memory barriers that make a pair of which one costs nothing.
+//! A pair of memory barriers: the heavy barrier pays, and the light barrier costs nothing.
 //!
-//! [`light`] only keeps the compiler from reordering. [`heavy`] has every core
-//! that runs a thread of this process execute a full barrier, so that each
-//! `light` somewhere counts as a full one: before `heavy` or after it. Two
-//! threads that each store, pass their barrier, and load what the other
-//! stores, cannot both miss the other's store.
+//! [`light`] only keeps the compiler from reordering. [`heavy`] makes every core that runs a thread
+//! of this process execute a full barrier. So each `light` counts as a full barrier, which falls
+//! before or after `heavy`. Let two threads each store to a word, pass a barrier, and load the
+//! other thread's word. If one barrier is `light` and one is `heavy`, at least one thread sees the
+//! other thread's store.
 //!
-//! By `membarrier(2)` on Linux; elsewhere there is no such pair
-//! ([`is_available`]). The asymmetry is that of D. Dice, H. Huang and M. Yang,
-//! "Asymmetric Dekker Synchronization", 2001; C++ proposes it as
-//! `asymmetric_thread_fence_light` and `_heavy` (P1202).
+//! On Linux, with glibc or musl, `heavy` is `membarrier(2)`. Elsewhere there is no such pair, and
+//! [`is_available`] returns `false`.
+//!
+//! Sources: the asymmetry is that of D. Dice, H. Huang and M. Yang, "Asymmetric Dekker
+//! Synchronization", 2001. C++ proposes the pair as `asymmetric_thread_fence_light` and
+//! `asymmetric_thread_fence_heavy` (P1202).
 
 #[cfg(any(captor_loom, captor_shuttle))]
 mod imp {
@@ -19,7 +21,7 @@ mod imp {
         true
     }
 
-    /// The models look at the pair as what it stands for.
+    /// A full fence: the models see the pair as what it stands for.
     pub(crate) fn light() {
         fence(Ordering::SeqCst);
     }
@@ -38,17 +40,18 @@ mod imp {
     use crate::sync::{OnceLock, Ordering, compiler_fence, fence, pause};
     use core::time::Duration;
 
-    /// Set where a call failed that had worked before.
+    /// Set when a call has failed that worked before.
     static FAILED: OnceLock<()> = OnceLock::new();
 
     fn membarrier(command: libc::c_int) -> bool {
         const NO_FLAGS: libc::c_uint = 0;
         const ANY_CPU: libc::c_int = 0;
-        // SAFETY: it takes three numbers, and touches no memory of ours.
+        // SAFETY: `membarrier` takes three numbers, as the kernel expects, and touches no memory of
+        // this process.
         unsafe { libc::syscall(libc::SYS_membarrier, command, NO_FLAGS, ANY_CPU) == 0 }
     }
 
-    /// Asks the kernel at the first call.
+    /// Checks whether the pair is available. The first call asks the kernel.
     pub(crate) fn is_available() -> bool {
         static REGISTERED: OnceLock<bool> = OnceLock::new();
         *REGISTERED.get_or_init(|| {
@@ -67,9 +70,8 @@ mod imp {
         if membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED) {
             return;
         }
-        // It was available, and a sandbox that was set up since forbids it.
-        // What is left is to wait until stores that are on their way must have
-        // arrived: they take less than a microsecond.
+        // The call worked before, so a sandbox that was set up since forbids it. Wait instead until
+        // stores that are on their way must have arrived: they take less than a microsecond.
         let _ = FAILED.set(());
         fence(Ordering::SeqCst);
         pause(Duration::from_millis(1));

@@ -1,57 +1,67 @@
 //! Claiming an idle strand and releasing it, by the lane or by the word.
+//!
+//! A claim by the lane enters the lane and then looks at the word. A claim by the word takes the
+//! idle word and then looks at the lane. If two threads race, at least one sees the other thread's
+//! step. `docs/design/lane.md` names the steps (A1 to S4) and has the argument.
 
 use crate::raw::strand::Strand;
 use crate::raw::strand::lane::LaneEntry;
 use crate::raw::strand::state::{Mode, State};
 use crate::sync::{Ordering, yield_now};
 
-/// How a submitter came to run a task, and is to let go of the strand.
+/// The way by which a thread claimed the strand, and by which it must release the strand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
     Lane,
     Word,
 }
 
-/// What became of a try to claim.
+/// The result of a try to claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Claim {
-    /// It was idle and is now the caller's.
+    /// The strand was idle, and the caller now holds it.
     Made(Way),
-    /// It was not idle.
+    /// The strand was not idle.
     Failed,
-    /// It was not idle, and the role is the caller's, with what others queued:
-    /// they took the caller for one who runs a task.
+    /// The claim failed, but the caller now holds the role. While the caller was briefly in the
+    /// lane or had the word, other threads took the caller for a thread that runs a task. They left
+    /// queued tasks to the caller, or the end of a strand that refuses. So the caller must drain
+    /// the strand, or hand it off.
     ClaimedWithBacklog,
 }
 
-/// What a look at the strand without a task in hand found.
+/// The result of a look at the strand without a task in hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Look {
-    /// It was idle and is now the caller's.
+    /// The strand was idle, and the caller now holds it.
     Claimed(Way),
-    /// See [`Claim::ClaimedWithBacklog`].
+    /// The claim failed, but the caller now holds the role: see [`Claim::ClaimedWithBacklog`].
     ClaimedWithBacklog,
-    /// Its holder is at work: it may soon be idle.
+    /// A holder is at work, so the strand may soon be idle.
     Busy,
-    /// No holder is at work on it now, or the queue's order says: queue.
+    /// The role is on offer, or a suspended task keeps the strand: the caller must queue.
     Queue,
-    /// It refuses.
+    /// The strand refuses tasks.
     Refusing,
 }
 
 impl Strand {
-    /// The fast path's claim: idle, open, no job pending.
+    /// Claims the strand by the fast path, if it is idle and open with no job pending.
     ///
-    /// Races with another claim (one wins, the other queues), a push (loses
-    /// to the claim or finds it made), a close (before: refused; after: the
-    /// task was accepted). By the word, all are decided there. By the lane, it
-    /// is taken first and the word looked at second, and whoever moves the word
-    /// looks at the lane second: of two that race, at least one sees the other.
+    /// The races of a claim by the word, each decided on the word:
+    /// - *Another claim*: one compare-exchange wins; the loser queues.
+    /// - *A push*: if the claim comes first, the task is queued behind the holder. If the push
+    ///   comes first, the claim fails.
+    /// - *A close*: if the close comes first, the task is refused. If the claim comes first, the
+    ///   task was accepted.
+    ///
+    /// A claim by the lane enters the lane (A1), and then looks at the word (A2). A thread that
+    /// claims, pushes or closes changes the word, and then looks at the lane (S2). So at least one
+    /// of two racing threads sees the other thread's step.
     #[inline(always)]
     pub(crate) fn try_claim(&self) -> Claim {
         match self.lane.enter() {
-            // SeqCst: see `Lane::enter`. Acquire: partners with those who
-            // released by the word.
+            // SeqCst: A2, see `Lane::enter`. Acquire: partners with the releases of the word.
             LaneEntry::Entered if self.word.load(Ordering::SeqCst) == State::IDLE.into_raw() => {
                 Claim::Made(Way::Lane)
             }
@@ -61,7 +71,7 @@ impl Strand {
         }
     }
 
-    /// A look that orders nothing.
+    /// Checks whether the word is idle and open, with no job. This look orders nothing.
     #[inline(always)]
     fn is_idle(&self) -> bool {
         self.word.load(Ordering::Relaxed) == State::IDLE.into_raw()
@@ -71,9 +81,8 @@ impl Strand {
         let claimed = self.word.compare_exchange(
             State::IDLE.into_raw(),
             State::HELD.into_raw(),
-            // SeqCst: see `Lane::enter`. Its acquire half partners with the
-            // Release of `try_release` and the release half of `release`,
-            // whose task this one follows.
+            // SeqCst: S1, see `Lane::enter`. The acquire half partners with the release halves of
+            // `try_release` and `release`, whose task precedes this one.
             Ordering::SeqCst,
             Ordering::Relaxed,
         );
@@ -83,7 +92,7 @@ impl Strand {
         }
     }
 
-    /// Entered the lane, and the word was not idle any more.
+    /// Leaves the lane after an entry in vain: the word was not idle any more.
     #[cold]
     fn back_off(&self) -> Claim {
         self.lane.leave();
@@ -94,11 +103,11 @@ impl Strand {
         }
     }
 
-    /// The fast path's release: nothing was queued, nothing was asked for.
+    /// Releases the strand by the fast path. Must be called by the holder, with an empty backlog.
     ///
-    /// Holder only, with an empty backlog. Fails where a push, a close or a
-    /// job came between; then the role is the caller's, by the word, and it
-    /// goes on to [`Strand::drain`].
+    /// Returns `false` if a task was pushed, the strand was closed, a job is pending, or the strand
+    /// is slow-path-only. Then the caller holds the role by the word, and must call
+    /// [`Strand::drain`].
     #[inline(always)]
     pub(crate) fn try_release(&self, way: Way) -> bool {
         match way {
@@ -107,8 +116,8 @@ impl Strand {
                 self.is_idle() || !self.claim_leftover()
             }
             Way::Word => {
-                // Its release half partners with the acquire half of the next
-                // claim. SeqCst: like every step on the word.
+                // The release half partners with the acquire half of the next claim. SeqCst: like
+                // every step on the word.
                 self.lane.count_down()
                     && self
                         .word
@@ -123,15 +132,16 @@ impl Strand {
         }
     }
 
-    /// The holder is to keep the role for longer than the lane is for: from now on it has
-    /// it by the word. (B0 in `docs/design.md`, The lane.)
+    /// Moves an entrant from the lane to the word, so that its task can keep the role while the
+    /// task waits (B0 in `docs/design/lane.md`). If the caller has claimed by the word, this does
+    /// nothing.
     #[cold]
     pub(crate) fn by_word(&self, way: Way) {
         if way == Way::Word {
             return;
         }
-        // Whoever else takes the idle word finds the lane taken, and gives it back at
-        // once; what they queued comes with it.
+        // A claimant that takes the idle word finds the lane taken, and gives the word back at
+        // once. So this loop ends. Tasks that submitters have queued come with the role.
         let take = |s: State| (s.mode() == Mode::Idle).then(|| s.with_mode(Mode::Held));
         while self.update(take).is_err() {
             yield_now();
@@ -139,38 +149,38 @@ impl Strand {
         self.lane.leave();
     }
 
-    /// The word was idle, and says now that the role is the caller's. Is it so,
-    /// or is somebody in the lane?
+    /// Decides whether the caller, which has just taken an idle word, has the role (S2). If an
+    /// entrant is in the lane, the caller gives the role back.
     ///
-    /// Asked by whoever takes an idle word, and by nobody else: while it is not
-    /// idle, whoever enters the lane leaves at once.
+    /// Must be called by a thread that has taken an idle word, and by no other thread. While the
+    /// word is not idle, an entrant leaves at once.
     #[inline]
     pub(super) fn contest(&self) -> Claim {
         if !self.lane.is_taken() {
             Claim::Made(Way::Word)
         } else if self.yield_to_lane() {
-            // Others came meanwhile, and it may have been closed and at its end.
+            // Other threads came meanwhile: tasks may be queued, or the strand may be closed and at
+            // its end.
             Claim::ClaimedWithBacklog
         } else {
             Claim::Failed
         }
     }
 
-    /// Gives the role back: whoever is in the lane has it, with what is queued.
-    /// (The backlog is empty, since the word was idle.) `true` if they left
-    /// meanwhile, and there is something to do, for which the role is the
-    /// caller's again.
+    /// Gives the role back to the entrant in the lane, with what is queued. The backlog is empty,
+    /// since the word was idle. Returns `true` if the entrant has left meanwhile and something is
+    /// left to do. Then the caller has the role again.
     #[cold]
     fn yield_to_lane(&self) -> bool {
         let _ = self.update(|s| Some(s.with_mode(Mode::Idle)));
         !self.lane.is_taken_for_sure() && self.claim_leftover()
     }
 
-    /// Takes the role if there is something to do that was left to those in
-    /// the lane: tasks queued on an idle strand, or the end of one that refuses.
+    /// Takes the role if something was left to the entrant: tasks queued on an idle strand, or the
+    /// end of a strand that refuses.
     ///
-    /// Called by each who leaves the lane and finds the word changed, and by
-    /// each who changed it and found the lane left.
+    /// A thread that leaves the lane calls this if it finds the word changed. A thread that changed
+    /// the word calls this if it finds the lane left. One compare-exchange decides between the two.
     #[cold]
     pub(super) fn claim_leftover(&self) -> bool {
         self.update(|s| {
@@ -181,13 +191,12 @@ impl Strand {
             && self.contest() != Claim::Failed
     }
 
-    /// Looks once, and claims the strand if it is idle (a stale job does not
-    /// matter here).
+    /// Looks once, and claims an idle strand. A stale job does not matter here.
     pub(crate) fn look(&self) -> Look {
         let s = self.state();
         let claim = match s.mode() {
             Mode::Idle if s.has_job() || self.lane.is_slow_path_only() => self.claim_anyway(),
-            // To enter the lane in vain has consequences.
+            // An entry in vain has consequences, so only an idle word is worth a try.
             Mode::Idle if s == State::IDLE => self.try_claim(),
             _ => Claim::Failed,
         };
@@ -200,7 +209,8 @@ impl Strand {
         }
     }
 
-    /// With a job pending, or attended.
+    /// Claims an idle strand by the word, although a job is pending or the strand is
+    /// slow-path-only.
     fn claim_anyway(&self) -> Claim {
         let claimed = self.update(|s| {
             let idle = s.mode() == Mode::Idle && s.head().is_null() && !s.is_refusing();
@@ -212,10 +222,11 @@ impl Strand {
         }
     }
 
-    /// Takes a strand that refuses and is idle.
+    /// Takes the role of a strand that refuses and is idle. Returns whether the caller now has the
+    /// role.
     pub(crate) fn claim_refusing(&self) -> bool {
-        // The one whose task made it refuse may still be in the lane; or
-        // another, if it was healed and refuses again.
+        // The entrant whose task made the strand refuse may still be in the lane. If the strand was
+        // healed and refuses again, another entrant may be in the lane.
         !self.lane.is_taken()
             && self
                 .update(|s| {

@@ -1,41 +1,65 @@
-//! The lane: a way past the state word for tasks that nobody else waits behind.
+//! The lane: a way past the state word for tasks that no other task waits behind.
 //!
-//! A claim and a release on one word cost two read-modify-writes, which is most
-//! of what a short task costs. The second is there to find out, at the very
-//! moment of release, whether somebody queued. The lane does without: entering
-//! is a read-modify-write, leaving a plain store, and then a look at the state
-//! word. Who wants to queue while somebody is in the lane pays for the barrier
-//! that the other side left out ([`barrier::heavy`]), some microseconds.
+//! A claim and a release on one word cost two read-modify-writes, which is most of what a short
+//! task costs. The second read-modify-write only finds out, at the moment of release, whether
+//! another thread has queued a task. The lane does without. A thread enters by a
+//! read-modify-write, leaves by a plain store, and then looks at the state word. A submitter that
+//! queues while an entrant is in the lane pays for the barrier that the entrant leaves out:
+//! [`barrier::heavy`] takes some microseconds.
 //!
-//! So the lane is for resources that few contend for. It closes when somebody
-//! had to queue, and opens again after as many claims in a row by the word as
-//! would have paid for one heavy barrier (the ski-rental rule: no more than
-//! twice what the best choice in hindsight would have cost).
+//! So the lane suits resources that few threads contend for. The lane closes when a thread had to
+//! queue. The lane opens again after as many claims in a row by the word as cost one heavy barrier.
+//! This is the ski-rental rule: the total is at most twice what the best choice in hindsight would
+//! have cost.
 //!
-//! This is what biased locking does for one thread (M. Herlihy, N. Shavit, "The
-//! Art of Multiprocessor Programming"; D. Dice, M. Moir, W. Scherer, "Quickly
-//! Reacquirable Locks", 2003), for whichever thread comes.
-//! [`Strand`](crate::raw::strand::Strand) decides with it; the argument is in
-//! `docs/design.md`, The lane.
+//! Biased locking does this for one fixed thread; the lane does it for any thread that comes.
+//! Sources: M. Herlihy, N. Shavit, "The Art of Multiprocessor Programming"; D. Dice, M. Moir, W.
+//! Scherer, "Quickly Reacquirable Locks", 2003.
+//!
+//! An *entrant* is a thread that has entered the lane and not left it yet. A *claimant* is a thread
+//! that takes an idle state word, or queues a task on it. [`Strand`](crate::raw::strand::Strand)
+//! decides with both words. `docs/design/lane.md` names the steps (A1 to S4) and has the argument.
+//!
+//! | value | meaning | set by | never set while |
+//! |---|---|---|---|
+//! | `FREE` | open and empty | birth; an entrant that leaves; the holder | closed for ever |
+//! | `TAKEN` | an entrant is in the lane | an entrant | taken or closed |
+//! | `CLOSED` + n | closed, with a count | the holder | taken |
+//! | `CLOSED_FOR_EVER` | never opens | birth; the holder | taken |
+//! | `SLOW_PATH_ONLY` | never opens; releases do more | birth; the holder | taken |
 
 use crate::raw::strand::barrier;
 use crate::sync::{AtomicU32, MODEL, Ordering, yield_now};
 
+/// The lane is open and empty, and the next submitter may enter. An open lane is born with this
+/// value. An entrant sets `FREE` when it leaves. The holder sets `FREE` when the count of a closed
+/// lane has run out. A lane that is closed for ever or slow-path-only cannot become `FREE`.
 const FREE: u32 = 0;
+/// An entrant is in the lane. A submitter sets `TAKEN` by a compare-exchange from `FREE`. `TAKEN`
+/// cannot be set while the lane is taken or closed.
 const TAKEN: u32 = 1;
-/// Closed; what is beyond this is the number of claims by the word that are to
-/// come before it opens.
+/// The lane is closed, and claims go by the state word. The excess over `CLOSED` is a count: each
+/// release by the word takes one off, and the release that finds `CLOSED` itself opens the lane.
+/// The holder closes the lane when it drains queued tasks, or when the strand refuses tasks. A
+/// further drain restarts the count. The holder cannot close the lane while it is taken.
 const CLOSED: u32 = 2;
+/// The lane never opens. A lane is born so if no heavy barrier is available, if the scheduler's
+/// builder turned lanes off, or if the resource never runs on its callers. The holder sets this
+/// value if the heavy barrier has failed since. This value cannot be set while the lane is taken.
 const CLOSED_FOR_EVER: u32 = u32::MAX;
-/// The same; and whoever releases the strand has more to do than that.
+/// The lane never opens, and each release must ask the holder's crew whether more is to be done. A
+/// resource whose tasks are timed or watched is born with this value. The holder of the state word
+/// sets this value with the first `on_idle` hook. This value cannot be set while the lane is taken,
+/// and never changes afterwards.
 const SLOW_PATH_ONLY: u32 = u32::MAX - 1;
 
-/// For how many claims it is closed: a heavy barrier takes 1 to 20 µs, depending
-/// on the machine, and a claim by the lane saves 8 ns.
+/// The count with which the lane closes. A heavy barrier takes 1 to 20 µs, depending on the
+/// machine, and a claim by the lane saves 8 ns.
 const CLAIMS: u32 = if MODEL { 1 } else { 1024 };
 
-/// loom would let a sequentially consistent load miss a sequentially consistent
-/// exchange, and read an earlier store of another ordering.
+/// Returns `ordering`, or `SeqCst` under loom. There, a sequentially consistent load could
+/// otherwise miss a sequentially consistent exchange, and read an earlier store of another
+/// ordering.
 const fn in_order(ordering: Ordering) -> Ordering {
     if cfg!(captor_loom) {
         Ordering::SeqCst
@@ -47,13 +71,13 @@ const fn in_order(ordering: Ordering) -> Ordering {
 #[derive(Debug)]
 pub(crate) struct Lane(AtomicU32);
 
-/// What became of a try to enter.
+/// The result of a try to enter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LaneEntry {
     Entered,
     Taken,
     Closed,
-    /// Nobody is to take the fast path any more.
+    /// No thread may take the fast path any more.
     SlowPathOnly,
 }
 
@@ -71,14 +95,14 @@ impl Lane {
         Lane(lane)
     }
 
-    /// Takes the lane if it is open and free. Who has it may run a task if the
-    /// state word is idle afterwards, and else leaves at once.
+    /// Enters the lane if it is open and free. If the state word is idle afterwards, the entrant
+    /// may run a task. Otherwise, the entrant must leave at once.
     #[inline(always)]
     pub(crate) fn enter(&self) -> LaneEntry {
-        // SeqCst: in one order with the step by which another takes the word
-        // and its look at the lane (`is_taken`): one of the two sees the other.
-        // Its acquire half partners with the Release in `leave`, whose task
-        // this one follows.
+        // SeqCst: A1 stands in one order with the step by which a claimant takes the word, and with
+        // the claimant's look at the lane (`is_taken`). So the entrant or the claimant sees the
+        // other thread's step. The acquire half partners with the Release in `leave`, whose task
+        // precedes this one.
         match self
             .0
             .compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::Relaxed)
@@ -90,42 +114,45 @@ impl Lane {
         }
     }
 
-    /// Leaves it. Then the caller looks at the state word.
+    /// Leaves the lane. The caller must look at the state word afterwards.
     #[inline(always)]
     pub(crate) fn leave(&self) {
         // Release: partners with the acquire halves of `enter` and `is_taken`.
         self.0.store(FREE, in_order(Ordering::Release));
-        // Between this store and the look at the word: partners with the heavy
-        // one in `is_taken_for_sure`.
+        // Between this store and the look at the word: partners with the heavy barrier in
+        // `is_taken_for_sure`.
         barrier::light();
     }
 
-    /// Is somebody in it? "No" is the truth to those who have taken the state
-    /// word; "yes" may be out of date.
+    /// Checks whether an entrant is in the lane. `false` is certain if the caller has taken the
+    /// state word. `true` may be out of date.
     #[inline(always)]
     pub(crate) fn is_taken(&self) -> bool {
-        // SeqCst: see `enter`. Acquire: see `leave`.
+        // SeqCst: see `enter`. Acquire: partners with the Release in `leave`.
         self.0.load(Ordering::SeqCst) == TAKEN
     }
 
-    /// Is somebody in it who will still look at the state word, and see what
-    /// the caller did to it? "No": nobody is, or has left and seen it perhaps.
+    /// Checks whether an entrant is in the lane that will still look at the state word, and will
+    /// see the caller's step on it. If not, either no entrant was in the lane, or the entrant has
+    /// left. An entrant that has left may have seen the caller's step.
     pub(crate) fn is_taken_for_sure(&self) -> bool {
-        // Between the caller's step on the word and this look: partners with
-        // the light one in `leave`.
+        // Between the caller's step on the word and this look: partners with the light barrier in
+        // `leave`.
         self.is_taken() && {
             barrier::heavy();
             self.is_taken()
         }
     }
 
-    /// Somebody queued: closes it, unless somebody is in it. Holder only.
+    /// Closes the lane, unless an entrant is in it. Must be called by the holder.
     pub(crate) fn close(&self) {
         let closed = if barrier::is_available() {
             CLOSED + CLAIMS
         } else {
             CLOSED_FOR_EVER
         };
+        // Relaxed: the exchange decides between `FREE` and `TAKEN`. Only holders write the other
+        // values, and the role orders holders.
         match self.0.load(Ordering::Relaxed) {
             CLOSED_FOR_EVER | SLOW_PATH_ONLY => {}
             FREE => {
@@ -134,13 +161,13 @@ impl Lane {
                     .compare_exchange(FREE, closed, Ordering::SeqCst, Ordering::Relaxed);
             }
             TAKEN => {}
-            // While it is closed, the holder alone writes it.
+            // Relaxed: while the lane is closed, only the holder writes it.
             _ => self.0.store(closed, in_order(Ordering::Relaxed)),
         }
     }
 
-    /// Nobody queued behind a task that was claimed by the word: it comes one
-    /// step nearer to opening. `false`: the strand is attended. Holder only.
+    /// Takes one off the count of a closed lane, for a release by the word. Returns `false` if the
+    /// strand is slow-path-only. Must be called by the holder.
     #[inline]
     pub(crate) fn count_down(&self) -> bool {
         let next = match self.0.load(Ordering::Relaxed) {
@@ -149,14 +176,15 @@ impl Lane {
             CLOSED => FREE,
             left => left - 1,
         };
-        // Release: partners with `enter`, as in `leave`.
+        // Release: partners with the acquire half of `enter`, as the store in `leave` does.
         self.0.store(next, in_order(Ordering::Release));
         true
     }
 
-    /// From now on nobody takes it, for good. Holder only, by the word.
+    /// Closes the lane for good, so that every release takes the slow path. Must be called by a
+    /// holder that has the role by the word.
     pub(crate) fn set_slow_path_only(&self) {
-        // Whoever enters it leaves at once, since the word is not idle.
+        // An entrant leaves at once, since the word is not idle. So this loop ends.
         while self
             .0
             .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |s| {
@@ -168,13 +196,13 @@ impl Lane {
         }
     }
 
-    /// "No" may be out of date.
+    /// Checks whether the lane is slow-path-only. `false` may be out of date.
     #[inline]
     pub(crate) fn is_slow_path_only(&self) -> bool {
         self.0.load(Ordering::Relaxed) == SLOW_PATH_ONLY
     }
 
-    /// What `Arc` does before it drops what it holds.
+    /// Acquires what every entrant released, as `Arc` does before it drops its value.
     #[cfg(captor_loom)]
     pub(crate) fn see_all(&self) {
         self.0.fetch_or(0, Ordering::AcqRel);

@@ -1,49 +1,48 @@
-//! Tasks sorted by how urgent they are: a list for each level, and the rule
-//! that says which is next.
+//! Tasks sorted by priority: a list for each level, and the rule that chooses the next task.
 //!
-//! The most urgent task that waits is next, the oldest of its level. Where
-//! tasks *age*, every n-th one is taken from the others instead: those go round
-//! all levels that wait but level 0, so that no level is passed over for ever,
-//! however many tasks come at the levels above it. The oldest task of a level
-//! starts after n · (levels − 1) others at the latest.
+//! The next task is the oldest of the most urgent level that has tasks. If tasks *age*, every n-th
+//! task is taken from another level instead. These turns go round all levels that have tasks,
+//! except level
+//! 0. So no level is passed over for ever, however many tasks are queued at the levels above it.
+//!   The oldest task of a level starts after at most n · (levels − 1) other tasks.
 //!
-//! What is left of tasks that are over (cancelled, expired) is no task: it takes no
-//! turns. It is cleared away wherever it comes to stand first of its level, one for
-//! each task that is taken, so that it does not gather where no turn comes.
+//! The remains of cancelled and expired tasks take no turns. Whenever a task is to be chosen, the
+//! head of one level is checked, round all levels. Remains at that head are cleared away first. So
+//! remains do not gather at levels that get no turn.
 //!
-//! (Every n-th for *the next level below the most urgent one that waits* would
-//! starve a level that is the most urgent one whenever the n-th turn comes.)
+//! A tempting rule gives every n-th turn to *the next level below the most urgent level that
+//! waits*. That rule starves a level that is the most urgent level whenever the n-th turn comes.
 
 use crate::raw::strand::queue::Link;
 use core::ptr::{self, NonNull};
 
-/// How many levels there may be.
+/// The most levels that a resource may have.
 pub(crate) const MAX_LEVELS: u16 = 256;
 
-/// Says which level a node belongs to.
+/// Returns the level of a node.
 ///
 /// # Safety
-/// For the one who calls it: the node is live.
+/// The node must be live.
 pub(crate) type LevelOf = unsafe fn(NonNull<Link>) -> u8;
 
-/// Says whether a node is only what is left of a task.
+/// Checks whether a node is only the remains of a task that is over.
 ///
 /// # Safety
-/// As above.
+/// The node must be live.
 pub(crate) type IsOver = unsafe fn(NonNull<Link>) -> bool;
 
 /// How tasks are sorted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
-    /// How many levels there are, 1 to [`MAX_LEVELS`].
+    /// The number of levels, from 1 to [`MAX_LEVELS`].
     pub(crate) levels: u16,
-    /// Every so many tasks, one goes to the others; 0: never.
+    /// The n of ageing: one of `every` tasks is taken from another level. 0 turns ageing off.
     pub(crate) every: u32,
     pub(crate) level_of: LevelOf,
     pub(crate) is_over: IsOver,
 }
 
-/// Linked nodes, oldest first.
+/// A list of linked nodes, oldest first.
 #[derive(Clone, Copy, Debug)]
 struct LinkList {
     first: *mut Link,
@@ -56,10 +55,12 @@ impl LinkList {
         last: ptr::null_mut(),
     };
 
+    /// Adds a node at the end.
+    ///
     /// # Safety
-    /// The node is live, in no list, and the caller's, as the list is.
+    /// The node must be live, in no list, and the caller's. The list must be the caller's.
     unsafe fn push(&mut self, node: NonNull<Link>) {
-        // SAFETY: live and the caller's by the contract, as all in the list.
+        // SAFETY: `node` and all nodes of the list are live and the caller's (contract of `push`).
         unsafe {
             Link::set_next(node, ptr::null_mut());
             match NonNull::new(self.last) {
@@ -70,11 +71,13 @@ impl LinkList {
         self.last = node.as_ptr();
     }
 
+    /// Takes out the first node.
+    ///
     /// # Safety
-    /// The list is the caller's.
+    /// The list must be the caller's.
     unsafe fn pop(&mut self) -> Option<NonNull<Link>> {
         let node = NonNull::new(self.first)?;
-        // SAFETY: nodes in the list are live, and the caller's by the contract.
+        // SAFETY: nodes in the list are live, and the list is the caller's (contract of `pop`).
         self.first = unsafe { Link::next(node) };
         if self.first.is_null() {
             self.last = ptr::null_mut();
@@ -83,7 +86,7 @@ impl LinkList {
     }
 }
 
-/// Which levels have tasks: a bit for each.
+/// The levels that have tasks, as a bit for each level.
 #[derive(Clone, Copy, Debug, Default)]
 struct NonEmptyLevels([u64; 4]);
 
@@ -97,7 +100,7 @@ impl NonEmptyLevels {
         }
     }
 
-    /// The first from `level` on.
+    /// Returns the most urgent level that has tasks, from `level` on.
     fn first_from(&self, level: u16) -> Option<u8> {
         let (at, bit) = (usize::from(level) / 64, level % 64);
         let rest = self.0.get(at)? & (u64::MAX << bit);
@@ -109,20 +112,19 @@ impl NonEmptyLevels {
     }
 }
 
-/// Tasks by level. Belongs to one thread at a time.
+/// Tasks by level. Only one thread at a time may use the levels.
 #[derive(Debug)]
 pub(crate) struct Levels {
     order: Order,
-    /// Tasks that go before all others, whatever their level: one that waited
-    /// and goes on.
+    /// Tasks that go before all other tasks, at any level: a task that waited and continues.
     front: LinkList,
     lists: Box<[LinkList]>,
     waiting: NonEmptyLevels,
-    /// So many tasks have been taken since one that was another level's turn.
+    /// How many tasks have been taken since the last turn of another level.
     taken: u32,
-    /// The level that had that turn.
+    /// The level that had the last turn.
     turn: u8,
-    /// The level at which was looked last for what is over.
+    /// The level that was searched last for remains.
     looked_at: u8,
 }
 
@@ -143,21 +145,24 @@ impl Levels {
         self.front.first.is_null() && self.waiting.first_from(0).is_none()
     }
 
+    /// Puts a task before all levels.
+    ///
     /// # Safety
-    /// The node is live, in no list, and the caller's.
+    /// The node must be live, in no list, and the caller's.
     pub(crate) unsafe fn push_front(&mut self, node: NonNull<Link>) {
-        // SAFETY: by the contract.
+        // SAFETY: `node` is live, in no list and the caller's (contract of `push_front`).
         unsafe { self.front.push(node) };
     }
 
-    /// Sorts in a chain, oldest first.
+    /// Sorts a chain in, oldest first.
     ///
     /// # Safety
-    /// Its nodes are live, in no list, and the caller's.
+    /// The nodes of the chain must be live, in no list, and the caller's.
     pub(crate) unsafe fn extend(&mut self, first: *mut Link) {
         let mut rest = first;
         while let Some(node) = NonNull::new(rest) {
-            // SAFETY: by the contract; the link is read before it is changed.
+            // SAFETY: the nodes are live, in no list and the caller's (contract of `extend`). The
+            // link is read before it is changed.
             unsafe {
                 rest = Link::next(node);
                 let level = (self.order.level_of)(node);
@@ -168,8 +173,8 @@ impl Levels {
         }
     }
 
-    /// The level whose turn it is; the second, if it is that of another level than the
-    /// most urgent.
+    /// Returns the level of the next task. If another level than the most urgent level has its
+    /// turn, the second value is that level too.
     fn choose(&self) -> Option<(u8, Option<u8>)> {
         let most_urgent = self.waiting.first_from(0)?;
         if self.order.every == 0 || self.taken + 1 < self.order.every {
@@ -184,21 +189,22 @@ impl Levels {
         self.waiting.first_from(u16::from(level) + 1)
     }
 
-    /// A level whose first is over, if one is found at the next place to look.
+    /// Returns the next level to search, if the head of that level is only remains.
     fn choose_over(&mut self) -> Option<u8> {
         let level = self
             .next_after(self.looked_at)
             .or(self.waiting.first_from(0))?;
         self.looked_at = level;
         let first = NonNull::new(self.lists[usize::from(level)].first)?;
-        // SAFETY: what is in the lists is live.
+        // SAFETY: nodes in the lists are live (contract of `extend`).
         unsafe { (self.order.is_over)(first) }.then_some(level)
     }
 
-    /// The first of a level that has some.
+    /// Takes the first task out of a level that has tasks.
     fn take_first(&mut self, level: u8) -> Option<NonNull<Link>> {
         let list = &mut self.lists[usize::from(level)];
-        // SAFETY: what is in the lists was handed over, and is ours.
+        // SAFETY: the nodes in the lists were handed over and belong to this value (contract of
+        // `extend`).
         let node = unsafe { list.pop() };
         if list.first.is_null() {
             self.waiting.set(level, false);
@@ -207,7 +213,8 @@ impl Levels {
     }
 
     pub(crate) fn pop(&mut self) -> Option<NonNull<Link>> {
-        // SAFETY: as in `take_first`.
+        // SAFETY: the nodes in `front` were handed over and belong to this value (contract of
+        // `push_front`).
         if let Some(node) = unsafe { self.front.pop() } {
             return Some(node);
         }
@@ -216,21 +223,21 @@ impl Levels {
         }
         let (level, turn) = self.choose()?;
         let node = self.take_first(level)?;
-        // SAFETY: it was in the lists until now, so it is live.
+        // SAFETY: the node was in the lists until now, so it is live.
         if unsafe { (self.order.is_over)(node) } {
             return Some(node);
         }
         match turn {
             Some(level) => (self.taken, self.turn) = (0, level),
-            // Without turns nobody counts.
+            // Without ageing, tasks need not be counted.
             None if self.order.every == 0 => {}
             None => self.taken += 1,
         }
         Some(node)
     }
 
-    /// The levels that have tasks, the most urgent first, after those that go
-    /// before all.
+    /// Returns the list that goes before all levels, and then the levels that have tasks, most
+    /// urgent first.
     fn lists(&self) -> impl Iterator<Item = &LinkList> {
         let mut from = 0;
         let by_level = core::iter::from_fn(move || {
@@ -241,12 +248,13 @@ impl Levels {
         core::iter::once(&self.front).chain(by_level)
     }
 
-    /// Takes everything out, the most urgent first.
+    /// Takes all tasks out, most urgent first.
     pub(crate) fn take_all(&mut self) -> *mut Link {
         let mut all = LinkList::EMPTY;
         for list in self.lists().filter(|list| !list.first.is_null()) {
             match NonNull::new(all.last) {
-                // SAFETY: the last of a list, which is ours.
+                // SAFETY: `last` is the end of a list, whose nodes are live and belong to this
+                // value.
                 Some(last) => unsafe { Link::set_next(last, list.first) },
                 None => all.first = list.first,
             }
@@ -258,13 +266,13 @@ impl Levels {
         all.first
     }
 
-    /// The most urgent and oldest come first.
+    /// Visits the tasks, most urgent first, and oldest first within a level.
     pub(crate) fn iter(&self) -> impl Iterator<Item = NonNull<Link>> {
         self.lists().flat_map(|list| {
             let mut at = list.first;
             core::iter::from_fn(move || {
                 let node = NonNull::new(at)?;
-                // SAFETY: nodes in the lists are live and ours.
+                // SAFETY: nodes in the lists are live and belong to this value.
                 at = unsafe { Link::next(node) };
                 Some(node)
             })

@@ -1,23 +1,26 @@
-//! How long to watch before queueing or parking.
+//! How long a thread watches a busy resource before it queues its task or parks.
 //!
-//! Queueing a tiny task costs more than waiting for it to end, and parking a
-//! thread costs microseconds; so whoever finds a resource busy first lets
-//! others run and looks again, a bounded number of times.
+//! Queueing a tiny task costs more than waiting for its end, and parking a thread costs
+//! microseconds. So a thread that finds a resource busy lets other threads run and looks again, a
+//! bounded number of times.
 //!
-//! Each look takes the state word away from the core that works with it. Where
-//! tasks are tiny that slows them down, so looks are rare: many yields lie
-//! between two. Where tasks are long it does not, and a watcher that comes late
-//! has lost more; so looks are frequent. Yielding beats spinning where more
-//! threads run than cores, since the one that is needed gets to run; but a yield
-//! lasts for as long as the others please, so whoever has nothing else to do
-//! spins first for as long as the task before its own may take. `docs/design.md`
-//! has the figures behind the numbers.
+//! Each look takes the state word's cache line away from the core that works with it. If tasks are
+//! tiny, that slows the holder down, so looks are rare: many yields lie between two looks. If tasks
+//! are long, looks do not slow the holder down, and a watcher that comes late has lost more. So
+//! looks are frequent.
+//!
+//! If more threads run than cores, yielding beats spinning, since the thread that is needed gets to
+//! run. But a yield lasts as long as other threads please. So a watcher that has nothing else to do
+//! spins first, for as long as the task before its own may take.
+//!
+//! `docs/design/waiting.md` explains these rules, and `docs/design/figures.md` has the measurements
+//! behind the numbers.
 
 use crate::sync::{Gauge, MODEL, yield_now};
 use core::time::Duration;
 use std::time::Instant;
 
-/// Looks after the first, and yields before each.
+/// The number of looks after the first look, and of yields before each.
 struct Rhythm {
     looks: u8,
     yields: u8,
@@ -31,48 +34,49 @@ const FOR_LONG_TASKS: Rhythm = Rhythm {
     looks: 12,
     yields: 1,
 };
-/// Enough to take the path; every further look only multiplies the schedules.
+/// Enough to take the path: every further look only multiplies the schedules.
 const IN_A_MODEL: Rhythm = Rhythm {
     looks: 1,
     yields: 1,
 };
 
-/// Past this, others need the cores more: one last look.
+/// The longest time to linger. After that, other threads need the cores more, and the watcher takes
+/// one last look.
 const LONGEST: Duration = Duration::from_micros(500);
 
-/// A tiny task that nobody else waits for ends in less time than a yield takes:
-/// so many spins before each of the first looks (a spin takes 10 to 50 ns,
-/// depending on the machine).
+/// Spins before each of the first looks. If no other thread waits, a tiny task ends in less time
+/// than a yield takes. A spin takes 10 to 50 ns, depending on the machine.
 pub(crate) const SPINS: [u32; 3] = [4, 8, 16];
 
-/// A long task is shorter than a few yields up to here, in nanoseconds. Who blocks
-/// for the outcome of such spins first, for two tasks and a half at the most.
+/// The longest task that is worth a spin, in nanoseconds. Up to this length, a long task is shorter
+/// than a few yields. A caller that blocks for the outcome of such a task spins first, for at most
+/// the time of two and a half tasks.
 const SPINNABLE_TASK: u32 = 4_000;
 
-/// Looks while so spinning, and how many of them in the time of one task. More
-/// would only take the role, and with it the value, from core to core between
-/// any two tasks of a thread that goes on and on.
+/// The number of looks of a caller that spins so, and how many of them fall into the time of one
+/// task. More looks would only move the role, and with it the value, from core to core. That would
+/// happen between any two tasks of a thread that submits without a pause.
 const SPINNING_LOOKS: u32 = 20;
 const LOOKS_IN_A_TASK: u32 = 8;
 
-/// Tasks that take longer, in nanoseconds, are long. Those are worth queueing at
-/// once where their submitter gets on with its own work meanwhile.
+/// Tasks that take longer than this, in nanoseconds, are long. A submitter that does its own work
+/// meanwhile does better to queue a long task at once.
 const LONG_TASK: u32 = 500;
 
-/// About how long a task of a resource takes, in nanoseconds, as far as somebody
-/// looked at the clock. Set by whoever was holder just now: two may, and one is
-/// lost.
+/// The estimated length of a resource's tasks, in nanoseconds. Only shifts and calls that read the
+/// clock contribute. Threads that were just the holder set the estimate: if two do so at a time,
+/// one update is lost.
 #[derive(Debug, Default)]
 pub(crate) struct TaskTime(Gauge);
 
 impl TaskTime {
-    /// So many tasks took so long together.
+    /// Learns that `tasks` tasks took `time` together.
     ///
-    /// Follows by a factor of two at the most, so that one shift that was
-    /// interrupted does not change everything.
+    /// The estimate falls to no less than half, and rises to no more than twice its value plus 100
+    /// ns. So one interrupted shift does not overturn the estimate.
     pub(crate) fn learn(&self, tasks: usize, time: Duration) {
         if MODEL {
-            // A schedule has to be the same when it is played again.
+            // A schedule must be the same each time that it is replayed.
             return;
         }
         let each = time.as_nanos() / tasks.max(1) as u128;
@@ -82,12 +86,12 @@ impl TaskTime {
         self.0.set(each.clamp(before / 2, most));
     }
 
-    /// Do tasks take so long that they are better queued than waited for?
+    /// Checks whether tasks take so long that queueing is better than waiting.
     pub(crate) fn is_long(&self) -> bool {
         self.0.get() > LONG_TASK
     }
 
-    /// How to spin where tasks are long.
+    /// Returns the spins for long tasks, or none if tasks take too long for spins.
     pub(crate) fn spins(&self) -> Spins {
         let task = self.0.get();
         if task > SPINNABLE_TASK {
@@ -100,19 +104,19 @@ impl TaskTime {
     }
 }
 
-/// Is the next task one to be timed, of those that watchers come to run? Two
-/// readings of the clock are a tenth of a task's time, so one in seven is: a
-/// number that no rhythm in which threads take turns is likely to miss.
+/// Checks whether the next task that runs after lingering is to be timed. Two readings of the clock
+/// are a tenth of a task's time, so one task in seven is timed. Seven is a number that no rhythm in
+/// which threads take turns is likely to miss.
 pub(crate) fn is_sample(turns: u64) -> bool {
     (turns / 2) % 7 == 0
 }
 
-/// Stays off the memory that others work on for a few dozen nanoseconds a spin.
+/// Stays off the memory that other threads work on, for a few dozen nanoseconds per spin.
 pub(crate) fn pause(spins: u32) {
     (0..spins).for_each(|_| core::hint::spin_loop());
 }
 
-/// Looks without a yield between, for a limited time.
+/// Looks without a yield between them, for a limited time.
 #[derive(Debug)]
 pub(crate) struct Spins {
     apart: Duration,
@@ -125,7 +129,7 @@ impl Spins {
         left: 0,
     };
 
-    /// Lets a moment pass, if a look is left.
+    /// Lets a moment pass. Returns `false` at once if no look is left.
     pub(crate) fn take(&mut self) -> bool {
         if self.left == 0 {
             return false;
@@ -148,7 +152,7 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// As many as pay for tasks that are long, or not.
+    /// Allows as many looks as pay for long tasks, or for tiny tasks.
     pub(crate) fn new(tasks_are_long: bool) -> Self {
         let Rhythm { looks, yields } = match tasks_are_long {
             _ if MODEL => IN_A_MODEL,
@@ -170,7 +174,7 @@ impl Turns {
         }
     }
 
-    /// Lets others run, if a look is left.
+    /// Lets other threads run. Returns `false` at once if no look is left.
     pub(crate) fn take(&mut self) -> bool {
         if self.looks == 0 {
             return false;

@@ -1,18 +1,37 @@
-//! The drain state machine: every transition of the state word, and the loop
-//! that runs a queue.
+//! The strand: a state word, and the lane beside it, decide which thread runs a resource's tasks.
 //!
-//! A [`Strand`] is the state word, the backlog and the [`Lane`]: what a resource
-//! needs to run tasks one at a time. It never sees the value, threads or time;
-//! what it needs from them it asks of a [`Crew`]. `docs/design.md` draws the
-//! transitions and argues each guarantee from them.
+//! A [`Strand`] is what a resource needs to run tasks one at a time: the state word, the backlog
+//! and the [`Lane`]. The state machine never sees the value, threads or time. The drain asks a
+//! [`Crew`](drain::Crew) for what it needs from them.
+//!
+//! This room is at the bottom of `src/raw`, beside `thread`. Files of this room may name each other
+//! and `crate::sync`. They must not name any other room.
+//!
+//! Submitters push onto a Treiber stack in the state word, and the holder takes that stack whole.
+//! The lane releases a resource without a read-modify-write: an asymmetric Dekker lock. The sources
+//! are in [`queue`], [`lane`] and [`barrier`]. `docs/design/protocol.md` draws the transitions,
+//! `docs/design/lane.md` walks through the races, and `docs/design/guarantees.md` argues each
+//! guarantee.
+//!
+//! - [`state`]: the bits of the state word.
+//! - [`queue`]: links, and the reversal of the stack.
+//! - [`levels`]: tasks sorted by priority.
+//! - [`backlog`]: tasks that the holder has taken and not yet started.
+//! - [`barrier`]: a pair of memory barriers; the light barrier costs nothing.
+//! - [`lane`]: the way past the state word.
+//! - [`linger`]: how long a submitter watches before it queues or parks.
+//! - [`claim`]: claims and releases, by the lane or by the word.
+//! - [`push`]: how a task is queued, and how the role is put on offer.
+//! - [`drain`]: the loop that runs a queue, and the sweep.
 //!
 //! # Orderings
 //!
-//! Steps on the word are read-modify-writes, so each continues the release
-//! sequences of those before it: whoever takes the role sees what every earlier
-//! holder wrote (G3), and whoever takes the queue sees every node pushed to it.
-//! They are sequentially consistent, as entering the lane is, for the one
-//! question that two words decide: is somebody in the lane?
+//! Steps on the word are read-modify-writes, so each step continues the release sequences of the
+//! steps before. A thread that takes the role sees what every earlier holder wrote (G3). A thread
+//! that takes the queue sees every node that was pushed to it.
+//!
+//! Steps on the word are sequentially consistent, as entering the lane is. Only one question needs
+//! that, because two words decide it: is an entrant in the lane?
 
 pub(crate) mod backlog;
 pub(crate) mod barrier;
@@ -32,8 +51,8 @@ use crate::raw::strand::linger::TaskTime;
 use crate::raw::strand::state::{Mode, State};
 use crate::sync::{AtomicPtr, Ordering};
 
-/// The state word, the backlog and the lane.
-// In this order: see `Core`.
+/// The state word, the backlog and the lane of a resource, and how long its tasks take.
+// The order of the fields is part of the layout that `Shell` in `src/raw/core` explains.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Strand {
@@ -43,14 +62,14 @@ pub(crate) struct Strand {
     task_time: TaskTime,
 }
 
-/// Whether the resource never runs on its callers. It is a setting of the
-/// resource, kept where settings are, and passed to the steps that differ.
+/// Whether a resource never runs tasks on its callers. The settings of the resource hold this flag,
+/// and callers pass it to the steps that depend on it.
 pub(crate) type Pooled = bool;
 
 impl Strand {
-    /// An idle strand. A `pooled` one never takes the fast path. One without a
-    /// `lane` takes it by the word. One with an order runs what is queued in
-    /// that.
+    /// Creates an idle strand. If `pooled` is set, no submitter takes the fast path. Without a
+    /// `lane`, the fast path goes by the word. If `slow_path_only` is set, every release asks the
+    /// crew. With an `order`, queued tasks run in that order.
     #[inline]
     pub(crate) fn new(
         pooled: Pooled,
@@ -64,7 +83,8 @@ impl Strand {
             State::IDLE
         };
         let word = AtomicPtr::new(idle.into_raw());
-        // loom would let sequentially consistent loads miss a step but for this.
+        // loom does not count an initial value as a sequentially consistent store. Without this
+        // store, loom would let sequentially consistent loads miss a step.
         #[cfg(captor_loom)]
         word.store(idle.into_raw(), Ordering::SeqCst);
         Strand {
@@ -75,47 +95,47 @@ impl Strand {
         }
     }
 
-    /// What is kept beside the strand for those who come to it.
+    /// Returns the estimate of how long the tasks of this resource take.
     pub(crate) fn task_time(&self) -> &TaskTime {
         &self.task_time
     }
 
     pub(crate) fn state(&self) -> State {
-        // Acquire: partners with every Release on the word; a caller that
-        // finds the strand ended sees what its last task wrote.
+        // Acquire: partners with every Release on the word. A caller that finds the strand ended
+        // sees what its last task wrote.
         State::from_raw(self.word.load(Ordering::Acquire))
     }
 
-    /// "No" may be out of date.
+    /// Checks whether every release asks the crew. `false` may be out of date.
     #[inline]
     pub(crate) fn is_slow_path_only(&self) -> bool {
         self.lane.is_slow_path_only()
     }
 
-    /// Is the role on offer?
+    /// Checks whether the role is on offer.
     pub(crate) fn is_offered(&self) -> bool {
         self.state().mode() == Mode::Offered
     }
 
-    /// Does nobody hold it, and is nothing queued? If a strand that refuses is
-    /// not at rest, there is somebody who will be heard of when it is.
+    /// Checks whether no thread holds the role and nothing is queued. If a strand that refuses is
+    /// not at rest, its entrant or a holder will tell the end.
     pub(crate) fn is_at_rest(&self) -> bool {
-        // SeqCst: see `Lane::enter`. Who entered the lane in vain may have left
-        // it unheard, so that is made sure of.
+        // SeqCst: see `Lane::enter`. An entrant in vain may have left without telling the end, and
+        // its store may not be seen yet. So the lane is checked behind the heavy barrier.
         let s = State::from_raw(self.word.load(Ordering::SeqCst));
         s.mode() == Mode::Idle && s.head().is_null() && !self.lane.is_taken_for_sure()
     }
 
-    /// Makes all that holders did visible, which `Arc` does before it drops
-    /// what it holds. loom knows nothing of that `Arc`.
+    /// Makes everything that holders did visible to the caller. `Arc` does this before it drops its
+    /// value, but loom does not see that `Arc`.
     #[cfg(captor_loom)]
     pub(crate) fn see_all(&self) {
         let _ = self.update(Some);
         self.lane.see_all();
     }
 
-    /// Applies `f` in one step, or nothing where it returns `None`; returns
-    /// the state before.
+    /// Applies `f` to the state in one step, and returns the state before. If `f` returns `None`,
+    /// the word does not change, and the state that `f` saw is the error.
     fn update(&self, mut f: impl FnMut(State) -> Option<State>) -> Result<State, State> {
         let mut now = self.state();
         loop {
@@ -123,6 +143,8 @@ impl Strand {
             match self.word.compare_exchange_weak(
                 now.into_raw(),
                 next.into_raw(),
+                // SeqCst: see `Lane::enter`. Each step continues the release sequences of the steps
+                // before, and acquires them. Acquire on failure: see `state`.
                 Ordering::SeqCst,
                 Ordering::Acquire,
             ) {
@@ -132,13 +154,13 @@ impl Strand {
         }
     }
 
-    /// Gives the role to a task that waits. Holder only.
+    /// Gives the role to a suspended task. Must be called by the holder.
     pub(crate) fn suspend(&self) {
         let _ = self.update(|s| Some(s.with_mode(Mode::Suspended)));
     }
 
-    /// Takes the role back for a task that no longer waits. Only for the one
-    /// who may resume that task.
+    /// Takes the role back from a suspended task. Must be called by the thread that may resume the
+    /// task: the thread that woke the task, or the holder if parking failed.
     pub(crate) fn unsuspend(&self) {
         let _ = self.update(|s| {
             debug_assert_eq!(s.mode(), Mode::Suspended);
@@ -146,21 +168,21 @@ impl Strand {
         });
     }
 
-    /// From now on the strand is attended: nobody takes the fast path, or releases
-    /// it without asking the crew. Holder only, by the word.
+    /// Makes the strand slow-path-only: from now on no thread takes the fast path, and every
+    /// release asks the crew. Must be called by a holder that has the role by the word.
     pub(crate) fn set_slow_path_only(&self) {
         self.lane.set_slow_path_only();
     }
 
-    /// From now on every push is refused. `true`: nobody was at work, nothing
-    /// was queued; else whoever is at work comes to the end later.
+    /// Makes the strand refuse every push from now on. Returns `true` if no thread was at work and
+    /// nothing was queued. Otherwise, the entrant or a holder tells the end later.
     pub(crate) fn refuse(&self) -> bool {
         let before = self.update(|s| Some(s.with_refusing(true)));
         before.is_ok_and(|s| s.mode() == Mode::Idle && s.head().is_null())
             && !self.lane.is_taken_for_sure()
     }
 
-    /// Accepts again. Holder only.
+    /// Accepts tasks again. Must be called by the holder.
     pub(crate) fn reopen(&self) {
         let _ = self.update(|s| Some(s.with_refusing(false)));
     }

@@ -1,4 +1,8 @@
-//! Queueing a task, and the offer of a role that no thread has.
+//! Queueing a task, and putting the role on offer while no thread has it.
+//!
+//! A push changes the state word in one step, which queues the task and may also claim the strand.
+//! [`PushStep`] lists what a push does to the word. `docs/design/protocol.md` draws the
+//! transitions.
 
 use crate::raw::strand::claim::Claim;
 use crate::raw::strand::queue::Link;
@@ -6,60 +10,62 @@ use crate::raw::strand::state::{Mode, State};
 use crate::raw::strand::{Pooled, Strand};
 use core::ptr::NonNull;
 
-/// What became of a push.
+/// The result of a push.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Pushed {
-    /// Queued behind a holder or an offer that stands.
+    /// The task is queued behind a holder, a suspended task, an entrant or an offer that stands.
     Queued,
-    /// Queued, and the role is now the caller's.
+    /// The task is queued, and the caller now has the role.
     Captured,
-    /// Queued on an idle strand, which is now on offer.
+    /// The task is queued on an idle strand, whose role is now on offer.
     Offered {
-        /// The caller has to dispatch a job.
+        /// Whether the caller must dispatch a job.
         dispatch: bool,
     },
-    /// Not queued: the strand refuses.
+    /// The task is not queued: the strand refuses.
     Refused,
 }
 
-/// What a push does to the word, besides queueing.
+/// The change that a push makes to the word, besides queueing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PushStep {
-    /// Nothing: others have the role, or have to see to it.
+    /// Nothing: another thread or a suspended task has the role, or another thread will take the
+    /// role.
     Queue,
-    /// Takes an idle strand, if nobody is in the lane.
+    /// Takes an idle strand, unless an entrant is in the lane.
     Claim,
     /// Takes the role that is on offer.
     Take,
-    /// Leaves the task to who is in the lane.
+    /// Leaves the task to the entrant in the lane.
     Leave,
     /// Puts the role of an idle strand on offer.
     Offer,
 }
 
-/// Which roles a submitter takes on when it finds them free.
+/// Which roles a submitter takes if its push finds them free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Terms {
-    /// An idle strand, and one on offer, with all that is queued there.
+    /// The role of an idle strand, and a role on offer with all that is queued there.
     Any,
-    /// An idle strand only: the submitter runs no task but its own. (Not where
-    /// tasks are sorted: a more urgent one may come before it.)
+    /// The role of an idle strand only: the submitter runs no task but its own. Must not be used if
+    /// tasks are sorted, since a more urgent task may be pushed and come first.
     Own,
-    /// None: the task is left to the pool.
+    /// No role: the task is left to the pool.
     None,
 }
 
 impl Strand {
-    /// Queues `task` as the newest, unless the strand refuses. `inside`: by a
-    /// task of this strand.
+    /// Queues `task` as the newest task, unless the strand refuses. `inside` says that a task of
+    /// this strand makes the call.
     ///
-    /// The claim, the push and the refusal are one step on one word. That is
-    /// what keeps submission order: "idle" is seen only after all that was
-    /// queued has run (G2), and a task is either refused or accounted for (G4).
+    /// The claim, the push and the refusal are one step on one word. That step keeps the submission
+    /// order: a submitter sees "idle" only after all that was queued has run (G2). A task is either
+    /// refused or accounted for (G4).
     ///
     /// # Safety
-    /// `task` is a live node in no queue; if it is accepted it stays live
-    /// until it comes out of [`Crew::run`] or [`Strand::sweep`].
+    /// `task` must be a live node in no queue. If `task` is accepted, it must stay live until it
+    /// comes out of the queue, by [`Crew::run`](crate::raw::strand::drain::Crew::run) or
+    /// [`Strand::sweep`].
     pub(crate) unsafe fn push(
         &self,
         task: NonNull<Link>,
@@ -78,7 +84,8 @@ impl Strand {
                 PushStep::Take | PushStep::Claim => s.with_mode(Mode::Held),
                 PushStep::Offer => s.with_mode(Mode::Offered),
             };
-            // SAFETY: not yet pushed, so the node is still the caller's alone.
+            // SAFETY: `task` is live and in no queue (contract of `push`). The push has not
+            // succeeded yet, so no other thread can reach the node.
             unsafe { Link::set_next(task, s.head().cast()) };
             Some(next.with_head(task.as_ptr().cast()))
         });
@@ -89,19 +96,20 @@ impl Strand {
             PushStep::Queue => false,
             PushStep::Offer => return Pushed::Offered { dispatch: true },
             PushStep::Take => return Pushed::Captured,
-            // Its own task is the first.
+            // The word was idle and the lane is free, so the caller's task is the first.
             PushStep::Claim if terms == Terms::Own && !self.lane.is_taken() => {
                 return Pushed::Captured;
             }
             PushStep::Claim => self.contest() != Claim::Failed,
-            // Who is inside is in the lane itself, and looks when it leaves.
+            // The caller is inside a task that runs in the lane, and its thread looks when it
+            // leaves the lane.
             PushStep::Leave if inside => false,
             PushStep::Leave => !self.lane.is_taken_for_sure() && self.claim_leftover(),
         };
         match terms {
             _ if !captured => Pushed::Queued,
             Terms::Any => Pushed::Captured,
-            // Others' tasks may be there, before its own.
+            // Tasks of other submitters may come before the caller's task.
             Terms::Own | Terms::None => Pushed::Offered {
                 dispatch: self.offer(pooled),
             },
@@ -111,7 +119,7 @@ impl Strand {
     fn step_of_push(&self, s: State, terms: Terms, pooled: Pooled) -> PushStep {
         match s.mode() {
             Mode::Idle if !s.head().is_null() => PushStep::Queue,
-            // It has no lane.
+            // Such a strand has no lane.
             Mode::Idle if pooled => PushStep::Offer,
             Mode::Idle if self.lane.is_taken() => PushStep::Leave,
             Mode::Idle => PushStep::Claim,
@@ -120,14 +128,14 @@ impl Strand {
         }
     }
 
-    /// Takes the role if it is on offer.
+    /// Takes the role if it is on offer. Returns whether the caller now has the role.
     pub(crate) fn take_offer(&self) -> bool {
         self.update(|s| (s.mode() == Mode::Offered).then(|| s.with_mode(Mode::Held)))
             .is_ok()
     }
 
-    /// A job for this strand starts, or was dropped: it is no longer pending.
-    /// Takes the role if it is still on offer.
+    /// Records that a job for this strand starts, so that no job is pending any more. Takes the
+    /// role if it is still on offer, and returns whether the caller now has the role.
     pub(crate) fn accept_job(&self, pooled: Pooled) -> bool {
         let before = self.update(|s| {
             let s = if pooled { s } else { s.with_job(false) };
@@ -139,21 +147,21 @@ impl Strand {
         before.is_ok_and(|s| s.mode() == Mode::Offered)
     }
 
-    /// Puts the role on offer. Holder only. Returns whether the caller has to
-    /// dispatch a job (a pending one serves as well).
+    /// Puts the role on offer. Must be called by the holder. Returns whether the caller must
+    /// dispatch a job: a pending job serves as well, unless the strand is `pooled`.
     pub(crate) fn offer(&self, pooled: Pooled) -> bool {
         self.update(|s| Some(s.with_mode(Mode::Offered).with_job(true)))
             .is_ok_and(|s| pooled || !s.has_job())
     }
 
-    /// Puts the role on offer with no job: the caller has somebody who will
-    /// look for it. Holder only.
+    /// Puts the role on offer without a job. Must be called by the holder, and a thread must be
+    /// sure to look for the offer.
     pub(crate) fn offer_without_job(&self) {
         let _ = self.update(|s| Some(s.with_mode(Mode::Offered)));
     }
 
-    /// The role is on offer and nobody is sure to come: orders a job.
-    /// Returns whether the caller has to dispatch it.
+    /// Orders a job if the role is on offer and no job is pending. Returns whether the caller must
+    /// dispatch the job. Called if no thread is sure to look for the offer.
     pub(crate) fn order_job(&self) -> bool {
         self.update(|s| (s.mode() == Mode::Offered && !s.has_job()).then(|| s.with_job(true)))
             .is_ok()

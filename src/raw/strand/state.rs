@@ -1,42 +1,78 @@
-//! The state word: who may run a resource's tasks, and what is queued.
+//! The state word: which thread may run a resource's tasks, and what is queued.
 //!
-//! One pointer-sized word decides everything that must be decided at once:
-//! claiming an idle resource, queueing behind a busy one, refusing on a closed
-//! one. Its upper bits are the newest queued task (a Treiber stack, linked
-//! newest to oldest); its lower four bits are a mode and two flags, which is
-//! why a task is aligned to 16 bytes.
+//! One pointer-sized word decides everything that must be decided at once: claiming an idle
+//! resource, queueing behind a busy resource, refusing on a closed resource. The upper bits are the
+//! newest queued task, the *head* of a Treiber stack that is linked from newest to oldest. The
+//! lower four bits are a mode and two flags, so a task is aligned to 16 bytes.
+//! `docs/design/protocol.md` draws the transitions.
 //!
-//! | bits | name | set | never together with |
-//! |---|---|---|---|
-//! | 0-1 | [`Mode`] | see there | – |
-//! | 2 | `JOB` | before a job for this resource goes to the pool; cleared when that job starts or is dropped. Always set on a resource that never runs on its caller, so that the idle fast path fails there | – |
-//! | 3 | `REFUSING` | when the resource is closed or poisoned; cleared when it is healed | a push |
-//! | 4.. | head | by a push; cleared when the queue is taken | `Idle` |
+//! | bits | name | set by | cleared by | never together with |
+//! |---|---|---|---|---|
+//! | 0-1 | [`Mode`] | see [`Mode`] | – | – |
+//! | 2 | `JOB` | an offer, or a waiter that leaves it | the job's start | – |
+//! | 3 | `REFUSING` | a close, or a poisoning panic | a heal | a push |
+//! | 4.. | head | a push | the holder or a sweep | `Idle`, except by the lane |
 //!
-//! This module is pure: it imports nothing and touches no memory.
+//! **The head**: a submitter sets the head to its task when it pushes. The holder or a sweep clears
+//! the head when it takes the whole stack. While `REFUSING` is set, no submitter can set the head.
+//! Only the lane makes a head possible in the mode `Idle`: an entrant is in the lane, or has just
+//! left. The entrant looks after the queued tasks, or the claimant that found the lane taken does.
+//!
+//! This module is pure: it imports only `core::fmt`, and touches no memory.
 
 use core::fmt;
 
+/// The bits of the [`Mode`].
 const MODE: usize = 0b0011;
+/// A job for this resource is with the pool.
+///
+/// The thread that puts the role on offer sets this bit in the same step, unless the offer is meant
+/// for a waiter. A waiter that leaves such an offer behind sets this bit later. Only a step that
+/// leaves the role on offer can set this bit. The start of the job clears this bit, whether or not
+/// the role is still on offer. If a resource never runs tasks on its callers, this bit is set from
+/// birth and never cleared, so that the idle fast path fails.
 const JOB: usize = 0b0100;
+/// The resource is closed or poisoned, and every push fails.
+///
+/// The thread that closes the resource sets this bit. After a poisoning panic, the holder sets this
+/// bit. The holder that heals the resource clears this bit. Once the resource is closed, this bit
+/// cannot be cleared.
 const REFUSING: usize = 0b1000;
+/// All bits below the head.
 const TAGS: usize = 0b1111;
 
-/// Alignment that a queued task must have for its address to leave the tag bits free.
+/// The alignment of a queued task, which leaves the tag bits of its address free.
 pub(crate) const ALIGN: usize = TAGS + 1;
 
-/// Who holds the resource.
+/// Which thread or task holds the resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
-    /// Nobody; nothing is queued. The next submitter may claim it.
+    /// No thread holds the role, and nothing is queued: the next submitter may claim the resource.
+    ///
+    /// The holder sets this mode when its backlog and the word's stack are both empty. Only the
+    /// lane makes exceptions. While a task runs in the lane, the word stays `Idle`, and tasks may
+    /// be queued on it. A claimant that finds the lane taken sets `Idle` again, with all that has
+    /// been queued.
     Idle = 0,
-    /// One thread runs its tasks: the holder.
+    /// One thread, the holder, runs tasks.
+    ///
+    /// A thread that claims the resource sets this mode over `Idle`. A pool job, a waiting thread
+    /// or a submitter sets this mode over `Offered`. The thread that resumes a suspended task sets
+    /// this mode over `Suspended`. No thread can set `Held` over `Held`.
     Held = 1,
-    /// Handed off: tasks are queued, no thread runs them yet, and whoever
-    /// comes first takes over: the pool, a waiting thread, a submitter.
+    /// The role is on offer: tasks are queued, no thread runs them, and the first thread that comes
+    /// takes the role. That thread is a pool job, a waiting thread or a submitter.
+    ///
+    /// The holder sets this mode at a hand-off. The waker of a suspended task sets this mode when
+    /// it brings the resource back. A submitter sets this mode if it queues on an idle resource and
+    /// may not run the task itself. No other thread may set this mode. A sweep may empty the queue
+    /// meanwhile.
     Offered = 2,
-    /// A task that waits keeps the resource, and no thread does. Only the
-    /// one who resumes that task may move on from here.
+    /// A task that waits keeps the resource, and no thread runs tasks.
+    ///
+    /// The holder sets this mode after it has put that task back at the head of the backlog. Only
+    /// the thread that resumes the task may leave this mode: the thread that woke the task, or the
+    /// holder if parking failed. This mode cannot be set without a task that waits.
     Suspended = 3,
 }
 
@@ -45,11 +81,11 @@ pub(crate) enum Mode {
 pub(crate) struct State(*mut ());
 
 impl State {
-    /// Idle, open, nothing queued, no job: the one value that the fast path claims.
+    /// Idle and open, with nothing queued and no job: the only value that the fast path claims.
     pub(crate) const IDLE: State = State(core::ptr::null_mut());
-    /// What the fast path turns [`State::IDLE`] into, and back.
+    /// The value that the fast path sets over [`State::IDLE`], and back to `IDLE`.
     pub(crate) const HELD: State = State(core::ptr::without_provenance_mut(Mode::Held as usize));
-    /// Idle for a resource that never runs on its caller.
+    /// Idle, for a resource that never runs tasks on its callers.
     pub(crate) const IDLE_POOLED: State = State(core::ptr::without_provenance_mut(JOB));
 
     #[inline]
@@ -72,7 +108,7 @@ impl State {
         }
     }
 
-    /// The newest queued task, null if there is none.
+    /// Returns the newest queued task, or null if nothing is queued.
     #[inline]
     pub(crate) fn head(self) -> *mut () {
         self.0.map_addr(|a| a & !TAGS)
@@ -109,7 +145,7 @@ impl State {
         }))
     }
 
-    /// The same tags over another head, whose address must be a multiple of [`ALIGN`].
+    /// Returns these tags over another head, whose address must be a multiple of [`ALIGN`].
     #[inline]
     pub(crate) fn with_head(self, head: *mut ()) -> State {
         debug_assert_eq!(head.addr() & TAGS, 0);
@@ -157,7 +193,7 @@ mod tests {
                         assert_eq!(s.has_job(), job);
                         assert_eq!(s.is_refusing(), refusing);
                         assert_eq!(State::from_raw(s.into_raw()), s);
-                        // Setting one field again leaves the others alone.
+                        // A field that is set twice leaves the other fields as they are.
                         assert_eq!(s.with_mode(Mode::Held).with_mode(mode), s);
                         assert_eq!(s.with_job(!job).with_job(job), s);
                         assert_eq!(s.with_refusing(!refusing).with_refusing(refusing), s);

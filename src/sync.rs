@@ -1,11 +1,12 @@
-//! The one door to `std::sync`: under `--cfg captor_loom` and `--cfg
-//! captor_shuttle` the same names are the model checkers' own.
+//! The only way to `std::sync`. Under `--cfg captor_loom` and `--cfg captor_shuttle`, these names
+//! are the model checkers' own.
 //!
-//! What the protocol decides on ([`AtomicPtr`], [`AtomicUsize`], [`UnsafeCell`],
-//! [`Mutex`], [`thread`]) is checked. [`Counter`] and [`StaticMutex`] are `std`'s
-//! in every build: nothing is decided on a counter, and a model gains nothing
-//! from the interleavings of statistics. `Arc` is `std`'s too (loom has no weak
-//! references): the models see no edges through it, which makes them stricter.
+//! The protocol decides on [`AtomicPtr`], [`AtomicU32`], [`AtomicUsize`], [`UnsafeCell`], [`Mutex`]
+//! and [`thread`], and the models check these types. [`Counter`], [`Gauge`] and [`StaticMutex`] are
+//! from `std` in every build: no transition of the protocol's words depends on a counter, and a
+//! model gains nothing from the interleavings of statistics. `Arc` is from `std` too, since loom
+//! has no weak references. So the models see no edges through `Arc`, which makes the models
+//! stricter.
 
 #![allow(unsafe_code)]
 
@@ -40,17 +41,16 @@ mod imp {
 
 pub(crate) use imp::*;
 
-/// Is this a model checker's build, where every further look or turn multiplies
-/// the schedules?
+/// Whether this is a model checker's build, where every further look or turn multiplies the
+/// schedules.
 pub(crate) const MODEL: bool = cfg!(any(captor_loom, captor_shuttle));
 
-/// A thread-local that all threads of one model share: a checker runs them on one thread.
+/// A thread-local that all threads of one model share, because a checker runs them on one thread.
 #[cfg(all(test, any(captor_loom, captor_shuttle)))]
 pub(crate) use std::thread_local as os_thread_local;
 
-/// `thread_local!` with initialisers that are constants, which makes access to
-/// those without a destructor a plain load. (The checkers' macros do not know
-/// the `const { .. }` form.)
+/// Declares thread-locals with constant initialisers, like `thread_local!`. If the type has no
+/// destructor, an access is a plain load. The checkers' macros do not know the `const { .. }` form.
 macro_rules! thread_local_const {
     ($($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;)*) => {
         #[cfg(not(any(captor_loom, captor_shuttle)))]
@@ -61,7 +61,7 @@ macro_rules! thread_local_const {
 }
 pub(crate) use thread_local_const;
 
-/// `core::cell::UnsafeCell` behind the closure interface of loom's.
+/// `core::cell::UnsafeCell` behind the closure interface of loom's cell.
 #[cfg(not(captor_loom))]
 #[derive(Debug)]
 #[repr(transparent)]
@@ -91,9 +91,8 @@ impl<T: ?Sized> UnsafeCell<T> {
 #[cfg(captor_loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
-/// An atomic all of whose accesses are sequentially consistent. (loom does not
-/// count the value it is made with among those, and would let it be read again
-/// after any store.)
+/// Creates an atomic for sequentially consistent accesses only. loom does not count the initial
+/// value as such an access, and would let a thread read that value again after any store.
 pub(crate) fn sequential(value: usize) -> AtomicUsize {
     let atomic = AtomicUsize::new(value);
     #[cfg(captor_loom)]
@@ -101,21 +100,22 @@ pub(crate) fn sequential(value: usize) -> AtomicUsize {
     atomic
 }
 
-/// Locks, and goes on where another thread panicked while it held the lock:
-/// what our locks guard is valid at every step.
+/// Locks `mutex`, even if another thread panicked while it held the lock: the data behind this
+/// crate's locks is valid at every step.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// How a thread that has to wait a moment lets others run.
+/// Lets other threads run, for a thread that must wait a moment.
 #[inline]
 pub(crate) fn yield_now() {
     thread::yield_now();
 }
 
-/// Sleeps. The model checkers have no clock: there it only lets others run.
+/// Sleeps for `time`. The model checkers have no clock: there, this call only lets other threads
+/// run.
 pub(crate) fn pause(time: core::time::Duration) {
     #[cfg(not(any(captor_loom, captor_shuttle)))]
     thread::sleep(time);
@@ -126,12 +126,12 @@ pub(crate) fn pause(time: core::time::Duration) {
     }
 }
 
-/// Is this thread unwinding?
+/// Checks whether this thread is unwinding.
 pub(crate) fn is_panicking() -> bool {
     std::thread::panicking()
 }
 
-/// A statistics counter, relaxed throughout: it orders nothing.
+/// A counter for statistics. Each access is relaxed and orders nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(std::sync::atomic::AtomicU64);
 
@@ -145,8 +145,8 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Adds for the one thread that may write it now: a load and a store in
-    /// place of a read-modify-write.
+    /// Adds by a load and a store instead of a read-modify-write. Must be called by the only thread
+    /// that may write the counter now.
     #[inline(always)]
     pub(crate) fn bump_by(&self, n: u64) {
         self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
@@ -157,7 +157,7 @@ impl Counter {
         self.bump_by(1);
     }
 
-    /// Adds for any thread; returns the sum.
+    /// Adds, and returns the sum. Any thread may call this.
     #[inline]
     pub(crate) fn add(&self, n: u64) -> u64 {
         self.0.fetch_add(n, Ordering::Relaxed).wrapping_add(n)
@@ -184,7 +184,7 @@ impl Gauge {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    /// Raises it to `n` if it is lower: a plain load when it is not.
+    /// Raises the number to `n` if it is lower. If not, this is a plain load.
     #[inline]
     pub(crate) fn raise(&self, n: u32) {
         if self.get() < n {

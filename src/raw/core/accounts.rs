@@ -1,4 +1,7 @@
-//! What a resource counts of its tasks.
+//! The events that change a resource's counters, and the statistics that are read from them.
+//!
+//! Each function here names one event and updates the counters of [`counters`](super::counters),
+//! the room of the task and the hook where the event touches them.
 
 use crate::raw::core::Shell;
 use crate::raw::core::counters::{Depth, RareCounters};
@@ -9,18 +12,17 @@ use crate::sync::Counter;
 use core::time::Duration;
 
 impl Shell {
-    /// A task's deadline passed before it could be queued: it counts all the
-    /// same.
+    /// Counts a task whose deadline passed before the task could be queued.
     pub(crate) fn note_late(&self) {
         let rare = &self.cold().rare;
-        // It is as if it were pushed, expired, and cleared away.
+        // The counts are those of a task that was pushed, expired and was cleared away.
         rare.expired.add(1);
         rare.cleared.add(1);
         self.counters.note_unqueued();
     }
 
-    /// A queued task was claimed in the queue, and will not run. (The queue may
-    /// have met its remains already, which then are one less than none.)
+    /// Counts a queued task that was claimed in the queue and will not run, and gives its room
+    /// back. The holder may have met the remains already: `remains` is negative until this call.
     pub(in crate::raw) fn note_unrun(&self, task: &Header, why: fn(&RareCounters) -> &Counter) {
         let rare = &self.cold().rare;
         why(rare).add(1);
@@ -28,13 +30,13 @@ impl Shell {
         self.leave_room(task);
     }
 
-    /// A task came out of the queue too late. Holder only.
+    /// Counts a task that came out of the queue after its deadline. Must be called by the holder.
     pub(crate) fn note_late_in_queue(&self) {
         self.cold().rare.expired.add(1);
         self.note_passed();
     }
 
-    /// A task ran, but not to its end, and is not run any more. Holder only.
+    /// Counts a task that ran, did not finish, and is given up. Must be called by the holder.
     pub(crate) fn note_given_up(&self, late: bool) {
         let rare = &self.cold().rare;
         match late {
@@ -43,13 +45,14 @@ impl Shell {
         };
     }
 
-    /// The remains of a cancelled or expired task came out of the queue. Holder only.
+    /// Counts the remains of a cancelled or expired task that came out of the queue. Must be called
+    /// by the holder.
     pub(crate) fn note_remains(&self) {
         self.cold().rare.remains.sub(1);
         self.note_passed();
     }
 
-    /// What was taken out of the queue does not run.
+    /// Records that a task left the queue and does not run.
     fn note_passed(&self) {
         self.cold().hook.skip();
         self.counters.dequeued.turn();

@@ -1,4 +1,8 @@
-//! Whether a resource lets a task in: its priority, room in a bounded queue, and why not.
+//! Decides whether a resource admits a task, and says why not.
+//!
+//! A task needs a priority that the resource has, a resource that accepts tasks, and room if the
+//! queue is bounded. Only a resource with a capacity counts room (see
+//! `docs/design/room-and-priorities.md`).
 
 use crate::error::{PriorityRange, SubmitError};
 use crate::raw::core::Shell;
@@ -8,12 +12,12 @@ use crate::raw::task::tag::Attributes;
 use crate::raw::thread::panics;
 
 impl Shell {
-    /// May a task with these attributes be submitted here?
+    /// Checks whether the resource has the priority that the attributes name.
     pub(crate) fn check(&self, attributes: &Attributes) -> Result<(), SubmitError> {
         let levels = self.settings().priorities.map_or(1, |p| p.levels);
         match attributes.level {
             Some(level) if u16::from(level) >= levels => {
-                // There is a level above, so this is not the last number.
+                // `level` is a `u8` and at least `levels`, so `levels - 1` fits into a `u8`.
                 let range = PriorityRange::up_to((levels - 1) as u8);
                 Err(self.note_refused(SubmitError::NoSuchPriority(range)))
             }
@@ -21,9 +25,9 @@ impl Shell {
         }
     }
 
-    /// A task was refused: counts it and says why.
+    /// Counts a refused task, and returns the reason.
     pub(crate) fn why_refused(&self) -> SubmitError {
-        // Poison may have been cleared since; closed is for ever.
+        // Poison may have been cleared since the refusal. Closing is for ever.
         self.note_refused(if self.refusal().closed {
             SubmitError::Closed
         } else {
@@ -39,30 +43,29 @@ impl Shell {
         error
     }
 
-    /// Takes room for a task that is about to be queued; says whether there is
-    /// any to give back.
+    /// Takes room for a task that is about to be queued. Returns whether the task must give room
+    /// back: `false` if the queue is not bounded.
     pub(crate) fn take_room(&self) -> Result<bool, SubmitError> {
         match self.room() {
             None => Ok(false),
             Some(room) if room.try_take() => Ok(true),
-            // What is closed and full is closed.
+            // If the resource is both refusing and full, the error names the refusal.
             Some(_) if self.strand.state().is_refusing() => Err(self.why_refused()),
             Some(_) => Err(self.note_refused(SubmitError::Full)),
         }
     }
 
-    /// Takes room for a task that was made before it is known whether there is any.
+    /// Takes room for a task that was made before it was known whether there is room.
     pub(crate) fn take_room_for(&self, task: &Queued) -> Result<(), SubmitError> {
         if self.take_room()? {
-            // If it was cancelled meanwhile, its remains take up the room.
+            // If the task was cancelled in the meantime, its remains take up the room.
             task.header().takes_room();
         }
         Ok(())
     }
 
-    /// A task came out of the queue to be run, was cancelled in it, or was not
-    /// let into it: gives its room back, if it takes up any. For whoever claimed
-    /// it, or would have queued it.
+    /// Gives back the room of a task, if the task takes up any. Must be called by a thread that has
+    /// taken the task out of the queue, has claimed the task in the queue, or failed to queue it.
     pub(crate) fn leave_room(&self, task: &Header) {
         if let Some(room) = self.room() {
             if task.leaves_room() {

@@ -1,5 +1,8 @@
-//! What most resources never need: settings of their own, rare counters, who
-//! awaits the end. Kept behind one pointer and made at the first need.
+//! The state that most resources never need: settings of their own, rare counters, listeners,
+//! the stop requests, the stopwatch, the hook and the room.
+//!
+//! [`ColdState`] lies behind one pointer, and is made when it is first needed. So a resource
+//! with default settings is one small allocation.
 
 use crate::raw::core::counters::RareCounters;
 use crate::raw::core::hook::Hook;
@@ -10,34 +13,34 @@ use crate::raw::timing::stopwatch::Stopwatch;
 use crate::sync::{Arc, Mutex};
 use core::time::Duration;
 
-/// Settings of one resource; `None` means the scheduler's.
+/// The settings of one resource. `None` means the scheduler's setting, or no setting.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Settings {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) capture_limit: Option<usize>,
     pub(crate) capture_time: Option<Duration>,
-    /// Never run on the caller.
+    /// The resource never runs tasks on its callers.
     pub(crate) pooled: bool,
-    /// A panic keeps later tasks out.
+    /// After a panic, the resource refuses later tasks.
     pub(crate) poison: bool,
-    /// How many tasks may be queued.
+    /// The number of tasks that may be queued.
     pub(crate) capacity: Option<usize>,
-    /// Levels of priority, where there is more than one.
+    /// The levels of priority, if there is more than one level.
     pub(crate) priorities: Option<Priorities>,
-    /// Note how long tasks take and wait.
+    /// The resource notes how long tasks take and wait.
     pub(crate) timings: bool,
-    /// Warn of tasks that take so long.
+    /// The resource warns of tasks that take this long.
     pub(crate) slow_task: Option<Duration>,
 }
 
-/// How a resource sorts its tasks.
+/// How a resource sorts its tasks by priority.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Priorities {
-    /// At least 2.
+    /// The number of levels, at least 2.
     pub(crate) levels: u16,
-    /// Of tasks whose submitter names none.
+    /// The level of tasks whose submitter names no level.
     pub(crate) default: u8,
-    /// Every so many tasks, one is another level's; 0: never.
+    /// One task in so many comes from another level than the most urgent. 0 means never.
     pub(crate) every: u32,
 }
 
@@ -65,33 +68,35 @@ impl Default for Settings {
     }
 }
 
-/// Why a strand refuses. All may hold; closed then comes first.
+/// The reasons why a strand refuses tasks. Several may hold; `closed` is then reported first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) closed: bool,
     pub(crate) poisoned: bool,
-    /// The value was taken out, which is for ever.
+    /// The value was taken out. This is for ever.
     pub(crate) emptied: bool,
 }
 
+/// The fields that a resource keeps apart from its hot fields.
 #[derive(Debug, Default)]
 pub(crate) struct ColdState {
     pub(crate) settings: Settings,
-    /// Changed together with the strand's refusing bit, under this lock.
-    /// Submitting takes it only to say why it was refused.
+    /// A thread changes this together with the strand's `REFUSING` bit, under this lock. A
+    /// submitter takes the lock only to say why its task was refused.
     pub(crate) refusal: Mutex<Refusal>,
-    /// Who awaits that it closes, or goes.
+    /// Listeners for the closing of the resource, or for its drop.
     pub(crate) closing: Listeners,
+    /// Listeners for the end: the resource is closed, and nothing is queued or running.
     pub(crate) ended: Listeners,
-    /// Whether the task that runs was asked to stop.
+    /// The requests to stop, and the token of a running task.
     pub(crate) stop: Mutex<Stop>,
-    /// How long tasks take, where that is asked for.
+    /// The times of tasks, if the settings ask for them.
     pub(crate) stopwatch: Option<Box<Stopwatch>>,
-    /// What is done when the queue has run empty.
+    /// The closure that is called each time the queue has run empty.
     pub(crate) hook: Hook,
-    /// Where the queue is bounded.
+    /// The room in the queue, if the queue is bounded.
     pub(crate) room: Option<Box<Room>>,
-    /// What was published of its counters.
+    /// How far the counters were published.
     #[cfg(feature = "metrics")]
     pub(crate) published: crate::raw::core::published::PublishedCounters,
 

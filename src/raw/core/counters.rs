@@ -1,68 +1,73 @@
-//! What a resource counts, and how the counts make its statistics.
+//! The counters of a resource, and how its statistics are computed from them.
+//!
+//! Every count is relaxed and orders nothing. The task counters also number the tasks: see
+//! "A number for each task" in `docs/design/tasks.md`.
 
 use crate::raw::timing::nanos;
 use crate::stats::ResourceStats;
 use crate::sync::{Counter, Gauge};
 use core::time::Duration;
 
-/// Counters of one resource. Each is written by the holder alone, but for
-/// `pushed`, `peak` and `lent`.
-// In this order: see `Core`.
+/// The counters of one resource. Only the holder writes them, except `pushed`, `peak` and `lent`.
+// The order of the fields is explained at `Shell`.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Tasks queued.
+    /// Tasks that were queued.
     pushed: Counter,
-    /// The most tasks outstanding at once, as far as the queue saw it.
+    /// The most tasks outstanding at a time, as far as submitters that queue have seen.
     peak: Gauge,
-    /// The lower half; [`RareCounters`] has the upper one.
+    /// The lower half of the number of hand-offs. [`RareCounters`] has the upper half.
     handoffs: Gauge,
-    /// Nanoseconds that submitters spent on others' tasks.
+    /// Time that submitters spent on tasks of other submitters, in nanoseconds.
     lent: Counter,
     /// Tasks that came out of the queue.
     pub(crate) dequeued: Runs,
 }
 
-/// Counters that most resources never need. They are kept with the resource's cold state.
+/// Counters that most resources never need, kept in the resource's cold state.
 #[derive(Debug, Default)]
 pub(crate) struct RareCounters {
     /// The upper half of [`Counters::handoffs`].
     handoffs: Counter,
     pub(crate) panicked: Counter,
     pub(crate) rejected: Counter,
-    /// Cancelled through their handle.
+    /// Tasks that were cancelled through their handle, or given up.
     pub(crate) cancelled: Counter,
-    /// Not started in time.
+    /// Tasks whose deadline passed: before they started, or while they waited.
     pub(crate) expired: Counter,
-    /// Of the cancelled and expired tasks, the ones whose remains are still queued.
+    /// Cancelled and expired tasks whose remains are still queued.
     pub(crate) remains: Counter,
-    /// Of the cancelled and expired tasks, the ones that a sweep took out of the queue.
+    /// Cancelled and expired tasks whose remains a sweep took out of the queue.
     pub(crate) cleared: Counter,
-    /// Cancelled by a sweep, which took them out of the queue.
+    /// Tasks that a sweep cancelled and took out of the queue.
     pub(crate) swept: Counter,
 }
 
-/// The number of a task that runs, among those of its resource.
+/// The number of a running task, unique among the tasks of its resource.
 pub(crate) type Number = u64;
 
-/// Twice the tasks that came to run in one of two ways (by the submitter that
-/// claimed an idle resource, or out of the queue), and one more while one runs.
+/// Counts the tasks that come to run in one of two ways: on the submitter that claimed an idle
+/// resource, or out of the queue.
+///
+/// The number is twice the count of the tasks that have finished, plus one while a task runs.
 #[derive(Debug, Default)]
 pub(crate) struct Runs(Counter);
 
 impl Runs {
-    /// So many are through.
+    /// Returns how many tasks have finished.
     fn through(&self) -> u64 {
         self.0.get() / 2
     }
 
-    /// The one that runs is to wait, and runs again later. Holder only.
+    /// Takes back the start of the running task, which waits and will run again. Must be called by
+    /// the holder.
     pub(crate) fn interrupt(&self) {
         self.0.bump_by(u64::MAX);
     }
 
-    /// A task starts (which of one that was queued is said when it is taken out of the
-    /// queue), or ends. Holder only.
+    /// Records that a task starts or ends. A queued task starts when it is taken out of the queue.
+    /// Must be called by the holder.
     #[inline(always)]
     pub(crate) fn turn(&self) {
         self.0.bump();
@@ -73,17 +78,17 @@ impl Runs {
     }
 }
 
-/// `n` less what may be less than none, and none at the least.
+/// Returns `n - by`, and at least 0. `by` may be negative.
 fn less(n: u64, by: i64) -> u64 {
     (n as i64).saturating_sub(by).max(0) as u64
 }
 
-/// How much a task finds before it, itself included.
+/// The number of tasks that a task finds when it is queued, itself included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Depth {
-    /// What takes up memory: cancelled tasks too, until the queue gets to them.
+    /// Tasks that take up memory. Remains of cancelled tasks count until the holder meets them.
     pub(crate) queued: u64,
-    /// What is yet to run, or running.
+    /// Tasks that have not finished.
     outstanding: u64,
 }
 
@@ -99,23 +104,23 @@ impl Counters {
         }
     }
 
-    /// A task was accepted, and is through, without being pushed.
+    /// Counts a task that was accepted and is over, without a push.
     pub(crate) fn note_unqueued(&self) {
         self.pushed.add(1);
     }
 
-    /// The push was accepted.
+    /// Records that the push was accepted.
     pub(crate) fn pushed(&self, depth: &Depth) {
         self.peak
             .raise(u32::try_from(depth.outstanding).unwrap_or(u32::MAX));
     }
 
-    /// The push was refused.
+    /// Takes back the count of a push that was refused.
     pub(crate) fn undo_push(&self) {
         self.pushed.sub(1);
     }
 
-    /// Holder only.
+    /// Counts a hand-off. Must be called by the holder.
     pub(crate) fn hand_off<'a>(&self, rare: impl FnOnce() -> &'a RareCounters) {
         let n = self.handoffs.get().wrapping_add(1);
         self.handoffs.set(n);
@@ -124,15 +129,15 @@ impl Counters {
         }
     }
 
-    /// A submitter spent time on others' tasks.
+    /// Adds the time that a submitter spent on tasks of other submitters.
     pub(crate) fn lend(&self, time: Duration) {
         if !time.is_zero() {
             self.lent.add(nanos(time));
         }
     }
 
-    /// What they come to: exact while nothing runs, consistent enough while
-    /// something does.
+    /// Computes the statistics. They are exact while nothing runs. While something runs, they are
+    /// consistent enough.
     pub(crate) fn stats(
         &self,
         inline: &Runs,
@@ -143,16 +148,16 @@ impl Counters {
         let panicked = rare(|r| &r.panicked);
         let cancelled = rare(|r| &r.cancelled);
         let expired = rare(|r| &r.expired);
-        // Less than none, where they are met before they are counted.
+        // This is negative if the holder meets remains before the canceller counts them.
         let remains = rare(|r| &r.remains) as i64;
         let cleared = rare(|r| &r.cleared);
         let swept = rare(|r| &r.swept);
-        // What is through is read before what was submitted, so that no
-        // difference comes out negative; what races all the same saturates.
+        // The finished tasks are read before the submitted tasks, so that no difference is
+        // negative. The differences saturate, in case of a race with the other counters.
         let dequeued = self.dequeued.through();
         let inline = inline.turns();
         let pushed = self.pushed.get();
-        // Of those, the ones that were cancelled or expired did not run.
+        // Of the tasks that came out of the queue, cancelled and expired tasks did not run.
         let unrun = less(cancelled + expired, remains).saturating_sub(cleared);
         let ran = dequeued.saturating_sub(unrun) + inline / 2;
         let inline_started = inline.div_ceil(2);

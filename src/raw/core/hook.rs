@@ -1,4 +1,7 @@
-//! The closure that a resource calls each time its queue has run empty.
+//! The closure that a resource calls each time its queue has run empty (`on_idle`).
+//!
+//! This file keeps the closure and the count of what the closure has seen. `run::on_idle` sets and
+//! calls the closure, under the role. See "Slow-path-only resources" in `docs/design/resources.md`.
 
 use crate::raw::thread::panics;
 use crate::sync::{Counter, UnsafeCell};
@@ -6,10 +9,10 @@ use core::fmt;
 
 pub(in crate::raw) type Run = Box<dyn FnMut(*mut ()) + Send>;
 
-/// Touched by the holder alone.
+/// The hook of a resource. Only the holder may use it.
 pub(crate) struct Hook {
     pub(in crate::raw) run: UnsafeCell<Option<Run>>,
-    /// How much had run when it was called last.
+    /// How many task starts and ends the last call of the hook has seen.
     pub(in crate::raw) seen: Counter,
 }
 
@@ -22,24 +25,25 @@ impl Default for Hook {
     }
 }
 
-// SAFETY: the cell is the holder's, one thread at a time, each after the one before
-// it; and what is in it is `Send`.
+// SAFETY: only the holder reaches the cell (contract of `Hook`). Holders follow one another, and
+// each claim acquires what the release before released. The closure in the cell is `Send`.
 unsafe impl Sync for Hook {}
 
 impl Hook {
-    /// Holder only.
+    /// Checks whether a hook is set. Must be called by the holder.
     pub(in crate::raw) fn is_set(&self) -> bool {
-        // SAFETY: the role is the caller's, and with it the cell.
+        // SAFETY: the caller is the holder (contract of `is_set`), so the cell is the caller's.
         self.run.with(|cell| unsafe { (*cell).is_some() })
     }
 
-    /// Something left the queue and did not run: that is nothing to call it for.
-    /// Holder only.
+    /// Records that a task left the queue and did not run, so that the hook is not called for that
+    /// task. Must be called by the holder.
     pub(in crate::raw) fn skip(&self) {
         self.seen.bump_by(2);
     }
 
-    /// Holder only.
+    /// Records that the hook has seen `ran`, the resource's count of task starts and ends. Must be
+    /// called by the holder.
     pub(in crate::raw) fn saw(&self, ran: u64) {
         self.seen.bump_by(ran.wrapping_sub(self.seen.get()));
     }
@@ -48,7 +52,7 @@ impl Hook {
 impl Drop for Hook {
     fn drop(&mut self) {
         let run = self.run.with_mut(|cell| {
-            // SAFETY: nobody else can reach it any more.
+            // SAFETY: `drop` has the hook by `&mut`, so no other thread can reach the cell.
             unsafe { (*cell).take() }
         });
         panics::contain("drop of a hook", || drop(run));

@@ -1,4 +1,8 @@
-//! Wakers of tasks and threads that await an event which happens once.
+//! The wakers of tasks and threads that await an event that happens once: the closing of a
+//! resource, or its end.
+//!
+//! A map under a lock keeps the wakers. Wakers are user code, so they are cloned, dropped and
+//! called outside of the lock.
 
 use crate::raw::thread::panics;
 use crate::sync::{Mutex, lock, thread_local_const};
@@ -6,23 +10,23 @@ use core::cell::{Cell, RefCell};
 use core::task::Waker;
 use std::collections::BTreeMap;
 
-/// Wakers of those who await an event that happens once.
+/// Wakers to call when an event happens.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Mutex<WakerList>);
 
 #[derive(Debug, Default)]
 struct WakerList {
-    /// In the order in which they came.
+    /// In the order in which the listeners registered.
     wakers: BTreeMap<Key, Waker>,
     last: Key,
 }
 
-/// What a listener's waker is kept under.
+/// Identifies the place of a listener's waker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(u64);
 
 impl Listeners {
-    /// Sets the waker that is kept under `key`, which a new listener is given.
+    /// Sets the waker of the listener with this `key`. A new listener is given a key. Costs
     /// O(log n).
     pub(crate) fn listen(&self, key: &mut Option<Key>, waker: &Waker) {
         let waker = waker.clone();
@@ -34,15 +38,17 @@ impl Listeners {
             });
             wakers.insert(key, waker)
         };
-        // Wakers are user code, and never run under the lock.
+        // The waker's drop is user code, and runs after the lock is released.
         panics::contain("drop of a waker", || drop(old));
     }
 
+    /// Removes the waker of this listener.
     pub(crate) fn forget(&self, key: Key) {
         let old = lock(&self.0).wakers.remove(&key);
         panics::contain("drop of a waker", || drop(old));
     }
 
+    /// Wakes all listeners, and forgets them.
     pub(crate) fn notify(&self) {
         let wakers = core::mem::take(&mut lock(&self.0).wakers);
         if !wakers.is_empty() {
@@ -51,14 +57,14 @@ impl Listeners {
     }
 }
 
-/// How many notifications may be nested: the end of a resource may let a task fall, with
-/// which the last handle of another goes, and so on.
+/// How many notifications may be nested on one thread. The end of a resource may drop a task, and
+/// with the task the last handle of another resource, which notifies its listeners, and so on.
 const MAX_NESTED: usize = 16;
 
 thread_local_const! {
     /// How many notifications this thread is inside of.
     static NESTED: Cell<usize> = Cell::new(0);
-    /// Who is left to the one further out: beyond that, the stack does not grow.
+    /// Wakers left to the notification at the limit. So deeper nesting does not grow the stack.
     static LEFT: RefCell<Vec<Waker>> = RefCell::new(Vec::new());
 }
 
@@ -70,7 +76,7 @@ fn tell(wakers: impl Iterator<Item = Waker>) {
             left.borrow_mut()
                 .extend(wakers.take().into_iter().flatten())
         };
-        // Where the thread's locals are gone, it goes deeper.
+        // If the thread's locals are already dropped, this notification nests deeper.
         let _ = LEFT.try_with(leave);
     }
     let Some(wakers) = wakers else { return };

@@ -1,8 +1,25 @@
-//! The one allocation behind a resource, and what it knows of its scheduler.
+//! The allocation behind a resource, and the accounts that the resource keeps of its tasks.
 //!
-//! [`Core<T>`] is what a [`Resource`](crate::Resource) points to; everything off
-//! the fast path works on `Core<dyn Value>`, the same allocation with its type
-//! forgotten, so that it is compiled once.
+//! [`Core<T>`] is what a [`Resource`](crate::Resource) points to: the [`Shell`] and the value. The
+//! shell is everything but the value: the strand, the scheduler, the counters and the rarely
+//! needed state. Code off the fast path works on `Core<dyn Value>`, the same allocation without
+//! its type, so that this code is compiled once.
+//!
+//! The value may be touched by the holder only. The shell may be used by any thread. This room may
+//! name `task`, `timing`, `thread` and `strand`, and no other room of `raw`. The rooms above
+//! this room, `ending`, `run`, `waiting` and `submit`, add their own methods to `Core` and
+//! `Shell`. See `docs/design/resources.md` and `docs/design/room-and-priorities.md`.
+//!
+//! - `accounts`: the events that change the counters
+//! - `admission`: whether a task is accepted, and why not
+//! - [`cold_state`]: the state that most resources never need
+//! - [`counters`]: the counters, and the statistics that they give
+//! - [`hook`]: the closure that is called each time the queue has run empty
+//! - [`listeners`]: wakers for the closing and the end of a resource
+//! - `published`: how far the counters were published (feature `metrics`)
+//! - [`registry`]: the resources of a scheduler
+//! - [`room`]: the semaphore of a bounded queue
+//! - [`stop`]: the requests to stop, and [`CancelToken`](stop::CancelToken)
 
 mod accounts;
 mod admission;
@@ -39,11 +56,11 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// Any value a resource may hold, its type forgotten.
+/// Any value that a resource may hold, without its type.
 pub(crate) trait Value: Send {}
 impl<T: Send> Value for T {}
 
-/// Settings that a scheduler gives to its resources.
+/// The settings that a scheduler gives to its resources.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) capture_limit: usize,
@@ -51,37 +68,36 @@ pub(crate) struct Limits {
     pub(crate) quantum: Duration,
     /// Whether resources have a [lane](crate::raw::strand::lane).
     pub(crate) lane: bool,
-    /// Whether they never run on their callers, whatever they say themselves.
+    /// Whether resources never run tasks on their callers, whatever their own settings say.
     pub(crate) pooled: bool,
 }
 
-/// Where jobs go.
+/// The receiver of a scheduler's jobs: the built-in pool, or an executor.
 pub(crate) trait JobSink: Send + Sync {
-    /// Has the job run, on another thread where there is one.
+    /// Runs the job, on another thread if there is one.
     fn dispatch(&self, job: Job);
-    /// Has a job run that an executor dropped. Must not give it to that
-    /// executor again.
+    /// Runs a job that an executor has dropped. Must not give the job to that executor again.
     fn rescue(&self, job: Job);
-    /// Do other jobs wait for a thread?
+    /// Checks whether other jobs wait for a thread.
     fn others_wait(&self) -> bool;
-    /// Could all threads that run jobs be blocked in waits of ours?
+    /// Checks whether all threads that run jobs could be blocked in waits of captor.
     fn may_be_blocked(&self) -> bool;
-    /// Does something in place of a thread that would park, for a task of `_target` and
-    /// until `_deadline`, where that thread is the one to do all there is to do.
+    /// Acts in place of parking a thread that waits for a task of `_target` until `_deadline`. A
+    /// simulation does its next step here, because the waiting thread is its only thread.
     fn instead_of_parking(&self, _target: Id, _deadline: Option<Instant>) -> Instead {
         Instead::Park
     }
 }
 
-/// What became of a thread that would park.
+/// The result of [`JobSink::instead_of_parking`].
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Instead {
-    /// It parks, as threads do.
+    /// Nothing: the thread must park.
     Park,
-    /// Something was done: it is to look again.
+    /// A step was done: the thread must look again.
     Worked,
-    /// Its deadline has passed, or nothing is left that could wake it.
+    /// Nothing can be done: the deadline has passed, or nothing is left that could wake the thread.
     InVain,
 }
 
@@ -100,17 +116,18 @@ impl Host {
         core::ptr::from_ref(self).cast()
     }
 
-    /// The time that deadlines and alarms go by.
+    /// Returns the time that deadlines and alarms go by.
     pub(crate) fn now(&self) -> Instant {
         self.alarms.now()
     }
 
-    /// The clock that `now` reads.
+    /// Returns the clock that `now` reads.
     pub(crate) fn clock(&self) -> &dyn Alarms {
         &*self.alarms
     }
 
-    /// So long from now. `None`: past the end of time, and so never.
+    /// Returns the time `time` from now. `None` means that this time cannot be represented, and so
+    /// never comes.
     pub(crate) fn after(&self, time: Duration) -> Option<Instant> {
         self.now().checked_add(time)
     }
@@ -126,9 +143,9 @@ impl fmt::Debug for Host {
 
 /// All of a core but its value.
 ///
-/// In this order: what submitters that queue write (`Arc`'s counts before it all,
-/// the first of the counters) is as far as can be from what the holder writes
-/// for each task, and that is next to the value.
+/// The order of the fields keeps two kinds of writes apart. Submitters that queue write `Arc`'s
+/// counts, which come first in the allocation, and the first of the counters. The holder writes
+/// other fields for each task. These lie as far away as possible, next to the value.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Shell {
@@ -139,12 +156,12 @@ pub(crate) struct Shell {
     pub(in crate::raw) inline: Runs,
 }
 
-// The shell first: where a core is, there is its shell.
+// The shell is the first field, so that the address of a core is also the address of its shell.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Core<T: ?Sized> {
     shell: Shell,
-    /// Touched by the holder alone.
+    /// Only the holder may use the value.
     pub(in crate::raw) value: UnsafeCell<ManuallyDrop<T>>,
 }
 
@@ -157,16 +174,15 @@ impl<T: ?Sized> Deref for Core<T> {
     }
 }
 
-// SAFETY: the value is reached only by the strand's holder, one thread at a
-// time, each after the one before it (the strand's claim acquires what its
-// release released); so sharing a core sends the value, which `T: Send` allows.
-// All else in it is `Sync`.
+// SAFETY: only the strand's holder reaches the value. Holders follow one another, and the claim of
+// the strand acquires what the release before it released. So sharing a core only sends the value
+// between threads, which `T: Send` allows. All other fields are `Sync`.
 unsafe impl<T: ?Sized + Send> Sync for Core<T> {}
-// SAFETY: as above; the rest of it is `Send`.
+// SAFETY: moving a core moves the value, which `T: Send` allows. All other fields are `Send`.
 unsafe impl<T: ?Sized + Send> Send for Core<T> {}
 
 impl<T: Send + 'static> Core<T> {
-    /// With default settings.
+    /// Makes a core with default settings.
     pub(crate) fn new(value: T, host: Arc<Host>) -> Arc<Self> {
         if host.limits.pooled {
             return Self::with_settings(value, host, Settings::default());
@@ -177,8 +193,8 @@ impl<T: Send + 'static> Core<T> {
         core
     }
 
-    /// For an errand of another resource: it runs where that one does, and no shutdown
-    /// closes it.
+    /// Makes the core of an errand of the resource `other`. The errand runs where tasks of `other`
+    /// run. The registry does not list the errand, so no shutdown closes it.
     pub(crate) fn for_errand(value: T, other: &Shell) -> Arc<Self> {
         let host = Arc::clone(&other.host);
         if other.settings().pooled {
@@ -230,7 +246,7 @@ impl<T: Send + 'static> Core<T> {
         Self::made_of(value, host, cold, strand)
     }
 
-    /// Lets the scheduler know of it, where it is to.
+    /// Adds the core to the scheduler's registry, if the registry lists resources of its name.
     #[inline]
     fn list(self: &Arc<Self>) {
         let registry = &self.host.registry;
@@ -254,11 +270,11 @@ impl<T: Send + 'static> Core<T> {
     }
 }
 
-/// What runs on this thread, and the resource that it is a task of.
+/// Calls `f` with the resource whose task runs on this thread, and that task.
 pub(crate) fn with_running<R>(f: impl FnOnce(&Shell, Option<Subject<'_>>) -> R) -> Option<R> {
     context::with_task(|id, task| {
-        // SAFETY: the address of a core, whose task this thread is inside of; so
-        // it is live, and begins with its shell.
+        // SAFETY: `with_task` passes the id of a frame of a task, and such a frame has the address
+        // of a core. The core is live while its task runs, and begins with its shell (`repr(C)`).
         f(unsafe { &*id.cast::<Shell>() }, task)
     })
 }
@@ -291,7 +307,7 @@ impl Shell {
             .map_or(&Settings::DEFAULT, |cold| &cold.settings)
     }
 
-    /// How many tasks a submitter may come to run here, its own included.
+    /// Returns how many tasks a submitter may run here, its own included.
     pub(crate) fn capture_limit(&self) -> usize {
         let settings = self.settings();
         if settings.pooled {
@@ -307,7 +323,7 @@ impl Shell {
         self.cold.get()?.settings.name.as_deref()
     }
 
-    /// What goes with a task of this resource into the queue.
+    /// Makes the tag that goes into the queue with a task of this resource.
     #[inline]
     pub(crate) fn tag(&self, given: Given<'_>) -> Tag {
         let settings = self.settings();
@@ -321,23 +337,24 @@ impl Shell {
         )
     }
 
-    /// The number of the task that runs now, if one does.
+    /// Returns the number of the task that runs now, if a task runs.
     ///
-    /// To other threads it may be out of date, but never that of a task that
-    /// starts after the call: of the two counters, none goes down below what it
-    /// was while a task of the other kind ran.
+    /// On any thread but the holder, the number may be out of date. But it is never the number of
+    /// a task that starts after the call: neither counter falls below its value while a task of
+    /// the other kind ran.
     pub(crate) fn running(&self) -> Option<Number> {
         let number = self.ran();
         (number % 2 == 1).then_some(number)
     }
 
-    /// Another number for each time that nothing runs any more, after something
-    /// did. Holder only.
+    /// Returns the count of task starts and ends. The count is odd while a task runs, and is then
+    /// that task's number. A task that waits takes its start back, and so keeps its number when it
+    /// goes on. Off the holder, the count may be out of date.
     pub(in crate::raw) fn ran(&self) -> u64 {
         self.inline.turns() + self.counters.dequeued.turns()
     }
 
-    /// Who times its tasks, where that is asked for.
+    /// Returns the stopwatch of the tasks, if the settings ask for one.
     #[inline]
     pub(crate) fn stopwatch(&self) -> Option<&Stopwatch> {
         self.cold.get()?.stopwatch.as_deref()
@@ -347,7 +364,7 @@ impl Shell {
         context::is_current(self.id())
     }
 
-    /// The room in its queue, where that is bounded.
+    /// Returns the room in the queue, if the queue is bounded.
     pub(crate) fn room(&self) -> Option<&Room> {
         self.cold.get()?.room.as_deref()
     }
@@ -362,24 +379,24 @@ impl Shell {
         self.strand.state().is_refusing() && self.refusal().closed
     }
 
-    /// Closed, and nothing is queued or running.
+    /// Checks whether the resource is closed, with nothing queued or running.
     pub(crate) fn has_ended(&self) -> bool {
-        // Closed is for ever, so nothing comes after a rest that is seen later.
+        // Closing is for ever: if the strand is seen at rest after that, no task can follow.
         self.strand.state().is_refusing() && self.refusal().closed && self.strand.is_at_rest()
     }
 }
 
-/// A resource with tasks queued, handed off to be drained by another thread.
+/// A hand-off: a resource with queued tasks, for another thread to drain.
 ///
-/// An [`Executor`](crate::Executor) is given one at each hand-off and has it
-/// [`run`](Job::run) on a thread of its choice. Running a job that is no
-/// longer needed (somebody else drained the resource meanwhile) does nothing.
+/// An [`Executor`](crate::Executor) receives a job at each hand-off, and calls
+/// [`run`](Job::run) on a thread of its choice. If another thread has drained the resource in the
+/// meantime, the job is no longer needed, and running it does nothing.
 ///
-/// A job that is dropped without being run is not lost: the built-in pool
-/// takes it, or, where that has no threads, the dropping thread drains the
-/// resource.
+/// A job that is dropped without being run is not lost: the built-in pool takes the job. If that
+/// pool has no threads, the dropping thread drains the resource.
 ///
 /// ```
+/// // Collect the jobs in a channel, and run them on this thread.
 /// use captor::{Dispatch, Job, Resource, Scheduler};
 /// use std::sync::mpsc;
 ///
@@ -398,10 +415,10 @@ impl Shell {
 /// assert_eq!(sum.wait(), Ok(2));
 /// # Ok::<(), captor::BuildError>(())
 /// ```
-#[must_use = "a dropped job goes to the built-in pool; call `run` to have it run here"]
+#[must_use = "a dropped job moves to the built-in pool; call `run` to run it on this thread"]
 pub struct Job {
     pub(in crate::raw) core: Option<Arc<Core<dyn Value>>>,
-    /// An executor dropped it once.
+    /// An executor has dropped this job once.
     pub(in crate::raw) rescued: bool,
 }
 
@@ -414,8 +431,9 @@ impl Job {
     }
 }
 
-/// Who keeps the core alive, and can have another reference made for a job.
-/// (A `&Arc<Core<T>>` cannot be turned into a `&Arc<Core<dyn Value>>`.)
+/// A reference that keeps a core alive, and from which a job can get a reference of its own.
+///
+/// The trait is needed because a `&Arc<Core<T>>` cannot be turned into a `&Arc<Core<dyn Value>>`.
 pub(crate) trait Owner {
     fn core(&self) -> &Core<dyn Value>;
     fn share(&self) -> Arc<Core<dyn Value>>;
@@ -439,7 +457,7 @@ impl Owner for Arc<Core<dyn Value>> {
     }
 }
 
-/// Sends a job for this resource to its scheduler.
+/// Sends a job for this resource to the scheduler's job sink.
 pub(crate) fn dispatch_job(owner: &dyn Owner) {
     let core = owner.share();
     let host = Arc::clone(core.host());
@@ -447,16 +465,16 @@ pub(crate) fn dispatch_job(owner: &dyn Owner) {
     host.dispatch.dispatch(Job::new(core));
 }
 
-/// Sends one to the built-in pool: nobody may be left to run the one that the
-/// executor has.
+/// Sends a job for this resource to the built-in pool. This is for the case that no thread may be
+/// left to run the job that the executor has.
 pub(crate) fn rescue_job(owner: &dyn Owner) {
     let core = owner.share();
     core.host().dispatched.add(1);
     drop(Job::new(core));
 }
 
-/// Brings a suspended resource back, for the pool to go on with. For the one who woke
-/// the task that suspended it.
+/// Puts the role of a suspended resource on offer, and dispatches a job if the offer needs a job.
+/// Must be called by the thread that woke the task that suspended the resource.
 pub(crate) fn bring_back(core: &Arc<Core<dyn Value>>) {
     core.strand().unsuspend();
     if core.strand().offer(core.settings().pooled) {
@@ -465,10 +483,10 @@ pub(crate) fn bring_back(core: &Arc<Core<dyn Value>>) {
 }
 
 impl<T> Core<T> {
-    /// Runs `f` on the value, as a task of this resource. Holder only.
+    /// Runs `f` on the value, as a task of this resource.
     ///
     /// # Safety
-    /// The caller holds the strand.
+    /// The caller must hold the strand.
     #[inline(always)]
     pub(crate) unsafe fn on_value<R>(
         &self,
@@ -478,7 +496,8 @@ impl<T> Core<T> {
         let subject = given.map(|attributes| attributes as Subject<'_>);
         context::enter_task(self.id(), Kind::Own, subject, || {
             catch_unwind(AssertUnwindSafe(|| {
-                // SAFETY: the holder's alone, by the contract.
+                // SAFETY: the caller holds the strand (contract of `on_value`), so no other
+                // reference to the value exists.
                 self.value.with_mut(|value| f(unsafe { &mut **value }))
             }))
         })
@@ -486,7 +505,8 @@ impl<T> Core<T> {
 }
 
 impl<T: ?Sized> Core<T> {
-    /// The value, for a task that knows its type. To be used by the holder alone.
+    /// Returns the address of the value, for a task that knows its type. Must be used by the holder
+    /// only.
     pub(crate) fn value(&self) -> *mut () {
         self.value.with_mut(|value| value.cast())
     }
@@ -494,8 +514,8 @@ impl<T: ?Sized> Core<T> {
 
 impl<T: ?Sized> Drop for Core<T> {
     fn drop(&mut self) {
-        // Whoever has the role, or will be given it, keeps a reference; so
-        // nothing is queued any more.
+        // The holder borrows a reference. Each thread, job or signal that may get the role owns a
+        // reference. So nothing is queued when the last reference is dropped.
         debug_assert!(self.strand.is_at_rest());
         #[cfg(captor_loom)]
         self.strand.see_all();
@@ -510,7 +530,8 @@ impl<T: ?Sized> Drop for Core<T> {
             return;
         }
         panics::contain("drop of a resource's value", || {
-            // SAFETY: the last reference; not used again, and not taken out.
+            // SAFETY: this is the last reference, so no other thread uses the value. The value was
+            // not taken out (`emptied` was checked above), and is not used again.
             self.value
                 .with_mut(|value| unsafe { ManuallyDrop::drop(&mut *value) });
         });

@@ -1,8 +1,11 @@
-//! What was published of a resource's and a scheduler's counters (feature `metrics`).
+//! How far the counters of a resource and of a scheduler were published (feature `metrics`).
+//!
+//! A metrics recorder counts increments. So each counter has a [`Mark`], the value that was
+//! published last, and each publication adds the difference.
 
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// How many counters of a resource are published.
+/// The number of counters that are published for a resource.
 pub(crate) const COUNTERS: usize = 8;
 
 /// How far a counter was published.
@@ -10,8 +13,8 @@ pub(crate) const COUNTERS: usize = 8;
 pub(crate) struct Mark(AtomicU64);
 
 impl Mark {
-    /// How much of `now` is new. Of those who ask at once, and with whatever count,
-    /// each is told another part.
+    /// Returns how much of `now` is new, and records `now` as published. Several threads may call
+    /// this at the same time, with different counts: each is told a different part.
     pub(crate) fn news(&self, now: u64) -> u64 {
         now.saturating_sub(self.0.fetch_max(now, Ordering::Relaxed))
     }
@@ -21,7 +24,7 @@ impl Mark {
 #[derive(Debug, Default)]
 pub(crate) struct PublishedCounters(pub(crate) [Mark; COUNTERS]);
 
-/// Under which name a scheduler is published, and how far.
+/// The name under which a scheduler is published, and how far.
 #[derive(Debug)]
 pub(crate) struct PublishedScheduler {
     pub(crate) name: Arc<str>,

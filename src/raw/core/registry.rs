@@ -1,11 +1,11 @@
-//! Which resources a scheduler has: those that it is to close when it is shut
-//! down, and to list.
+//! The resources of a scheduler: a shutdown closes them, and the scheduler lists the named ones.
 //!
-//! A map under a lock. It is touched where a resource is made and where it goes,
-//! never where a task is submitted or run; and by no resource that is not to be
-//! found by it (an unnamed one of the global scheduler). Nothing is upgraded, and
-//! nothing that could be the last of its kind dropped, while the lock is held:
-//! a core's drop takes it.
+//! The registry is a map under a lock. Making a resource and dropping a resource take the lock.
+//! Submitting and running never take the lock. A resource that the registry need not find takes no
+//! lock either: an unnamed resource of the global scheduler.
+//!
+//! While the lock is held, no reference is upgraded, and nothing is dropped that could be the last
+//! reference to a core. The drop of a core takes the same lock.
 
 use crate::raw::thread::context::Id;
 use crate::sync::{Arc, Counter, StaticMutex, Weak};
@@ -13,12 +13,12 @@ use core::fmt;
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
-/// Keyed by the address, which is theirs for as long as they are in here; with a number
-/// that says who came first.
+/// The key is the address of the core, which is not reused while the entry is in the map. The
+/// number gives the order in which the resources were made.
 type Map<C> = HashMap<usize, (u64, Weak<C>)>;
 
 pub(crate) struct Registry<C: ?Sized> {
-    /// Whether those are in here too that have no name.
+    /// Whether unnamed resources are listed too.
     unnamed: bool,
     live: StaticMutex<Map<C>>,
     added: Counter,
@@ -33,16 +33,17 @@ impl<C: ?Sized> Registry<C> {
         }
     }
 
-    /// Is a resource with this name to be in here?
+    /// Checks whether this registry lists a resource with this name.
     pub(crate) fn is_for(&self, name: Option<&str>) -> bool {
         self.unnamed || name.is_some()
     }
 
     fn with_map<R>(&self, f: impl FnOnce(&mut Map<C>) -> R) -> R {
-        // What is in it is valid at every step.
+        // The map is valid after each step, so a panic under the lock does no harm.
         f(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Lists a new resource.
     pub(crate) fn add(&self, core: &Arc<C>) {
         let weak = Arc::downgrade(core);
         let number = self.added.add(1);
@@ -50,14 +51,14 @@ impl<C: ?Sized> Registry<C> {
         debug_assert!(before.is_none());
     }
 
-    /// The resource is going.
+    /// Removes a resource that is being dropped.
     pub(crate) fn remove(&self, id: Id) {
-        // Dropped outside of the lock.
+        // The weak reference is dropped outside of the lock.
         drop(self.with_map(|map| map.remove(&id.addr())));
     }
 
-    /// Those that there are now, in the order in which they were made. (Whoever asks may come to drop the last reference to
-    /// one, and so its value.)
+    /// Returns the live resources, in the order in which they were made. The caller may come to
+    /// drop the last reference to a resource, and with that reference the value.
     pub(crate) fn live(&self) -> Vec<Arc<C>> {
         let mut all: Vec<_> = self.with_map(|map| map.values().cloned().collect());
         all.sort_unstable_by_key(|(number, _)| *number);

@@ -1,62 +1,67 @@
-//! Room in a bounded queue: a semaphore that serves those who wait in the order
-//! they came, and that can turn them away.
+//! Room in a bounded queue: a semaphore that serves waiters in the order in which they came, and
+//! that can turn them away.
 //!
-//! One word holds how much room is free and whether anybody waits for some;
-//! whether somebody gets room, has to wait, or is to be served by the one who
-//! gives room back is decided by one step on it. Taking room and giving it back
-//! where nobody waits is that step and nothing else. The list of those who wait
-//! is under a lock, which only they take, and who gives back room while they
-//! wait.
+//! One word holds how much room is free, and whether a waiter waits for room. One step on the word
+//! decides whether a thread gets room, must wait, or must serve a waiter with the room that it
+//! gives back. If no waiter waits, taking room and giving it back are this step and nothing else.
+//! The line of waiters is under a lock. A thread takes the lock to wait, to give room back while a
+//! waiter waits, to turn the waiters away, or to check on a waiter. No other step takes the lock.
 //!
-//! | word | who wait |
-//! |---|---|
-//! | *n* free | nobody |
-//! | none free | nobody |
-//! | none free, `WAITERS` | at least one |
+//! | word | waiters | taking room | giving room back | never |
+//! |---|---|---|---|---|
+//! | *n* > 0 free | none | *n* − 1 | *n* + 1 | with a waiter in the line |
+//! | none free | none | refused, or first in the line | 1 free | with a waiter in the line |
+//! | none free, `WAITERS` | at least one | refused, or last in the line | to the first waiter | with room free |
 //!
-//! While the lock is free, the flag is set if and only if the list has somebody
-//! in it; and while it is set nothing is free, since room that is given back
-//! goes to the first of them. So nobody gets past who waits. (The hand-over of
-//! `parking_lot`'s fair unlock, and of tokio's semaphore.)
+//! The table holds while the lock is free: `WAITERS` is set if and only if a waiter is in the line.
+//! While `WAITERS` is set, nothing is free, since room that is given back passes to the first
+//! waiter. So no thread gets past a waiter. This hand-over is that of `parking_lot`'s fair unlock,
+//! and of tokio's semaphore. `docs/design/room-and-priorities.md` walks through the races.
 
 use crate::raw::thread::panics;
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 use core::task::{Poll, Waker};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Somebody waits.
+/// A waiter is in the line.
+///
+/// A waiter sets this bit with the lock held, by the step that finds nothing free. The thread that
+/// takes the last waiter out of the line clears the bit, with the lock held: the waiter itself, a
+/// thread that serves the waiter, or a thread that turns the line away. The bit cannot be set while
+/// room is free.
 const WAITERS: usize = 1;
-/// Room for one task.
+/// Room for one task. The bits above [`WAITERS`] count the room that is free.
 const ONE: usize = 1 << 1;
-/// More than memory has room for.
+/// The largest capacity that the word can count: more tasks than memory has room for.
 const MAX: usize = usize::MAX >> 1;
 
+/// The semaphore of one bounded queue.
 #[derive(Debug)]
 pub(crate) struct Room {
     word: AtomicUsize,
     line: Mutex<Line>,
 }
 
-/// Who waits, and who no longer has to.
+/// The waiters, and the waiters that were served and have not noticed yet.
 #[derive(Debug, Default)]
 struct Line {
-    /// In the order they came.
+    /// In the order in which the waiters came.
     waiting: BTreeMap<Ticket, Waker>,
-    /// Served, and not heard of since.
+    /// Tickets that were served, and that have neither been polled nor given up since.
     served: BTreeSet<Ticket>,
     last: Ticket,
 }
 
-/// A place in the line.
+/// A waiter's place in the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
-/// No room is given out any more.
+/// The resource refuses tasks, so no room is given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TurnedAway;
 
-/// A waker that may turn out not to be needed. Its drop is user code, and is not to
-/// cost anybody a place or room.
+/// A waker that may turn out not to be needed. Its drop is user code. A panic of the drop must cost
+/// no waiter its place or its room.
 struct Spare(Option<Waker>);
 
 impl Spare {
@@ -74,7 +79,7 @@ impl Drop for Spare {
 }
 
 impl Room {
-    /// For so many tasks.
+    /// Makes room for `capacity` tasks.
     pub(crate) fn new(capacity: usize) -> Self {
         Room {
             word: AtomicUsize::new(capacity.min(MAX) * ONE),
@@ -82,36 +87,40 @@ impl Room {
         }
     }
 
-    /// Takes room for one task, if there is some.
+    /// Takes room for one task, if room is free.
     pub(crate) fn try_take(&self) -> bool {
-        // Acquire: partners with the Release of `give_back`, so that it is as
-        // with any semaphore: what was done before room was given back is seen
-        // by who gets it.
+        // Acquire: partners with the Release of `give_back` and `serve`, as with any semaphore.
+        // The thread that takes room sees what was done before that room was given back.
         self.word
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, |w| w.checked_sub(ONE))
             .is_ok()
     }
 
-    /// Takes room for one task, or a place in the line; neither if `refuses`.
+    /// Takes room for one task, or a place in the line. Takes neither if `refuses`.
     ///
-    /// `refuses` is asked under the lock: who turns all away sees to it that it
-    /// says so before taking the lock. So either we see that, or we are in the
-    /// line by then and turned away with the others.
+    /// `refuses` is called under the lock. A thread that turns the line away makes the resource
+    /// refuse before it takes the lock. Waiter against closer:
+    ///
+    /// - The waiter takes the lock first: the closer finds the waiter in the line, and turns it
+    ///   away.
+    /// - The closer takes the lock first: `refuses` returns `true`.
     pub(crate) fn take_or_wait(
         &self,
         waker: &Waker,
         refuses: impl FnOnce() -> bool,
     ) -> Result<Option<Ticket>, TurnedAway> {
-        // Wakers are user code, and never run under the lock: so it is cloned
-        // before, and, where it is not needed, dropped after.
+        // A waker is user code and never runs under the lock. So the waker is cloned before the
+        // lock is taken. If the waker is not needed, it is dropped after the lock is released.
         let waker = Spare(Some(waker.clone()));
         let mut line = lock(&self.line);
         if refuses() {
             return Err(TurnedAway);
         }
-        // Against who gives room back now: if their step on the word comes
-        // first, we take what they gave; if ours does, they find the flag, and
-        // us in the line once the lock is free. Acquire: as in `try_take`.
+        // Waiter against a releaser that gives room back at this moment:
+        // - The releaser's step on the word comes first: the waiter takes that room.
+        // - The waiter's step comes first: the releaser finds the flag. Once the lock is free, the
+        //   releaser finds the waiter in the line.
+        // Acquire: partners with the Release of `give_back` and `serve`.
         let before = self
             .word
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, |w| {
@@ -127,10 +136,11 @@ impl Room {
         Ok(Some(ticket))
     }
 
-    /// What has become of a place in the line? Once it is ready, the ticket is
-    /// worth nothing.
+    /// Returns the state of a place in the line: served, turned away, or still waiting. Once the
+    /// result is ready, the ticket must not be used again.
     pub(crate) fn poll(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), TurnedAway>> {
-        // As above; dropped after the lock is free, whichever of the two it is.
+        // The clone is made before the lock is taken. The waker that is not kept, the clone or the
+        // old waker, is dropped after the lock is released.
         let mut waker = Spare(Some(waker.clone()));
         let line = &mut *lock(&self.line);
         if line.served.remove(&ticket) {
@@ -145,8 +155,8 @@ impl Room {
         Poll::Pending
     }
 
-    /// Gives up a place in the line, and passes on the room that it may have
-    /// been given meanwhile.
+    /// Gives up a place in the line. If the place was served in the meantime, the room passes to
+    /// the next waiter.
     pub(crate) fn leave(&self, ticket: Ticket) {
         let (own, next) = {
             let line = &mut *lock(&self.line);
@@ -162,15 +172,15 @@ impl Room {
         next.into_iter().for_each(panics::wake);
     }
 
-    /// Is this place still in the line?
+    /// Checks whether this place is still in the line.
     pub(crate) fn is_waiting(&self, ticket: Ticket) -> bool {
         lock(&self.line).waiting.contains_key(&ticket)
     }
 
-    /// Gives back room for one task: to the first in the line, if there is one.
+    /// Gives back room for one task. If a waiter is in the line, the first waiter gets the room.
     pub(crate) fn give_back(&self) {
-        // Release: partners with the Acquire of who takes it. Steps by others
-        // between the two are read-modify-writes, and carry it on.
+        // Release: partners with the Acquire of `try_take` and `take_or_wait`. Steps of other
+        // threads in between are read-modify-writes, so they continue the release sequence.
         let given = self
             .word
             .fetch_update(Ordering::Release, Ordering::Relaxed, |w| {
@@ -181,14 +191,15 @@ impl Room {
         }
     }
 
+    /// Serves the first waiter, and wakes it after the lock is released.
     #[cold]
     fn serve_next(&self) {
         let next = self.serve(&mut lock(&self.line));
         next.into_iter().for_each(panics::wake);
     }
 
-    /// Gives room to the first in the line, who is to be woken once the lock is
-    /// free again, or to all if there is nobody.
+    /// Gives room to the first waiter in the line. Returns its waker, which the caller must wake
+    /// after the lock is released. If the line is empty, the room is free again.
     fn serve(&self, line: &mut Line) -> Option<Waker> {
         let Some((first, waker)) = line.waiting.pop_first() else {
             self.word.fetch_add(ONE, Ordering::Release);
@@ -199,7 +210,8 @@ impl Room {
         Some(waker)
     }
 
-    /// Turns away who waits. The caller has seen to it that no others come.
+    /// Turns away all waiters. The caller must have made the resource refuse tasks, so that no
+    /// waiter joins the line afterwards.
     pub(crate) fn turn_away(&self) {
         let waiting = {
             let line = &mut *lock(&self.line);
@@ -210,11 +222,11 @@ impl Room {
         waiting.into_values().for_each(panics::wake);
     }
 
-    /// Somebody has left the line. The caller has the lock.
+    /// Clears the flag if the line is empty. Must be called with the lock held.
     fn lower_flag(&self, line: &Line) {
         if line.waiting.is_empty() {
-            // Relaxed: who sees it takes or gives by a step of their own, and
-            // what this one leaves out the lock has in it.
+            // Relaxed: the flag publishes nothing. A thread that sees the change takes or gives
+            // room by an ordered step of its own, and the lock orders the line.
             self.word.fetch_and(!WAITERS, Ordering::Relaxed);
         }
     }
@@ -233,7 +245,7 @@ mod tests {
         ticket.expect("nothing is free")
     }
 
-    /// Else who gives back would take the lock from then on.
+    /// If the flag stayed set, each thread that gives room back would take the lock from then on.
     #[test]
     fn the_flag_goes_with_the_last_who_waits() {
         let room = Room::new(1);

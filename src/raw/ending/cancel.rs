@@ -1,4 +1,8 @@
-//! Cancelling tasks: one through its handle, or all that a resource has.
+//! Cancels one task through its handle, or all pending tasks of a resource.
+//!
+//! A sweep takes the queued tasks out of the strand. The thread that sets a task's `CLAIMED` bit
+//! may drop its closure. The section "Cases of `cancel_pending`" in `docs/design/tasks.md` shows
+//! that a sweep misses no task.
 
 use crate::error::TaskError;
 use crate::raw::core::Shell;
@@ -13,25 +17,29 @@ use crate::sync::Arc;
 use core::ptr::NonNull;
 use core::task::Waker;
 
-/// Is it a task that waits, for the one who sweeps?
+/// Checks whether the task waits. Must be called by a sweep, with the backlog in hand.
 pub(super) fn is_waiting(link: NonNull<Link>) -> bool {
-    // SAFETY: live in the backlog, which is in hand.
+    // SAFETY: the calling sweep has the backlog in hand (contract of `is_waiting`), so the task is
+    // live.
     unsafe { queued::is_waiting(link) }
 }
 
 impl Shell {
-    /// Cancels what is queued and has not started, and asks what has to stop.
+    /// Cancels the tasks that are queued and have not started, and asks the running task to stop.
+    /// Returns how many tasks were cancelled or given up.
     ///
-    /// What was swept is in this thread's hands until its turn comes, so a
-    /// closure whose drop waits for one of those is told that it would never
-    /// end: hence the frame.
+    /// This thread refuses the swept tasks one after another. The drop of a closure may wait for a
+    /// swept task that is not refused yet, and such a wait would never end. The frame makes the
+    /// deadlock check refuse this wait.
     pub(crate) fn cancel_pending(&self) -> usize {
         context::enter(self.id(), Kind::Aside, || {
             let mut waiting = None;
-            // In one step: each task is swept, or runs and is asked, or waits and is given up.
+            // One step decides: each task is swept, or runs and is asked to stop, or waits and is
+            // given up.
             let swept = self.strand.sweep(is_waiting, |first| {
                 self.stop_running();
-                // SAFETY: live in the backlog, which is in hand.
+                // SAFETY: the sweep calls this with the backlog in hand, so its first task is live,
+                // and a task begins with its header.
                 let first = first.map(|first| unsafe { first.cast::<Header>().as_ref() });
                 waiting = first.and_then(|task| self.gives_up(task, STOP));
             });
@@ -43,17 +51,19 @@ impl Shell {
         })
     }
 
-    /// If the task waits, it is to be given up, by whoever has the role next: only he may
-    /// drop its future, which has the value. Returns by what he is to be woken. With the
-    /// backlog in hand.
+    /// Gives up a task that waits, and returns the signal by which the caller must wake the task.
+    /// Only the next holder may drop the future, which has the value. Returns `None` for a task that
+    /// does not wait. Must be called with the backlog in hand.
     fn gives_up(&self, task: &Header, why: u32) -> Option<Arc<Signal>> {
         let signal = task.gives_up(why)?;
         self.tell_waiting(task);
         Some(signal)
     }
 
-    /// The same, from anywhere. `false`: it was given up before; or it does not wait, and
-    /// if it runs, is given up when it comes to.
+    /// Gives up a task that waits, and wakes the task. May be called by any thread.
+    ///
+    /// Returns `false` if the task was given up before, or does not wait. A task that runs is given
+    /// up by the holder at its next wait.
     pub(in crate::raw) fn give_up(&self, task: &Header, why: u32) -> bool {
         let signal = self.strand.in_one_step(|| {
             if !task.is_suspended() {
@@ -67,10 +77,11 @@ impl Shell {
         signal.is_some()
     }
 
+    /// Refuses the swept tasks with `error`. Returns how many tasks had not been claimed before.
     pub(super) fn refuse_all(&self, swept: Chain, error: impl Fn() -> TaskError) -> usize {
         let mut count = 0;
         for link in swept {
-            // SAFETY: it came out of the queue.
+            // SAFETY: the sweep took the task out of the queue, and no other thread has its link.
             let task = unsafe { Queued::from_link(link) };
             let cold = self.cold();
             self.leave_room(task.header());
@@ -79,7 +90,7 @@ impl Shell {
                 count += 1;
                 task.refuse(error());
             } else {
-                // Cancelled through its handle, or expired, and counted there.
+                // A canceller or the timer thread has claimed and counted the task.
                 cold.rare.cleared.add(1);
                 cold.rare.remains.sub(1);
                 task.leave();
@@ -88,8 +99,8 @@ impl Shell {
         count
     }
 
-    /// Cancels a queued task of this resource through its handle, or asks it to
-    /// stop if it has started.
+    /// Cancels a queued task of this resource through its handle. If the task has started, asks the
+    /// task to stop.
     pub(crate) fn cancel<R>(&self, task: &Handle<R>) -> bool {
         let note = |task: &Header| self.note_unrun(task, |rare| &rare.cancelled);
         if task.cancel(TaskError::Cancelled, note) {
@@ -102,20 +113,20 @@ impl Shell {
         false
     }
 
-    /// Nothing could have a queued task of this resource run, and who waits for it
-    /// leaves.
+    /// Refuses a queued task that no thread can run any more. Called when the caller that waits for
+    /// the task leaves.
     pub(crate) fn abandon<R>(&self, task: &Handle<R>) {
         let note = |task: &Header| self.note_unrun(task, |rare| &rare.cancelled);
         task.cancel(TaskError::WouldDeadlock, note);
     }
 
-    /// Refuses a task that did not come to be queued; returns who waits for it.
+    /// Refuses a task that was never queued. Returns the waker of its waiter.
     pub(crate) fn refuse_unqueued(&self, task: Queued, error: TaskError) -> Option<Waker> {
         self.leave_room(task.header());
         if task.claim() {
             return task.fail(error);
         }
-        // Cancelled through its handle, and counted as if it were queued.
+        // The task was cancelled through its handle, and counted as a queued task. Take that back.
         let cold = self.cold();
         cold.rare.remains.sub(1);
         cold.rare.cancelled.sub(1);

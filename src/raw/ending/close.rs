@@ -1,4 +1,8 @@
-//! Closing a resource, and poisoning one.
+//! Closes a resource, or poisons it after a panic.
+//!
+//! Both set `REFUSING` in the state word, under the lock of the refusal flags. The word orders each
+//! push before or after that step. Then the waiters for room are turned away. Closing wakes the
+//! listeners for the closing, and poisoning sweeps the queue.
 
 use crate::error::TaskError;
 use crate::raw::core::Shell;
@@ -8,14 +12,14 @@ use crate::raw::thread::panics;
 use crate::sync::lock;
 
 impl Shell {
-    /// Tasks are refused now: nobody need wait for room any more.
+    /// Turns away the waiters for room. Must be called once the strand refuses tasks.
     fn turn_away(&self) {
         if let Some(room) = self.room() {
             room.turn_away();
         }
     }
 
-    /// Refuses every task from now on. `false`: it was closed before.
+    /// Refuses every task from now on. Returns `false` if the resource was closed before.
     pub(crate) fn close(&self) -> bool {
         let cold = self.cold();
         let mut refusal = lock(&cold.refusal);
@@ -37,20 +41,23 @@ impl Shell {
         true
     }
 
-    /// Closed, and nothing is queued or running: wakes who awaits that. Their wakers are
-    /// user code, and no part of a task that this thread may be inside of.
+    /// Wakes the listeners for the end. Called when a resource that refuses tasks comes to rest: a
+    /// listener checks whether the resource is closed too. The wakers are user code and belong to
+    /// no task of this thread, so they run in a frame of their own.
     pub(crate) fn tell_end(&self) {
         context::enter(self.id(), Kind::Aside, || self.cold().ended.notify());
     }
 
-    /// A task panicked. Poisons the resource, where it is set to. Holder only.
+    /// Counts a task that panicked, and poisons the resource if the settings say so. Must be called
+    /// by the holder.
     #[cold]
     pub(crate) fn note_panic(&self, name: TaskName) {
         self.cold().rare.panicked.add(1);
         self.poison_if_set(name);
     }
 
-    /// Something panicked under the role. Holder only.
+    /// Poisons the resource after a panic of user code, if the settings say so. Must be called by
+    /// the holder.
     #[cold]
     pub(crate) fn poison_if_set(&self, name: TaskName) {
         let cold = self.cold();

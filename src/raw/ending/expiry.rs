@@ -1,12 +1,12 @@
-//! Deadlines: a task that has not started by then expires, wherever it is in
-//! the queue.
+//! Lets a task expire that has not started at its deadline, wherever the task is in the queue.
 //!
-//! The timer refers to such a task as its queue and its handle do, and claims it
-//! like somebody who cancels it; what is left lies in the queue until its turn
-//! comes. A timer keeps its alarms until they come up, or until so many of them
-//! are over that it throws those away; so it may refer to a task for long after
-//! that is through. All but the task's bare memory goes earlier: its outcome with
-//! the last of the other two (see [`task`]).
+//! The timer refers to the task, as the queue and the handle do, and claims the task as a canceller
+//! does. The remains lie in the queue until their turn.
+//!
+//! The timer keeps an alarm until the alarm is due, or until the timer throws away the alarms that
+//! are over. So the timer may refer to a task long after the task has finished. Only the bare
+//! memory of the task lasts that long. The last of queue and handle drops the outcome: see
+//! [`life`](crate::raw::task::life) and "Deadlines" in `docs/design/timers.md`.
 
 use crate::error::TaskError;
 use crate::raw::core::{Core, Owner, Value};
@@ -20,26 +20,27 @@ use crate::sync::{Arc, Weak};
 use core::ptr::NonNull;
 use std::time::Instant;
 
-/// The timer's reference to a task.
+/// The timer's reference to a task. This is the alarm of the task's deadline.
 pub(crate) struct Expiry {
     task: NonNull<Header>,
     core: Weak<Core<dyn Value>>,
 }
 
-// SAFETY: through it a task is claimed, and its closure dropped, which is `Send`
-// as the task's maker asked for.
+// SAFETY: the timer thread claims the task through this reference and drops the closure. The
+// closure is `Send`, as the functions that make tasks require.
 unsafe impl Send for Expiry {}
 
 impl Expiry {
     /// # Safety
-    /// `task` is a task of this resource with `TIMED` set, and nobody else takes
-    /// over that reference.
+    ///
+    /// `task` must be a live task of the resource `core`, with `TIMED` set. The caller passes on
+    /// the timer's reference: no other code may use or give up that reference.
     unsafe fn new(task: NonNull<Header>, core: Weak<Core<dyn Value>>) -> Self {
         Expiry { task, core }
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: live as long as this refers to it.
+        // SAFETY: the timer's reference keeps the task live (contract of `new`).
         unsafe { self.task.as_ref() }
     }
 }
@@ -50,11 +51,12 @@ impl Alarm for Expiry {
     }
 
     fn ring(self: Box<Self>) {
-        // A resource goes only once all its tasks are through.
+        // If the core is gone, all its tasks have finished, since a queued task keeps its core.
         if let Some(core) = self.core.upgrade() {
-            // The drop of a closure and who is woken are user code, and this thread is
-            // to be back for the next alarm.
-            // SAFETY: live, by our reference.
+            // The drop of the closure and the waker are user code, and this thread must be back for
+            // the next alarm. So they run in a frame that runs no task.
+            // SAFETY: the timer's reference keeps the task live until `self` is dropped (contract
+            // of `Expiry::new`), and the task is one of this core.
             context::enter_apart(core.id(), || unsafe { core.expire(self.task) });
         }
     }
@@ -62,7 +64,7 @@ impl Alarm for Expiry {
 
 impl Drop for Expiry {
     fn drop(&mut self) {
-        // SAFETY: our reference, which goes with us.
+        // SAFETY: `self` owns the timer's reference (contract of `new`), and is being dropped.
         unsafe { owners::let_go_timer(self.task) }
     }
 }
@@ -70,11 +72,14 @@ impl Drop for Expiry {
 /// Sets the alarm for a task that was queued.
 ///
 /// # Safety
-/// As for [`Expiry::new`].
+///
+/// `task` must be a live task of the resource `owner`, with `TIMED` set. The caller passes on the
+/// timer's reference: no other code may use or give up that reference.
 #[cold]
 pub(crate) unsafe fn set_alarm(owner: &dyn Owner, task: NonNull<Header>, at: Instant) {
     let core = owner.share();
-    // SAFETY: by the contract.
+    // SAFETY: the caller passes on the timer's reference to a task of this core (contract of
+    // `set_alarm`).
     let expiry = unsafe { Expiry::new(task, Arc::downgrade(&core)) };
     if !expiry.is_over() {
         core.host().alarms.add(at, Box::new(expiry));
@@ -82,19 +87,21 @@ pub(crate) unsafe fn set_alarm(owner: &dyn Owner, task: NonNull<Header>, at: Ins
 }
 
 impl Core<dyn Value> {
-    /// Lets a task expire, unless somebody claimed it before.
+    /// Lets a task expire, unless another thread has claimed the task. Returns whether the task
+    /// expires: at once, or when the next holder gives up the task that waits.
     ///
     /// # Safety
-    /// It is a live task of this resource until this returns.
+    ///
+    /// `task` must be a task of this resource, and stay live until this returns.
     pub(crate) unsafe fn expire(&self, task: NonNull<Header>) -> bool {
-        // SAFETY: by the contract.
+        // SAFETY: the task is live (contract of `expire`).
         let header = unsafe { task.as_ref() };
         if !header.claims() {
-            // It expires where it waits, if it ever does.
+            // The task was claimed before. If it waits, it is given up where it waits.
             return header.waits() && self.give_up(header, life::OVERDUE);
         }
         self.note_unrun(header, |rare| &rare.expired);
-        // SAFETY: live by the contract, and claimed just now.
+        // SAFETY: the task is live (contract of `expire`), and was claimed by `claims` above.
         if let Some(waker) = unsafe { owners::refuse_claimed(task, TaskError::Expired) } {
             panics::wake(waker);
         }
@@ -103,9 +110,9 @@ impl Core<dyn Value> {
 }
 
 impl<R> Handle<R> {
-    /// Lets the task expire, unless somebody claimed it before.
+    /// Lets the task expire, unless another thread has claimed the task.
     pub(crate) fn expire(&self, owner: &dyn Owner) {
-        // SAFETY: live as long as the handle refers to it.
+        // SAFETY: the handle keeps the task live until this returns.
         unsafe { owner.core().expire(self.task()) };
     }
 }

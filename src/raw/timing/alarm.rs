@@ -1,21 +1,24 @@
-//! A timer, as the rooms that set alarms see it.
+//! The interface of a timer: [`Alarms`] takes alarms, and an [`Alarm`] rings.
+//!
+//! The rooms that set alarms know only these traits. The timer thread implements `Alarms`, and so
+//! do the simulations and the models.
 
 use std::time::Instant;
 
-/// What a timer is given.
+/// An action for a later time.
 pub(crate) trait Alarm: Send {
-    /// It need not ring any more.
+    /// Checks whether the alarm need not ring any more.
     fn is_over(&self) -> bool;
-    /// It is time. Runs user code, and does not unwind.
+    /// Rings: the time has come. Runs user code, and must not unwind.
     fn ring(self: Box<Self>);
 }
 
-/// A timer, as those see it who set alarms.
+/// A timer, as seen by code that sets alarms.
 pub(crate) trait Alarms: Send + Sync {
-    /// The time that it goes by.
+    /// Returns the time that the timer goes by.
     fn now(&self) -> Instant {
         Instant::now()
     }
-    /// Has `alarm` ring at this time. Never waits.
+    /// Adds `alarm`, which rings at the time `at`. Never waits.
     fn add(&self, at: Instant, alarm: Box<dyn Alarm>);
 }

@@ -1,36 +1,53 @@
-//! A stack that many push to and one thread takes whole, and parks on.
+//! A stack to which many threads push. One reader takes the stack whole, and parks on the stack.
 //!
-//! Treiber's stack (see [`queue`](crate::raw::strand::queue)) with one more fact in its
-//! word: that its reader is parked. Setting that succeeds on an empty stack only,
-//! and whoever pushes finds it; so of a push and a reader that goes to sleep, one
-//! sees the other.
+//! This is Treiber's stack (see [`queue`](crate::raw::strand::queue)) with a bit in its word that
+//! says that the reader is parked. The bit can be set on an empty stack only, and each push finds
+//! the bit. A push may race with a reader that is about to sleep:
+//!
+//! - The push comes first: `park` fails, since the stack is not empty.
+//! - `park` comes first: the push finds the bit, and returns that the reader is parked.
+//!
+//! | word | meaning | never |
+//! |---|---|---|
+//! | null | empty, and the reader is awake | |
+//! | a node | the newest item, and the reader is awake | |
+//! | null, `PARKED` | empty, and the reader is parked | set while an item is in the stack |
+//! | a node, `PARKED` | items were pushed since the reader parked | set by the reader |
+//!
+//! "The timer" in `docs/design/timers.md` has the steps of the timer thread.
 
 use crate::sync::{AtomicPtr, Ordering};
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
 
+/// The reader is parked.
+///
+/// The reader sets this bit in `park`, by a compare-exchange from the empty word. Pushes keep the
+/// bit. The reader clears the bit in `take`. The bit cannot be set while an item is in the stack.
 const PARKED: usize = 1;
 
 struct Node<T> {
     item: T,
-    /// The next older one.
+    /// The next older node.
     next: *mut Node<T>,
 }
 
+/// The stack. One thread is the reader.
 pub(crate) struct Inbox<T> {
     head: AtomicPtr<Node<T>>,
     items: PhantomData<T>,
 }
 
-// SAFETY: items go from who pushes them to who takes them.
+// SAFETY: items move from the pushing thread to the reader, which `T: Send` allows.
 unsafe impl<T: Send> Send for Inbox<T> {}
-// SAFETY: as above; they are never shared.
+// SAFETY: no item is shared between threads. Items only move from the pushing thread to the reader,
+// which `T: Send` allows.
 unsafe impl<T: Send> Sync for Inbox<T> {}
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Self {
-        // An address whose lowest bit is the flag's.
+        // The lowest bit of a node's address is the flag.
         const { assert!(align_of::<Node<T>>() > PARKED) };
         Inbox {
             head: AtomicPtr::new(ptr::null_mut()),
@@ -38,7 +55,8 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Is the reader parked (and what it did before, seen)?
+    /// Pushes an item. Returns whether the reader is parked. If so, the caller sees what the reader
+    /// did before parking.
     pub(crate) fn push(&self, item: T) -> bool {
         let node = Box::into_raw(Box::new(Node {
             item,
@@ -47,11 +65,12 @@ impl<T> Inbox<T> {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             let flag = head.addr() & PARKED;
-            // SAFETY: not pushed yet, so it is ours.
+            // SAFETY: the node was made above and is not pushed yet, so no other thread uses the node.
             unsafe { (*node).next = head.map_addr(|a| a & !PARKED) };
-            // Release for the node, partner: the Acquire of `take`. Acquire for
-            // what the reader did before it parked, partner: the Release of
-            // `park`; pushes in between are read-modify-writes, and carry it on.
+            // Release: partners with the Acquire of `take`, which sees the node.
+            // Acquire: partners with the Release of `park`. This thread sees what the reader did
+            // before parking. Pushes in between are read-modify-writes, and continue the release
+            // sequence.
             match self.head.compare_exchange_weak(
                 head,
                 node.map_addr(|a| a | flag),
@@ -64,14 +83,16 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Takes everything out, oldest first; the reader is awake. For the reader.
+    /// Takes all items out, oldest first. From then on the reader counts as awake. Must be called
+    /// by the reader.
     pub(crate) fn take(&self) -> Vec<T> {
-        // Acquire: partners with the Release of `push`.
+        // Acquire: partners with the Release of `push`, so that the nodes are seen.
         let head = self.head.swap(ptr::null_mut(), Ordering::Acquire);
         let mut at = head.map_addr(|a| a & !PARKED);
         let mut items = Vec::new();
         while !at.is_null() {
-            // SAFETY: made by `Box` in `push`, and taken out of the word by us.
+            // SAFETY: `push` made the node by `Box`. The swap above took the node out of the word, so
+            // the node is this thread's alone.
             let node = unsafe { Box::from_raw(at) };
             at = node.next;
             items.push(node.item);
@@ -80,10 +101,10 @@ impl<T> Inbox<T> {
         items
     }
 
-    /// From now on the reader is parked, unless something was pushed. For the
-    /// reader.
+    /// Marks the reader as parked, unless an item was pushed. Returns whether the mark was set.
+    /// Must be called by the reader.
     pub(crate) fn park(&self) -> bool {
-        // Release: partners with the acquire half of `push`.
+        // Release: partners with the Acquire of `push`.
         self.head
             .compare_exchange(
                 ptr::null_mut(),

@@ -1,4 +1,11 @@
-//! Time.
+//! Time, as the core needs it: alarms, the way to the timer thread, and the times of tasks.
+//!
+//! This room starts no thread and takes no lock. The timer thread itself is in `pool`. This room
+//! may name `thread` and `strand`, and no room above itself. See `docs/design/timers.md`.
+//!
+//! - [`alarm`]: the interface of a timer
+//! - [`inbox`]: the stack by which alarms reach the timer thread
+//! - [`stopwatch`]: how long tasks take and wait
 
 pub(crate) mod alarm;
 pub(crate) mod inbox;
@@ -6,7 +13,7 @@ pub(crate) mod stopwatch;
 
 use core::time::Duration;
 
-/// The time in nanoseconds; the most that fits, where it is longer (584 years).
+/// Returns the time in nanoseconds. A time over 584 years gives `u64::MAX`.
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,18 +1,20 @@
-//! How long tasks take and wait, and a bark at those that take too long: for the
-//! resources that ask for it.
+//! How long tasks take and wait, for the resources whose settings ask for it.
 //!
-//! Such a resource is [attended](crate::raw::strand::lane): each of its tasks goes by the
-//! long way, which leads past here. The holder notes what runs since when, for the
-//! watchdog to look at from another thread. That is a sequence lock (R. Bayer's and
-//! others' trick, as in Linux): one writer, who is never held up, and a reader who
-//! looks again if something was written meanwhile.
+//! Such a resource is [slow-path-only](crate::raw::strand::lane), so that the stopwatch sees each
+//! of its tasks. The holder notes which task runs and since when, and the watchdog reads that from
+//! another thread. The note is a sequence lock, R. Bayer's and others' trick, as in Linux. The one
+//! writer is never held up. A reader looks again if a write has disturbed its read.
 //!
-//! The watchdog is an alarm of the scheduler's timer; a resource has one at a time.
-//! It is set by the first task that starts without one, for when that task is too
-//! long. When it rings it bars itself first and looks what runs second; a task that
-//! starts says so first and looks for an alarm second. So of a task and an alarm
-//! that just rings, one sees the other (Dekker's argument), and no task runs on
-//! unwatched.
+//! The watchdog is an alarm of the scheduler's timer, and a resource has one alarm at a time. A
+//! task that starts without an alarm sets the alarm for the time when the task takes too long. A
+//! task that starts can race with an alarm that rings:
+//!
+//! - The timer thread clears the flag `alarm`, and then looks at which task runs.
+//! - The starting task writes that it runs, and then looks at the flag.
+//! - Each side has a full fence between its two steps. So at least one side sees the other, and no
+//!   task runs without a watch (Dekker's argument).
+//!
+//! This file has the data. `run::watchdog` has the steps of the holder and the alarm.
 
 use crate::raw::thread::context::TaskName;
 use crate::raw::timing::nanos;
@@ -22,23 +24,23 @@ use core::ptr;
 use core::time::Duration;
 use std::time::Instant;
 
-/// Nothing runs.
+/// The start time that means that no task runs.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// What runs, since when.
+/// Which task runs, and since when.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// Odd while it is being written; a number for each task.
+    /// A number for each task, odd while the holder writes.
     sequence: AtomicUsize,
     since: AtomicU64,
     name: AtomicPtr<u8>,
     length: AtomicUsize,
 }
 
-/// What the watchdog sees.
+/// A task as the watchdog sees it.
 pub(crate) struct Seen {
     pub(crate) task: usize,
-    /// In nanoseconds since the watch began; [`NEVER`]: nothing runs.
+    /// In nanoseconds since the stopwatch was made. [`NEVER`] means that no task runs.
     pub(crate) since: u64,
     pub(crate) name: TaskName,
 }
@@ -53,35 +55,39 @@ impl Running {
         }
     }
 
-    /// Returns the number of what runs now. Holder only.
+    /// Writes which task runs. Returns the number of that task. Must be called by the holder.
     pub(crate) fn write(&self, since: u64, name: TaskName) -> usize {
         let (name, length) = name.map_or((ptr::null(), 0), |name| (name.as_ptr(), name.len()));
         let before = self.sequence.load(Ordering::Relaxed);
         self.sequence
             .store(before.wrapping_add(1), Ordering::Relaxed);
-        // Keeps what follows after it; partner: the Acquire fence in `read`.
+        // Release: the stores below stay after the odd number. Partners with the Acquire fence in
+        // `read`.
         fence(Ordering::Release);
         self.since.store(since, Ordering::Relaxed);
         self.name.store(name.cast_mut(), Ordering::Relaxed);
         self.length.store(length, Ordering::Relaxed);
         let task = before.wrapping_add(2);
-        // Release: partners with the Acquire in `read`.
+        // Release: partners with the Acquire load in `read`.
         self.sequence.store(task, Ordering::Release);
         task
     }
 
+    /// Reads which task runs. Retries while the holder writes.
     pub(crate) fn read(&self) -> Seen {
         loop {
+            // Acquire: partners with the Release store in `write`.
             let task = self.sequence.load(Ordering::Acquire);
             if task % 2 == 0 {
                 let since = self.since.load(Ordering::Relaxed);
                 let name = self.name.load(Ordering::Relaxed);
                 let length = self.length.load(Ordering::Relaxed);
-                // Keeps what came before it; see `write`.
+                // Acquire: the loads above stay before the second look at the number. Partners with
+                // the Release fence in `write`.
                 fence(Ordering::Acquire);
                 if self.sequence.load(Ordering::Relaxed) == task {
-                    // SAFETY: both were written by one `write`, from one `&'static
-                    // str`: had another begun since, the sequence were another.
+                    // SAFETY: the number has not changed, so one `write` has stored both words.
+                    // They are the parts of one `&'static str`.
                     let name = (!name.is_null()).then(|| unsafe {
                         core::str::from_utf8_unchecked(core::slice::from_raw_parts(name, length))
                     });
@@ -97,21 +103,21 @@ impl Running {
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     pub(in crate::raw) epoch: Instant,
-    /// What is too long, in nanoseconds.
+    /// The time from which on a task is slow, in nanoseconds.
     pub(in crate::raw) slow: Option<u64>,
     pub(in crate::raw) running: Running,
-    /// 1: an alarm is set.
+    /// 1 if an alarm is set, and 0 if not.
     pub(in crate::raw) alarm: AtomicUsize,
-    /// The task that was barked at last.
+    /// The number of the last task that the watchdog has warned of.
     pub(in crate::raw) barked: AtomicU64,
-    /// Nanoseconds.
+    /// The longest time that a task took, in nanoseconds.
     pub(in crate::raw) longest: Counter,
     pub(in crate::raw) waits: Option<Box<Histogram>>,
 }
 
 impl Stopwatch {
-    /// For tasks that are slow if they take so long; `times`: with a histogram of
-    /// how long they wait.
+    /// Makes a stopwatch. Tasks are slow if they take `slow` or longer. If `times` is set, the
+    /// stopwatch keeps a histogram of how long tasks wait.
     pub(crate) fn new(slow: Option<Duration>, times: bool, epoch: Instant) -> Self {
         Stopwatch {
             epoch,
@@ -133,11 +139,11 @@ impl Stopwatch {
     }
 }
 
-/// Four buckets for each power of two: what is read from it is a quarter too much
-/// at most.
+/// Each power of two has four buckets, so a time that is read from the histogram is at most a
+/// quarter too long.
 const BUCKETS: usize = 252;
 
-/// Written by the holder alone.
+/// How many tasks waited how long. Only the holder may write here.
 #[derive(Debug)]
 pub(in crate::raw) struct Histogram([Counter; BUCKETS]);
 
@@ -169,7 +175,7 @@ fn bucket(nanos: u64) -> usize {
     (power as usize - 1) * 4 + ((nanos >> (power - 2)) % 4) as usize
 }
 
-/// The most that falls into a bucket.
+/// Returns the longest time that falls into a bucket.
 fn most(bucket: usize) -> u64 {
     if bucket < 4 {
         return bucket as u64;

@@ -1,64 +1,62 @@
-//! Which tasks this thread is inside of: a stack of frames, one per task that
-//! is running here, linked through the call stack itself.
+//! The tasks that this thread is inside of: a stack of frames, one for each task that runs here,
+//! linked through the call stack.
 //!
-//! Entering costs a few stores and no allocation, so it is done for every
-//! task; everything that asks (`is_current`, deadlock checks, the nesting
-//! limit) walks the frames.
+//! Entering a frame costs a few stores and no allocation, so each task has a frame. All questions
+//! walk the frames: `is_current`, deadlock checks and the limit on nesting.
 
 use crate::sync::thread_local_const;
 use core::cell::Cell;
 use core::ptr;
 use core::time::Duration;
 
-/// What a task is called in the log.
+/// The name of a task in the log.
 pub(crate) type TaskName = Option<&'static str>;
 
-/// A task that runs, to those who ask what runs here.
+/// A running task, as seen by code that asks what runs on this thread.
 pub(crate) trait Described {
     fn name(&self) -> TaskName;
-    /// Its priority; `None`: what the resource says.
+    /// Returns the task's priority. `None` means the resource's default.
     fn level(&self) -> Option<u8>;
-    /// For how long it was queued, if that was noted.
+    /// Returns how long the task was queued, if that was noted.
     fn queued_for(&self) -> Option<Duration>;
-    /// Through its handle.
+    /// Checks whether the task was asked to stop by its handle, a sweep or its deadline.
     fn was_asked_to_stop(&self) -> bool;
-    /// May it wait, and keep its resource meanwhile?
+    /// Checks whether the task may wait, and keep its resource in the meantime.
     fn waits(&self) -> bool;
 }
 
-/// Identifies a resource: the address of its core.
+/// Identifies a resource by the address of its core, or a scheduler by the address of its `Host`.
 pub(crate) type Id = *const ();
 
-/// How deep tasks may be nested before one that could run on its submitter is
-/// queued for the pool (G6). A level costs one frame of user code and a few
-/// hundred bytes of ours.
+/// How deep tasks may be nested. At this depth, a task that could run on its submitter is queued
+/// for the pool (G6). A level costs one frame of user code and a few hundred bytes of captor's.
 pub(crate) const MAX_DEPTH: usize = 8;
 
 /// How a thread came to run something for a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// Its own task: called, if anything, by the tasks further out.
+    /// A task of this thread. If the thread is inside other tasks, they have called this task.
     Own = 0,
-    /// Somebody else's task, to which it only lends itself.
+    /// A task of another submitter, to which the thread only lends itself.
     Lent = 1,
-    /// No task but what comes with one, under the role all the same: wakers,
-    /// drops of outcomes and of closures.
+    /// Code that is not a task but comes with a task: wakers, and drops of outcomes and closures. For
+    /// the deadlock check, the thread holds the resource all the same.
     Aside = 2,
 }
 
-// In this order: what is written of it for a task without attributes lies together.
+// The order of the fields puts together what is written for a task without attributes.
 #[repr(C)]
 struct Frame {
     resource: Id,
     outer: *const Frame,
-    /// How many tasks this one is inside of, itself included, and what kind it
-    /// is: in one word, since it is written for every task.
+    /// The number of tasks that the thread is inside of, this task included, and the kind of this
+    /// frame. Both share a word, since it is written for each task.
     depth_and_kind: usize,
     /// The task, if it has anything to say of itself.
     subject: Option<*const (dyn Described + 'static)>,
 }
 
-/// In units of which `depth_and_kind` counts the depth.
+/// The unit in which `depth_and_kind` counts the depth. The kind is the remainder.
 const LEVEL: usize = 4;
 
 impl Frame {
@@ -72,7 +70,7 @@ impl Frame {
     }
 }
 
-/// A task that runs, as its frame knows it.
+/// A running task, as its frame knows it.
 pub(crate) type Subject<'a> = &'a (dyn Described + 'static);
 
 thread_local_const! {
@@ -82,19 +80,19 @@ thread_local_const! {
     static ON_BLOCK: Cell<Option<fn(Blocking)>> = Cell::new(None);
 }
 
-/// What a worker is told when a task on it blocks in a wait of ours.
+/// Tells a worker that a task on it starts or ends a blocking wait of captor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Blocking {
     Starts,
     Ends,
 }
 
-/// From now on `hook` is told when this thread blocks in a wait of ours.
+/// Sets the hook that is told when this thread blocks in a wait of captor.
 pub(crate) fn on_block(hook: fn(Blocking)) {
     ON_BLOCK.with(|h| h.set(Some(hook)));
 }
 
-/// Runs `f`, which blocks.
+/// Runs `f`, which blocks, and tells the hook before and after.
 pub(crate) fn block<R>(f: impl FnOnce() -> R) -> R {
     let Some(hook) = ON_BLOCK.with(Cell::get) else {
         return f();
@@ -105,7 +103,7 @@ pub(crate) fn block<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// A job that this thread is at work on, and those further out on its stack.
+/// A job that this thread runs, linked to the jobs further out on its stack.
 struct Work {
     host: Id,
     outer: *const Work,
@@ -113,7 +111,7 @@ struct Work {
 
 /// Runs `f`, which works through a job of `host`.
 pub(crate) fn work(host: Id, f: impl FnOnce()) {
-    /// Goes back to what was, also when `f` unwinds.
+    /// Restores the state before the job, also when `f` unwinds.
     struct Leave(*const Work, bool);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -131,16 +129,16 @@ pub(crate) fn work(host: Id, f: impl FnOnce()) {
     f();
 }
 
-/// Is this thread at work on a job?
+/// Checks whether this thread runs a job.
 pub(crate) fn is_working() -> bool {
     !WORK.with(Cell::get).is_null()
 }
 
-/// Is this thread at work on a job of `host`?
+/// Checks whether this thread runs a job of `host`.
 pub(crate) fn works_for(host: Id) -> bool {
     let mut at = WORK.with(Cell::get);
-    // SAFETY: null, or a link that `work` keeps on this thread's stack at
-    // least until its caller, further in, returns.
+    // SAFETY: the pointer is null, or leads to a link on this thread's stack. `work` keeps the link
+    // until its closure returns, and this call is made inside of that closure.
     while let Some(work) = unsafe { at.as_ref() } {
         if work.host == host {
             return true;
@@ -150,42 +148,43 @@ pub(crate) fn works_for(host: Id) -> bool {
     false
 }
 
-/// Runs `f`, which gives a job to an executor and does not unwind.
+/// Runs `f`, which gives a job to an executor and must not unwind.
 pub(crate) fn dispatch(f: impl FnOnce()) {
     let outer = DISPATCHING.with(|d| d.replace(true));
     f();
     DISPATCHING.with(|d| d.set(outer));
 }
 
-/// Is this thread in the midst of giving a job to an executor?
+/// Checks whether this thread is giving a job to an executor.
 pub(crate) fn is_dispatching() -> bool {
     DISPATCHING.with(Cell::get)
 }
 
-/// How many tasks this thread is inside of.
+/// Returns how many tasks this thread is inside of.
 #[inline(always)]
 pub(crate) fn depth() -> usize {
     let frame = INNERMOST.with(Cell::get);
     if frame.is_null() {
         return 0;
     }
-    // SAFETY: frames are linked for as long as `enter` keeps them on the stack.
+    // SAFETY: a frame is linked only while `enter_at` keeps it on this thread's stack.
     unsafe { (*frame).depth_and_kind / LEVEL }
 }
 
-/// Runs `f` for `resource`, whose role this thread has.
+/// Runs `f` for `resource`, in a frame that has no task. In this frame, the thread counts as the
+/// holder of `resource`.
 #[inline(always)]
 pub(crate) fn enter<R>(resource: Id, kind: Kind, f: impl FnOnce() -> R) -> R {
     enter_task(resource, kind, None, f)
 }
 
-/// Runs `f` for `resource` on a thread that is to run no task: what `f` submits is
-/// queued for the pool, as if it were nested as deep as can be.
+/// Runs `f` for `resource` on a thread that must run no task. A task that `f` submits is queued for
+/// the pool, as at the greatest depth of nesting.
 pub(crate) fn enter_apart<R>(resource: Id, f: impl FnOnce() -> R) -> R {
     enter_at(MAX_DEPTH, resource, Kind::Aside, None, f)
 }
 
-/// The same, for `f` which is a task.
+/// Runs `f`, a task of `resource`, in a frame of its own.
 #[inline(always)]
 pub(crate) fn enter_task<R>(
     resource: Id,
@@ -224,7 +223,7 @@ fn enter_at<R>(
     f()
 }
 
-/// Is the running task one of `resource`, or called by one?
+/// Checks whether the running task is one of `resource`, or was called by one of its tasks.
 pub(crate) fn is_current(resource: Id) -> bool {
     for frame in frames() {
         match frame.kind() {
@@ -243,33 +242,34 @@ pub(crate) fn with_task<R>(f: impl FnOnce(Id, Option<Subject<'_>>) -> R) -> Opti
     if frame.kind() == Kind::Aside {
         return None;
     }
-    // SAFETY: the task is there for as long as its frame is on the stack, which
-    // is until our caller, further in, returns.
+    // SAFETY: the task lives for as long as its frame is on the stack. `enter_at` keeps the frame
+    // until its closure returns, and this call is made inside of that closure.
     let task = frame.subject.map(|task| unsafe { &*task });
     Some(f(frame.resource, task))
 }
 
-/// Does this thread have the role of `resource`, so that no task of it can
-/// run before this thread goes on?
+/// Checks whether this thread has a frame of `resource`, and so counts as the holder. If so, other
+/// tasks of the resource may have to wait for this thread.
 pub(crate) fn holds(resource: Id) -> bool {
     frames().any(|frame| frame.resource == resource)
 }
 
-/// Is this thread inside of a task of `resource`?
+/// Checks whether this thread is inside of a task of `resource`.
 pub(crate) fn runs_task_of(resource: Id) -> bool {
     frames().any(|frame| frame.resource == resource && frame.kind() != Kind::Aside)
 }
 
-/// Names each resource whose role this thread has.
+/// Calls `each` with the resource of each frame of this thread.
 pub(crate) fn each_held(mut each: impl FnMut(Id)) {
     frames().for_each(|frame| each(frame.resource));
 }
 
+/// Returns the frames of this thread, innermost first.
 fn frames<'a>() -> impl Iterator<Item = &'a Frame> {
     let mut at = INNERMOST.with(Cell::get);
     core::iter::from_fn(move || {
-        // SAFETY: null, or a frame that `enter` keeps on this thread's stack
-        // at least until the caller of this iterator, further in, returns.
+        // SAFETY: the pointer is null, or leads to a frame on this thread's stack. `enter_at` keeps
+        // the frame until its closure returns, and the iterator is used inside of that closure.
         let frame = unsafe { at.as_ref() }?;
         at = frame.outer;
         Some(frame)

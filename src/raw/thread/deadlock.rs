@@ -1,23 +1,25 @@
-//! Waits that would never end (G8).
+//! Refuses waits that would never end (G8), by a wait-for graph.
 //!
-//! A thread inside a task holds that task's resource. If it blocks for another
-//! resource, it records "mine waits for that one" first; if following such
-//! records from there leads back to a resource it holds, nothing will ever
-//! release either, and the wait is refused. One mutex around the records is
-//! enough: whoever closes a circle sees the rest of it. A record counts only
-//! while what it waits for has not come. Who waits for a chain of tasks on
-//! several resources waits for each that is yet to do its part, from the start:
-//! when the chain moves on, nobody would look.
-//! (Wait-for graphs:
-//! R. C. Holt, "Some Deadlock Properties of Computer Systems", 1972.)
+//! A thread inside a task holds that task's resource. Before the thread blocks for another
+//! resource, it records that its own resources wait for that resource. If the records lead from
+//! there back to a resource that the thread holds, none of these resources would ever be released.
+//! So the wait is refused.
 //!
-//! An asynchronous task that awaits a completion holds its resource too, and no thread
-//! is blocked. What it awaits is recorded from the first poll until the completion is
-//! dropped, or the task is through. A task may await several at once, all of them or
-//! the first that comes; so each counts as if it had to come.
+//! - One mutex around the records is enough: the thread that would close a circle sees the rest of
+//!   the circle.
+//! - A record counts only until the awaited event has come.
+//! - A chain has tasks on several resources. A wait for a chain counts, from the start of the wait,
+//!   as a wait for each resource that has yet to do its part. The check cannot come later: no
+//!   thread looks when the chain moves on.
+//! - An asynchronous task that awaits a completion holds its resource too, and blocks no thread.
+//!   Its wait is recorded from the first poll until the completion is dropped or the task has
+//!   finished. A task may await several completions, all of them or the first that comes. Each
+//!   completion counts as if it had to come.
 //!
-//! Threads outside of any task never come here, and a call that does not block
-//! does not either.
+//! Threads outside of any task never take the mutex, and neither does a call that does not block.
+//!
+//! Source: R. C. Holt, "Some Deadlock Properties of Computer Systems", 1972 (wait-for graphs). See
+//! also G8 in `docs/design/guarantees.md`.
 
 use crate::error::TaskError;
 use crate::raw::thread::context::{self, Id};
@@ -28,12 +30,12 @@ use std::sync::PoisonError;
 
 static WAITS: StaticMutex<Option<WaitGraph>> = StaticMutex::new(None);
 
-/// Who waits for what; resources by address.
+/// The recorded waits. Resources are keyed by address.
 #[derive(Default)]
 struct WaitGraph {
-    /// Resource held by a blocked task → what it waits for.
+    /// A resource that a blocked task holds → what the task waits for.
     blocked: HashMap<usize, Edge>,
-    /// Resource kept by an asynchronous task → what that awaits, each under a number.
+    /// A resource that an asynchronous task keeps → what the task awaits, each under a number.
     awaiting: HashMap<usize, BTreeMap<u64, Edge>>,
     numbers: u64,
 }
@@ -44,8 +46,8 @@ impl WaitGraph {
         f(waits.get_or_insert_with(WaitGraph::default))
     }
 
-    /// Does what has to move for `event` to come, `target` and others, wait for one of
-    /// those that are held?
+    /// Checks whether `event` depends on a held resource. The search starts at `target` and at the
+    /// other resources that have to move for `event` to come, and follows the records.
     fn lead_to(&self, target: usize, event: &dyn Event, is_held: impl Fn(usize) -> bool) -> bool {
         let mut seen = HashSet::new();
         let mut ahead = vec![target];
@@ -64,7 +66,7 @@ impl WaitGraph {
                 .flat_map(BTreeMap::values);
             let edges = (self.blocked.get(&at).into_iter()).chain(awaiting);
             for edge in edges {
-                // SAFETY: recorded, so live; see `Edge`.
+                // SAFETY: the edge is recorded, so its event is live (contract of `Edge::event`).
                 let event = unsafe { edge.event.as_ref() };
                 if !event.has_come() {
                     ahead.push(edge.target);
@@ -76,16 +78,16 @@ impl WaitGraph {
     }
 }
 
-/// What a thread waits for.
+/// The event that a thread or a task waits for.
 pub(crate) trait Event {
-    /// It has come: the thread will go on, though it may not know yet.
+    /// Checks whether the event has come. The waiting thread may not have noticed the event yet.
     fn has_come(&self) -> bool;
-    /// Names the resources that have to move for it to come, besides the one
-    /// that is recorded with it.
+    /// Calls `_each` with the resources that have to move for the event to come, besides the
+    /// resource that is recorded with it.
     fn each_other(&self, _each: &mut dyn FnMut(Id)) {}
 }
 
-/// An event of one resource: the closure says whether it has come.
+/// An event of one resource. The closure returns whether the event has come.
 impl<F: Fn() -> bool> Event for F {
     fn has_come(&self) -> bool {
         self()
@@ -94,18 +96,17 @@ impl<F: Fn() -> bool> Event for F {
 
 #[derive(Clone, Copy)]
 struct Edge {
-    /// The resource that has to move for it to come.
+    /// The resource that has to move for the event to come.
     target: usize,
-    /// Live while the edge is recorded: its [`Wait`] borrows it, its [`Await`] owns it.
+    /// Live while the edge is recorded: its [`Wait`] borrows the event, or its [`Await`] owns it.
     event: NonNull<dyn Event>,
 }
 
-// SAFETY: only `has_come` and `each_other` are called through it, under the
-// mutex, on types that are asked from any thread (a life word, a resource's
-// state, a chain's links).
+// SAFETY: only `has_come` and `each_other` are called through the pointer, under the mutex. They
+// read what any thread may read: a life word, a resource's state, a chain's links.
 unsafe impl Send for Edge {}
 
-/// The wait would never end.
+/// The error of a wait that would never end.
 #[derive(Debug)]
 pub(crate) struct WouldDeadlock;
 
@@ -115,17 +116,17 @@ impl From<WouldDeadlock> for TaskError {
     }
 }
 
-/// This thread's wait, recorded until dropped.
+/// The wait of this thread. The record lasts until this is dropped.
 pub(crate) struct Wait<'a> {
-    /// What was recorded, and the records of waits further out on this stack
-    /// that it took the place of.
+    /// The resources with a record of this wait, each with the record of an outer wait on this
+    /// stack that was replaced.
     recorded: Vec<(usize, Option<Edge>)>,
     _event: core::marker::PhantomData<&'a ()>,
 }
 
 impl<'a> Wait<'a> {
-    /// Records that this thread is about to block until `event` has come,
-    /// for which a task of `target` has to run.
+    /// Records that this thread is about to block until `event` has come, for which a task of
+    /// `target` has to run.
     pub(crate) fn begin(
         target: Id,
         event: &'a (dyn Event + 'a),
@@ -144,16 +145,15 @@ impl<'a> Wait<'a> {
             }) {
                 return Err(WouldDeadlock);
             }
-            // SAFETY: only the lifetime is forgotten. The edge goes when `wait` is
-            // dropped, which is before `'a` ends: `Wait` is private to `raw`, and
-            // nobody there leaks one.
+            // SAFETY: only the lifetime changes. The drop of `wait` removes the edge, before `'a`
+            // ends: `Wait` is private to the crate, and no code in the crate leaks a `Wait`.
             let event = unsafe {
                 core::mem::transmute::<NonNull<dyn Event + 'a>, NonNull<dyn Event + 'static>>(
                     NonNull::from(event),
                 )
             };
-            // Those further out may wait already, and help meanwhile: until this
-            // wait is over, it is what their thread waits for.
+            // A task further out may wait already, with its thread helping in the meantime. Until
+            // the new wait is over, the thread waits for the new event.
             context::each_held(|id| {
                 let outer = waits.blocked.insert(id.addr(), Edge { target, event });
                 wait.recorded.push((id.addr(), outer));
@@ -179,17 +179,17 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// What an asynchronous task awaits, recorded until dropped.
+/// The wait of an asynchronous task. The record lasts until this is dropped.
 pub(crate) struct Await {
     resource: usize,
     number: u64,
-    /// Dropped after the record of it is gone.
+    /// Dropped after its record is removed.
     _event: Box<dyn Event + Send + Sync>,
 }
 
 impl Await {
-    /// Records that the running task of `resource` awaits `event`, for which a task of
-    /// `target` has to run.
+    /// Records that the running task of `resource` awaits `event`, for which a task of `target`
+    /// has to run.
     pub(crate) fn begin(
         resource: Id,
         target: Id,

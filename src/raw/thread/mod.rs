@@ -1,4 +1,15 @@
-//! What a thread is inside of.
+//! The state of a thread: the tasks that the thread is inside of, its waits, and the user code that
+//! the thread calls.
+//!
+//! Nothing here knows of strands or cores. A resource is only an address, which is compared and
+//! never followed. This room may name no other room of `raw`. Its state is kept for each
+//! thread, except the wait-for graph, which the process has once.
+//!
+//! - [`context`]: the tasks that this thread is inside of
+//! - [`deadlock`]: refuses waits that would never end
+//! - [`panics`]: contains panics of user code that is not a task
+//! - [`park`]: parks a thread, and makes the waker that unparks it
+//! - [`spans`]: keeps the spans of a thread away from tasks of other submitters
 
 pub(crate) mod context;
 pub(crate) mod deadlock;

@@ -1,17 +1,17 @@
-//! Where user code runs that is not a task: drops, wakers, subscribers. A panic
-//! there ends there, and is reported, since nobody waits for it.
+//! Calls user code that is not a task: drops, wakers, subscribers. A panic of this code ends here
+//! and is logged, since no caller waits for it.
 
 use crate::error::{Panic, SubmitError, TaskError};
 use core::any::Any;
 use core::task::Waker;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `f`; a panic is its error. Never unwinds.
+/// Runs `f`. Returns a panic of `f` as the error. Never unwinds.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
 }
 
-/// Runs `f`; a panic goes to the log. Never unwinds.
+/// Runs `f`, and logs a panic of `f`. Never unwinds.
 pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         report(what, &*payload);
@@ -19,14 +19,14 @@ pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
     }
 }
 
-/// Has something logged. A subscriber that panics loses its event, and that
-/// cannot be logged either.
+/// Runs `f`, which logs an event. If the subscriber panics, its event is lost: the panic cannot be
+/// logged either.
 pub(crate) fn tell<R>(f: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
 }
 
-/// Drops a closure that will not run. Returns the outcome of its task: `error`, or the panic
-/// of the drop.
+/// Drops a closure that will not run. Returns the outcome of its task: `error`, or the panic of the
+/// drop.
 pub(crate) fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
     match catch(|| drop(f)) {
         Ok(()) => error.into(),
@@ -34,26 +34,26 @@ pub(crate) fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
     }
 }
 
-/// Drops a closure that will not run and whose task has no outcome: a panic of the drop goes
-/// to the log.
+/// Drops a closure that will not run and whose task has no outcome, and logs a panic of the drop.
+/// Returns `error`.
 pub(crate) fn turned_away<F>(error: SubmitError, f: F) -> SubmitError {
     contain("drop of a refused closure", || drop(f));
     error
 }
 
-/// A payload may panic in its own drop; that one is leaked.
+/// Drops a payload. If this drop panics too, the new payload is leaked.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         core::mem::forget(again);
     }
 }
 
-/// Wakes; a waker that panics hurts nobody else.
+/// Wakes a waker. A panic of the waker is contained.
 pub(crate) fn wake(waker: Waker) {
     contain("waker", || waker.wake());
 }
 
-/// Drops an outcome that nobody took.
+/// Drops an outcome that no caller took. If the outcome is a panic, the panic is logged.
 pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
     if let Err(TaskError::Panicked(panic)) = &outcome {
         tell(|| {
@@ -67,6 +67,7 @@ pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
     }
 }
 
+/// Logs a contained panic.
 fn report(what: &'static str, payload: &(dyn Any + Send)) {
     let message = crate::error::message(payload);
     record::contained();
@@ -74,7 +75,7 @@ fn report(what: &'static str, payload: &(dyn Any + Send)) {
     tell(|| tracing::error!(target: "captor", what, panic = message, "panic contained"));
 }
 
-/// Panics that only the log knows of, recorded for simulations and models to ask for.
+/// Records panics that only the log knows of, for simulations and models to ask for.
 pub(crate) mod record {
     #[cfg(all(test, any(captor_loom, captor_shuttle)))]
     use crate::sync::os_thread_local;
@@ -91,14 +92,15 @@ pub(crate) mod record {
 
     #[cfg(all(test, any(captor_loom, captor_shuttle)))]
     os_thread_local! {
-        /// How many panics were contained. All threads of a model are coroutines of one
-        /// thread, so each model counts its own.
+        /// How many panics were contained. All threads of a model are coroutines of one thread, so
+        /// each model counts its own panics.
         static CONTAINED: Cell<usize> = const { Cell::new(0) };
     }
 
+    /// Records the message of a panic, unless an earlier message is still there.
     #[cfg_attr(not(feature = "testing"), allow(unused_variables))]
     pub(in crate::raw) fn unasked(message: &str) {
-        // While the thread's locals are being dropped nobody asks.
+        // While the thread's locals are being dropped, no code asks for the message.
         #[cfg(feature = "testing")]
         let _ = FIRST.try_with(|first| {
             let message = first.take().unwrap_or_else(|| message.to_owned());

@@ -1,4 +1,4 @@
-//! Parking a thread, and the waker that unparks it.
+//! Parks a thread, and makes the waker that unparks the thread.
 
 use crate::raw::thread::context;
 use crate::sync::{Arc, thread, thread_local};
@@ -18,16 +18,17 @@ fn new_waker() -> Waker {
     Waker::from(Arc::new(Unpark(thread::current())))
 }
 
-/// A waker that unparks this thread.
+/// Returns a waker that unparks this thread.
 pub(crate) fn thread_waker() -> Waker {
     thread_local! {
         static WAKER: Waker = new_waker();
     }
-    // While the thread's locals are being dropped there is no cached one.
+    // While the thread's locals are being dropped, no cached waker exists.
     WAKER.try_with(Waker::clone).unwrap_or_else(|_| new_waker())
 }
 
-/// Blocks until unparked or, at the latest, until `deadline`. `false`: it has passed.
+/// Blocks until the thread is unparked, or until `deadline`. If the deadline has passed already,
+/// returns `false` without blocking.
 pub(crate) fn park_until(deadline: Option<Instant>) -> bool {
     let Some(deadline) = deadline else {
         context::block(thread::park);

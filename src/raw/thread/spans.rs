@@ -1,20 +1,19 @@
-//! Keeps the spans of a thread away from the tasks that it runs for others, and
-//! enters those of the tasks. Subscribers are user code: their panics end here.
+//! Keeps the spans of a thread away from the tasks that the thread runs for other submitters, and
+//! enters the spans of those tasks. Subscribers are user code, so their panics are contained here.
 
 use crate::raw::thread::panics::tell;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
-/// The spans that a thread was in; it is in them again when this is dropped.
+/// The spans that a thread has left. The thread enters them again when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Detached(Vec<Span>);
 
-/// How many nested spans are left at most; a guard against a subscriber whose
-/// current span does not change.
+/// The most nested spans that are left. This guards against a subscriber whose current span never
+/// changes.
 const MAX: usize = 256;
 
-/// Leaves all spans that this thread is in. Costs a look at a static where no
-/// subscriber is installed.
+/// Leaves all spans that this thread is in. Without a subscriber, this costs one look at a static.
 pub(crate) fn detach() -> Detached {
     let mut left = Detached(Vec::new());
     if LevelFilter::current() == LevelFilter::OFF {
@@ -44,7 +43,7 @@ impl Drop for Detached {
     }
 }
 
-/// The thread is in this span until it is dropped.
+/// A span that the thread is in until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Within<'a>(&'a Span);
 

@@ -5,6 +5,10 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// Before `compose`, so that rustdoc lists the calls of a resource before those that are built
+// from them.
+mod resource;
+
 mod compose;
 mod error;
 mod future;
@@ -16,7 +20,6 @@ mod models;
 mod pages;
 mod pool;
 mod raw;
-mod resource;
 mod scheduler;
 mod stats;
 mod sync;

@@ -16,6 +16,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// # Streams
 impl<T: Send + 'static> Resource<T> {
     /// Calls `f` for each item of `stream`, in order, each time as a task of its own.
     ///

@@ -5,6 +5,7 @@ use crate::future::completion::Completion;
 use crate::raw::thread::panics;
 use crate::resource::Resource;
 
+/// # Batches
 impl<T: Send + 'static> Resource<T> {
     /// Submits many closures as one task. The closures run in the iterator's order, and no other
     /// task runs between them. The completion has all results, in that order.

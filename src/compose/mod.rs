@@ -22,13 +22,21 @@
 //! - `trigger`: a closure that runs once for many requests.
 //! - `batch`: many closures as one task.
 
-pub(crate) mod attach;
-mod batch;
 mod errand;
 pub(crate) mod in_flight;
-pub(crate) mod sink;
-mod steps;
 mod then;
-pub(crate) mod timed;
-pub(crate) mod trigger;
+
+// In this order rustdoc lists what these files add to a resource.
+mod steps;
+
 mod when;
+
+pub(crate) mod timed;
+
+pub(crate) mod attach;
+
+pub(crate) mod sink;
+
+mod batch;
+
+pub(crate) mod trigger;

@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+/// # Sinks
 impl<T: Send + 'static> Resource<T> {
     /// Returns a sink that calls `f` with each item that is sent, in order, each time as a task of
     /// its own.

@@ -6,6 +6,7 @@ use crate::raw::thread::panics;
 use crate::resource::Resource;
 use std::future::Future;
 
+/// # Jobs in steps
 impl<T: Send + 'static> Resource<T> {
     /// Runs an asynchronous job that uses this resource step by step. The job gets a handle, and
     /// each closure that it submits with this handle is a task like any other. Other tasks run in

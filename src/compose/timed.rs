@@ -50,6 +50,7 @@ pub enum MissedTicks {
     Delay,
 }
 
+/// # Timers
 impl<T: Send + 'static> Resource<T> {
     /// Queues `f` after `time`. The resource is free meanwhile.
     ///

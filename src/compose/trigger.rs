@@ -91,6 +91,7 @@ pub struct Trigger {
     inner: Arc<dyn Fire>,
 }
 
+/// # Coalescing
 impl<T: Send + 'static> Resource<T> {
     /// Makes a trigger, which runs `f` once for all calls of [`fire`](Trigger::fire) before that
     /// run. Nothing is submitted before the trigger is fired. This costs one allocation. In the

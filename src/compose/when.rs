@@ -7,6 +7,7 @@ use crate::raw::thread::panics;
 use crate::resource::Resource;
 use std::future::Future;
 
+/// # When a future resolves
 impl<T: Send + 'static> Resource<T> {
     /// Queues `f` with the output of `future`, when `future` resolves. Until then the resource is
     /// free, and no thread waits. After a wake-up, a worker of the scheduler's pool polls the

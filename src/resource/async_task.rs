@@ -14,6 +14,7 @@ use crate::raw::thread::panics;
 use crate::resource::Resource;
 use crate::sync::{Arc, Weak};
 
+/// # Tasks that wait
 impl<T: Send + 'static> Resource<T> {
     /// Submits an asynchronous task, which may `.await` while it borrows the value.
     ///

@@ -10,6 +10,7 @@ use crate::resource::Resource;
 use crate::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// # Life cycle
 impl<T: Send + 'static> Resource<T> {
     /// Closes the resource: later submissions are refused, and accepted tasks still run.
     ///

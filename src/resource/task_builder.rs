@@ -38,6 +38,7 @@ impl<'a, T> TaskBuilder<'a, T> {
     }
 }
 
+/// # Tasks with attributes
 impl<T: Send + 'static> Resource<T> {
     /// Returns a builder for a task with attributes.
     ///

@@ -6,6 +6,7 @@ use crate::resource::Resource;
 use crate::sync::{Arc, Weak};
 use std::fmt;
 
+/// # Weak handles
 impl<T: Send + 'static> Resource<T> {
     /// Returns a handle that does not keep the value alive.
     ///

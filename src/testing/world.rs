@@ -1,8 +1,8 @@
 //! The world of a simulation: the list of jobs, the random order and the virtual clock. The
 //! simulated scheduler uses the world in place of a pool and a timer thread.
 
-use crate::raw::core::Job;
 use crate::pool::timer::{Heap, NEVER, discard, ring};
+use crate::raw::core::Job;
 use crate::raw::core::{Instead, JobSink};
 use crate::raw::thread::context::{self, Id};
 use crate::raw::thread::panics;

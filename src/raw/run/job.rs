@@ -1,4 +1,9 @@
-//! The job that carries a hand-off to its scheduler.
+//! The job that carries a hand-off to a scheduler.
+//!
+//! A job that runs takes the role, if the role is still on offer, and drains the resource for one
+//! shift. If an executor drops a job, the job goes to the built-in pool. If that pool has no
+//! thread, the dropping thread does the work. See "Hand-off to the pool" in
+//! `docs/design/protocol.md`.
 
 use crate::raw::core::{Core, Job, Value};
 use crate::raw::run::role::drain;
@@ -10,20 +15,23 @@ use crate::sync::Arc;
 use core::fmt;
 
 impl Job {
-    /// Drains the resource: until nothing is queued, or, where other jobs
-    /// wait, until its [`quantum`](crate::SchedulerBuilder::quantum) is over,
-    /// when the rest is handed off again.
+    /// Drains the resource until nothing is queued.
+    ///
+    /// If other jobs wait, the drain ends with the scheduler's
+    /// [`quantum`](crate::SchedulerBuilder::quantum). The rest of the queue is then handed off
+    /// again.
     pub fn run(mut self) {
-        // Run by an executor inside `execute`, inside a task: what is queued
-        // may wait for that very task. Or run inside tasks inside tasks.
-        // Dropping the job sends it to another thread.
+        // In two cases the job must not run here. Its drop sends it to another thread.
+        // - An executor runs the job inside `execute`, inside a task: the queued tasks may wait for
+        //   that very task.
+        // - The job runs inside too many nested tasks.
         let inline = context::is_dispatching();
         if context::depth() > if inline { 0 } else { 2 * MAX_DEPTH } {
             return;
         }
         if let Some(core) = self.core.take() {
-            // An executor that runs jobs inside `execute` would recurse at each
-            // quantum: that one goes on to the end.
+            // A job that an executor runs inside `execute` drains to the end: a hand-off after each
+            // quantum would recurse.
             work(core, inline);
         }
     }
@@ -36,22 +44,22 @@ impl Job {
     }
 }
 
-/// For a scheduler that has one thread, the one that waits.
+/// For the simulated scheduler, whose only thread is the thread that waits.
 #[cfg(feature = "testing")]
 impl Job {
-    /// Is it one of this resource?
+    /// Checks whether the job is for `resource`.
     pub(crate) fn is_for(&self, resource: Id) -> bool {
         self.core.as_ref().is_some_and(|core| core.id() == resource)
     }
 
-    /// Like [`Job::run`], however deep inside of tasks.
+    /// Runs the job like [`Job::run`], at any depth of nested tasks.
     pub(crate) fn run_nested(mut self) {
         if let Some(core) = self.core.take() {
             work(core, false);
         }
     }
 
-    /// Closes the resource, and cancels what is queued.
+    /// Closes the resource and cancels all queued tasks.
     pub(crate) fn abandon(mut self) {
         if let Some(core) = self.core.take() {
             core.close();
@@ -86,8 +94,11 @@ impl fmt::Debug for Job {
     }
 }
 
-/// A job for this resource has come to run; one `to_the_end` has nowhere to hand the
-/// rest to. It may hold the last reference: then the value's drop is a part of the job.
+/// Does the work of a job. With `to_the_end`, the rest of the queue cannot be handed off, so the
+/// drain has no limit.
+///
+/// The job may hold the last reference to the core. Then the drop of the value is a part of the
+/// job.
 fn work(core: Arc<Core<dyn Value>>, to_the_end: bool) {
     let host = Arc::clone(core.host());
     context::work(host.id(), || {

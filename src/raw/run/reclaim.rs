@@ -1,5 +1,8 @@
-//! What is done to a resource that refuses tasks and has come to rest: taking
-//! the poison off it, taking the value out of it.
+//! Healing a poisoned resource, and taking the value out of a closed resource.
+//!
+//! Both take the role of a resource that refuses tasks and is at rest (`claim_refusing`). While a
+//! thread has this role, no other thread uses the value. See "Taking the value" in
+//! `docs/design/resources.md`.
 
 use crate::error::{HealError, Panic};
 use crate::raw::core::Core;
@@ -7,21 +10,21 @@ use crate::raw::run::role::captured;
 use crate::sync::{Arc, lock, yield_now};
 use core::mem::ManuallyDrop;
 
-/// How often a heal looks whether the poisoned resource has come to rest.
+/// How often a heal checks whether the poisoned resource is at rest, before it gives up.
 const HEAL_TURNS: usize = 1 << 16;
 
 /// Why a value was not taken out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NotTaken {
-    /// The resource has not come to its end, or another is taking it just now.
+    /// The resource is not at its end yet, or another thread has its role at the moment.
     Busy,
-    /// It was taken before.
+    /// The value was taken out before.
     Gone,
 }
 
 impl<T: Send + 'static> Core<T> {
-    /// Takes the poison off, with the value in hand. The resource stays as it
-    /// is if `f` panics.
+    /// Runs `f` on the value of a poisoned resource and takes the poison off. If `f` panics, the
+    /// resource stays poisoned.
     pub(crate) fn heal<R>(self: &Arc<Self>, f: impl FnOnce(&mut T) -> R) -> Result<R, HealError> {
         let mut turns = HEAL_TURNS;
         loop {
@@ -31,7 +34,7 @@ impl<T: Send + 'static> Core<T> {
             if self.strand.claim_refusing() {
                 break;
             }
-            // It accepts nothing, so whoever holds it is about to let go.
+            // The resource accepts no tasks, so its holder is about to release the role.
             if self.is_current() || turns == 0 {
                 return Err(HealError::Busy);
             }
@@ -39,11 +42,12 @@ impl<T: Send + 'static> Core<T> {
             yield_now();
         }
         if !self.refusal().poisoned {
-            // Healed by another between the look and the claim, and closed since.
+            // Another thread healed the resource between the look and the claim, and the resource
+            // was closed since.
             captured(self);
             return Err(HealError::NotPoisoned);
         }
-        // SAFETY: claimed above.
+        // SAFETY: `claim_refusing` gave this thread the role, which `on_value` demands.
         let outcome = unsafe { self.on_value(f, None) };
         if outcome.is_ok() {
             let mut refusal = lock(&self.cold().refusal);
@@ -56,13 +60,13 @@ impl<T: Send + 'static> Core<T> {
         outcome.map_err(|payload| HealError::Panicked(Panic::new(payload).of(self.name(), None)))
     }
 
-    /// Takes the value out of a closed resource that has come to its end.
+    /// Takes the value out of a closed resource that is at its end.
     pub(crate) fn take_value(self: &Arc<Self>) -> Result<T, NotTaken> {
         if !self.has_ended() {
             return Err(NotTaken::Busy);
         }
         if !self.strand.claim_refusing() {
-            // Whoever has it is about to let go.
+            // The resource accepts no tasks, so its holder is about to release the role.
             yield_now();
             return Err(NotTaken::Busy);
         }
@@ -70,11 +74,11 @@ impl<T: Send + 'static> Core<T> {
         let taken = if core::mem::replace(&mut refusal.emptied, true) {
             Err(NotTaken::Gone)
         } else {
-            // There is nothing left to be healed.
+            // Without a value, nothing is left to heal.
             refusal.poisoned = false;
-            // SAFETY: the role is ours, so nobody else uses the value; and
-            // nobody will after it is said to be gone: tasks are refused for
-            // good, heals find no poison, and the core does not drop it.
+            // SAFETY: this thread has the role, so no other thread uses the value now. No thread
+            // uses the value once `emptied` is set: tasks are refused for good, a heal finds no
+            // poison, and the core does not drop the value.
             Ok(self
                 .value
                 .with_mut(|value| unsafe { ManuallyDrop::take(&mut *value) }))

@@ -1,4 +1,8 @@
-//! One thread's turn at draining a resource: what it runs, how, and for how long.
+//! One thread's turn at draining a resource: which tasks the thread runs, how, and for how long.
+//!
+//! A [`Shift`] is the [`Crew`] of a drain. Its [`Budget`] decides whether another task may start.
+//! For each task, the shift gives room back, claims the task, checks the deadline, runs the task
+//! with its timing, and completes or suspends the task.
 
 use crate::error::TaskError;
 use crate::raw::core::room::Room;
@@ -20,30 +24,30 @@ use core::task::Waker;
 use core::time::Duration;
 use std::time::Instant;
 
-/// How long a shift lasts. The first task is always admitted where one was
-/// promised: a hand-off makes progress (G7).
+/// How long a shift lasts. A shift that begins with a hand-off always admits its first task, so
+/// each hand-off makes progress (G7).
 #[derive(Clone, Copy)]
 enum Budget<'a> {
-    /// A captured submitter: so many more tasks, and none after the capture time.
+    /// A captured submitter starts at most `left` more tasks, and none after the capture time.
     Captured { left: usize },
-    /// A thread that blocks for `task` runs what stands before it anyway;
-    /// after it, as if captured.
+    /// A thread that blocks for `task` runs all tasks before `task` without limit. Afterwards, the
+    /// thread goes on as if captured.
     Waiter { task: &'a dyn Waitable, left: usize },
-    /// A worker: until others wait and the quantum is over.
+    /// A worker goes on until its quantum is over and other jobs wait.
     Worker { since: Instant },
-    /// Until nothing is left.
+    /// The thread goes on until nothing is left.
     Endless,
 }
 
-/// The clock of a thread that lends itself. Reading it is a tenth of what a
-/// queued task costs, so that is done where a limit asks for it, and around the
-/// thread's own task.
+/// The clock of a thread that lends itself to other submitters. Reading the clock costs a tenth of
+/// a queued task. So the thread reads the clock only where a limit asks for the time, and around
+/// its own task.
 #[derive(Clone, Copy)]
 struct Lending {
     since: Instant,
     /// The last reading.
     now: Instant,
-    /// Spent on its own task.
+    /// The time spent on the thread's own task.
     own: Duration,
 }
 
@@ -63,28 +67,29 @@ impl Lending {
     }
 }
 
-/// A thread at work on a resource. It is what the drain reports to.
+/// The turn of a thread that has the role of a resource. The drain reports to the shift.
 pub(crate) struct Shift<'a> {
     owner: &'a dyn Owner,
     core: &'a Core<dyn Value>,
     name: Option<&'a str>,
-    /// Where what leaves the queue gives back room.
+    /// The room that tasks give back when they leave the queue, if the queue is bounded.
     room: Option<&'a Room>,
-    /// Where tasks are timed.
+    /// The stopwatch, if the resource times its tasks.
     stopwatch: Option<&'a Stopwatch>,
     budget: Budget<'a>,
-    /// The thread's own task, for which it need not lend itself.
+    /// The thread's own task, while that task is queued. Its time does not count as lent.
     own: *const Link,
     lending: Option<Lending>,
-    /// How long it may last, as a capture; and until when, once it has begun.
+    /// How long a capture may last.
     capture_time: Duration,
+    /// When the capture ends, once it has begun. The inner `None` means never.
     until: Option<Option<Instant>>,
     ran: usize,
-    /// What came out of the queue last.
+    /// The kind of the task that came out of the queue last.
     taken: Taken,
-    /// It has taken something out of the queue, if only what was left of a task.
+    /// Whether the shift has taken a task out of the queue. The remains of a task count.
     progressed: bool,
-    /// Who waits for the task that ran last.
+    /// The waker of the waiter for the task that ran last.
     waiter: Option<Waker>,
     _spans: spans::Detached,
 }
@@ -114,10 +119,13 @@ impl<'a> Shift<'a> {
         }
     }
 
-    /// A submitter that came to hold the role: after its own task ran, or with
-    /// it queued as `own`. Inside a task of another resource it runs no task
-    /// but its own (G6); nor while it unwinds, which others' tasks would take for
-    /// a panic of theirs.
+    /// Returns the shift of a submitter that has the role. The submitter's own task has run
+    /// already, or is queued as `own`.
+    ///
+    /// In two cases, the submitter runs no task but its own:
+    /// - inside a task of another resource (G6);
+    /// - while its thread unwinds, because other submitters' tasks would take the panic for their
+    ///   own.
     pub(crate) fn submitter(owner: &'a dyn Owner, own: Option<NonNull<Link>>) -> Self {
         let limit = match context::depth() {
             0 if !is_panicking() => owner.core().capture_limit(),
@@ -128,12 +136,12 @@ impl<'a> Shift<'a> {
         Self::new(owner, Budget::Captured { left }, own)
     }
 
-    /// One that runs nothing.
+    /// Returns a shift that runs no task.
     pub(crate) fn none(owner: &'a dyn Owner) -> Self {
         Self::new(owner, Budget::Captured { left: 0 }, ptr::null())
     }
 
-    /// A thread that blocks for `task` and takes the role meanwhile.
+    /// Returns the shift of a thread that blocks for `task` and takes the role meanwhile.
     pub(crate) fn waiter(owner: &'a dyn Owner, task: &'a dyn Waitable) -> Self {
         let left = match context::depth() {
             0 => owner.core().capture_limit(),
@@ -151,9 +159,9 @@ impl<'a> Shift<'a> {
         Self::new(owner, Budget::Endless, ptr::null())
     }
 
-    /// May a captured thread, with `left` tasks to go, start another?
+    /// Checks whether a captured thread with `left` tasks to go may start another task.
     ///
-    /// It starts lending itself here; [`Shift::account`] ends that.
+    /// The thread starts to lend itself here. [`Shift::account`] reads the clock at the end.
     fn admits_captured(&mut self, left: usize) -> bool {
         if left == 0 {
             return false;
@@ -162,12 +170,12 @@ impl<'a> Shift<'a> {
         let until = *self
             .until
             .get_or_insert_with(|| now.checked_add(self.capture_time));
-        // With its own task still queued, a submitter's first is never late.
+        // If a submitter's own task is still queued, its first task is never late.
         let promised = self.ran == 0 && !self.own.is_null();
         promised || until.is_none_or(|until| now < until)
     }
 
-    /// A task is about to run: it counts, as remains do not.
+    /// Counts a task that is about to run. Remains of tasks do not count.
     fn count(&mut self) {
         self.ran += 1;
         if let Budget::Captured { left } | Budget::Waiter { left, .. } = &mut self.budget {
@@ -175,24 +183,25 @@ impl<'a> Shift<'a> {
         }
     }
 
-    /// The thread starts to lend itself, if it did not before.
+    /// Starts the clock of a thread that lends itself, unless the clock was started before.
     fn lends(&mut self) -> &mut Lending {
         self.lending.get_or_insert_with(Lending::starts)
     }
 
-    /// Is the thread bound by no limit yet, since it waits for its own task?
+    /// Checks whether the thread still waits for its own task. No limit binds the thread until
+    /// then.
     fn waits(&self) -> bool {
         matches!(self.budget, Budget::Waiter { task, .. } if !task.is_complete())
     }
 
-    /// A task is about to run.
+    /// Reads the clock before a task runs, if the thread waits for this task.
     fn starts(&mut self, is_own: bool) {
         if is_own && self.waits() {
             self.lends().read();
         }
     }
 
-    /// A task ran.
+    /// Reads the clock after a task ran, unless the thread still waits for a later task.
     fn account(&mut self, is_own: bool) {
         if self.waits() && !is_own {
             return;
@@ -205,18 +214,19 @@ impl<'a> Shift<'a> {
         }
     }
 
-    /// Wakes who waits for the task that ran last. That takes microseconds, so
-    /// where no other task follows it is done when the role is given away; but
-    /// before any other task runs, since that may wait for what the woken thread
-    /// does.
+    /// Wakes the waiter for the task that ran last.
+    ///
+    /// A wake-up takes microseconds. So if no other task follows, the holder gives the role away
+    /// first. If another task follows, the wake-up comes before that task, which may wait for what
+    /// the woken thread does.
     pub(crate) fn wake(&mut self) {
         if let Some(waiter) = self.waiter.take() {
             panics::wake(waiter);
         }
     }
 
-    /// Notes how long the tasks took, for the statistics and for those who
-    /// decide whether to wait for such.
+    /// Notes how long the tasks took. The statistics use this time, and so do threads that decide
+    /// how long to linger.
     #[inline]
     pub(crate) fn learn(&mut self) {
         if self.ran == 0 {
@@ -243,7 +253,8 @@ impl<'a> Shift<'a> {
 impl Crew for Shift<'_> {
     fn admits(&mut self) -> bool {
         if self.waiter.is_some() {
-            // Before the next task is chosen: a more urgent one may come of it.
+            // The wake-up comes before the next task is chosen, because it may queue a more urgent
+            // task.
             context::enter(self.core.id(), Kind::Aside, || self.wake());
         }
         match self.budget {
@@ -265,8 +276,8 @@ impl Crew for Shift<'_> {
 
     fn rests(&mut self) -> bool {
         self.core.strand().is_slow_path_only() && {
-            // As before any other task: who waits for the last one may do what the
-            // hook waits for.
+            // The waiter for the last task is woken first: the hook may wait for what the woken
+            // thread does.
             context::enter(self.core.id(), Kind::Aside, || self.wake());
             self.core.call_hook(self.owner)
         }
@@ -274,23 +285,25 @@ impl Crew for Shift<'_> {
 
     fn takes(&mut self, task: NonNull<Link>) {
         self.core.counters.dequeued.turn();
-        // SAFETY: live, and the backlog is in hand.
+        // SAFETY: the drain has just taken `task` out of the backlog, so the task is live. The
+        // backlog is in hand (`Crew::takes`).
         self.taken = unsafe { queued::takes(task) };
     }
 
     fn run(&mut self, link: NonNull<Link>) -> Flow {
         self.progressed = true;
-        // SAFETY: the drain took it out of the queue.
+        // SAFETY: the link came from `into_link`, and the drain took it out of the queue.
         let task = unsafe { Queued::from_link(link) };
         if let Some(room) = self.room {
-            // Before it runs: it may wait for what the one does who gets the room.
+            // The task may wait for what the next owner of its room does. So the room is given back
+            // before the task runs.
             if task.header().leaves_room() {
                 context::enter(self.core.id(), Kind::Aside, || room.give_back());
             }
         }
         let is_own = ptr::eq(link.as_ptr(), self.own);
         if is_own {
-            // Its address may soon be another task's.
+            // Another task may soon have this address.
             self.own = ptr::null();
         }
         let woken = match core::mem::take(&mut self.taken) {
@@ -299,7 +312,7 @@ impl Crew for Shift<'_> {
                 return Flow::Done;
             }
             Taken::New if !task.claim() => {
-                // What is left of a task that was cancelled, or expired.
+                // The remains of a task that was cancelled, or that expired.
                 self.core.note_remains();
                 context::enter(self.core.id(), Kind::Aside, || task.leave());
                 return Flow::Done;
@@ -322,7 +335,7 @@ impl Crew for Shift<'_> {
 }
 
 impl Shift<'_> {
-    /// Its deadline passed before it started.
+    /// Drops a task whose deadline passed before the task started.
     fn expires(&self, task: Queued) {
         self.core.note_late_in_queue();
         context::enter(self.core.id(), Kind::Aside, || {
@@ -330,7 +343,7 @@ impl Shift<'_> {
         });
     }
 
-    /// Runs a task, or, if it was `woken`, goes on with it.
+    /// Runs a claimed task, or resumes a task that was `woken`.
     fn run_claimed(&mut self, task: &Queued, is_own: bool, woken: bool) -> Ran {
         self.count();
         if let Some(meta) = task.meta() {
@@ -346,11 +359,12 @@ impl Shift<'_> {
         let kind = if is_own { Kind::Own } else { Kind::Lent };
         let subject = Some(header as Subject<'_>);
         let ran = context::enter_task(self.core.id(), kind, subject, || {
-            // SAFETY: the role makes the value ours, and the task came
+            // SAFETY: this thread has the role, so no other thread uses the value. The task came
             // from the queue of the resource that it was made for.
             let run = || unsafe { task.run(self.core.value(), self.name) };
             match task.meta() {
-                // SAFETY: the task is ours while it runs.
+                // SAFETY: this thread is the holder and has the task in hand while the task runs
+                // (contract of `within`).
                 Some(meta) => unsafe { meta.within(run) },
                 None => run(),
             }
@@ -368,14 +382,17 @@ impl Shift<'_> {
     #[inline(always)]
     fn completes(&mut self, task: Queued) {
         self.core.counters.dequeued.turn();
-        // Wakers and drops of outcomes are user code, and run under the role.
+        // Wakers and drops of outcomes are user code and run under the role.
         context::enter(self.core.id(), Kind::Aside, || {
             self.waiter = task.complete();
         });
     }
 
-    /// The task waits: it goes back to the head of its resource, which is its own until
-    /// it is woken. If it was woken meanwhile, this thread keeps the role, and it is next.
+    /// Puts a task that waits back at the head of the queue and suspends the resource. The task
+    /// keeps the resource until the task is woken.
+    ///
+    /// If the task was woken meanwhile, this thread keeps the role, and the task is next. If the
+    /// task was given up, this thread drops the task's future instead.
     pub(crate) fn suspends(&mut self, task: Queued, signal: &Signal) -> Flow {
         let core = self.core;
         let number = core.running();
@@ -385,10 +402,12 @@ impl Shift<'_> {
         }
         let link = task.into_link();
         let mut asked = None;
-        // Whoever wants it given up does so with the backlog in hand: finds it there, or
-        // has asked before.
+        // A canceller, a sweep or the timer thread gives a task up with the backlog in hand.
+        // `put_back` calls `stays` with the backlog in hand too.
+        // - The request came first: `stays` finds the request, and the task is not put back.
+        // - The task was put back first: the thread that gives it up finds `SUSPENDED`.
         let stays = || {
-            // SAFETY: live, and ours until it is put back.
+            // SAFETY: the task is live, and this thread's own until it is put back.
             let header = unsafe { link.cast::<Header>().as_ref() };
             let with_all = || (core.was_asked_to_stop(number)).then_some(TaskError::Cancelled);
             asked = header.is_given_up().or_else(with_all);
@@ -398,10 +417,12 @@ impl Shift<'_> {
             }
             asked.is_none()
         };
-        // SAFETY: it came out of the queue, and is live until it leaves it again.
+        // SAFETY: the task is in no queue, and stays live until it comes out of the queue again
+        // (contract of `put_back`).
         unsafe { core.strand().put_back(link, stays) };
         if let Some(error) = asked {
-            // SAFETY: not put back, so still ours.
+            // SAFETY: `link` came from `into_link`, and the task was not put back, so it is in no
+            // queue.
             self.gives_up(unsafe { Queued::from_link(link) }, error);
             return Flow::Done;
         }
@@ -414,7 +435,8 @@ impl Shift<'_> {
         Flow::Done
     }
 
-    /// Does nobody have a waker of this task, which waits to be woken?
+    /// Checks whether no waker is left that could wake this suspended task. If so, returns the
+    /// error that the task ends with.
     fn deserted(&self, task: &Queued, signal: &Signal) -> Option<TaskError> {
         if !signal.is_deserted() {
             return None;
@@ -422,15 +444,16 @@ impl Shift<'_> {
         let (resource, task) = (self.name, task.header().name());
         context::enter(self.core.id(), Kind::Aside, || {
             panics::tell(|| {
-                tracing::warn!(target: "captor", resource, task, "a task waits, and nobody has a waker of it: cancelled");
+                tracing::warn!(target: "captor", resource, task, "cancelled a suspended task: no waker for it exists, so it could never resume");
             });
         });
         Some(TaskError::Cancelled)
     }
 
-    /// A task that ran, and waits, is not to go on. Its future has the value until it is
-    /// dropped, so that is for the holder. That drop is a part of the task: if it panics,
-    /// the task did.
+    /// Gives up a task that ran and waits: drops its future and completes the task with `error`.
+    ///
+    /// The future has the value until it is dropped, so only the holder may drop the future. The
+    /// drop is a part of the task: if the drop panics, the task has panicked.
     #[cold]
     fn gives_up(&mut self, task: Queued, error: TaskError) {
         let late = matches!(error, TaskError::Expired);

@@ -1,5 +1,9 @@
-//! The first run of an asynchronous task on its submitter: one that never waits costs
-//! little more than any other.
+//! The first run of an asynchronous task, on its submitter and without a queue.
+//!
+//! A task that never waits therefore costs little more than any other task. If the task waits, the
+//! submitter moves the role from the lane to the word and suspends the resource. From then on, the
+//! task counts as a queued task. `docs/design/lane.md` argues the move from the lane to the word
+//! (step B0).
 
 use crate::error::{Panic, TaskError};
 use crate::raw::core::Core;
@@ -20,16 +24,18 @@ use core::any::Any;
 use core::ptr::NonNull;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a first run came to.
+/// How a first run ended.
 pub(crate) enum FirstRun<R> {
     Finished(Result<R, TaskError>),
-    /// It waits, or is queued to go on.
+    /// The task waited in its first run, and went on like a queued task.
     Waits(Handle<R>),
 }
 
 impl<T: Send + 'static> Core<T> {
-    /// Runs a task that may wait here and now, if the resource is idle; gives it back
-    /// if not, and where something has to be done around it that the drain does.
+    /// Runs an asynchronous task at once, on this thread, if the resource is idle. Otherwise, gives
+    /// `body` back. A task with a deadline is given back too, since only the drain checks
+    /// deadlines. So is every task of a resource that is pool-only or watched, and every task of a
+    /// thread that is nested too deep.
     pub(crate) fn try_start<R, F>(
         self: &Arc<Self>,
         body: F,
@@ -43,7 +49,7 @@ impl<T: Send + 'static> Core<T> {
         if is_timed || self.settings().pooled || context::depth() >= MAX_DEPTH {
             return Err(body);
         }
-        // User code, a subscriber: before the role is ours.
+        // `tag` calls a subscriber, which is user code, so the call comes before the claim.
         let tag = self.tag(given);
         match self.strand().try_claim() {
             Claim::Made(way) => Ok(self.start_claimed(body, tag, way)),
@@ -55,7 +61,7 @@ impl<T: Send + 'static> Core<T> {
         }
     }
 
-    /// Holder only, with an empty queue.
+    /// Runs the task for the first time. Must be called by the holder, with an empty queue.
     fn start_claimed<R, F>(self: &Arc<Self>, body: F, tag: Tag, way: Way) -> FirstRun<R>
     where
         F: Body<T, R> + Send,
@@ -68,7 +74,8 @@ impl<T: Send + 'static> Core<T> {
         }
         self.inline.turn();
         let ran = context::enter_task(self.id(), Kind::Own, Some(header as Subject<'_>), || {
-            // SAFETY: claimed by the caller, and a task of this resource.
+            // SAFETY: the caller claimed the strand (contract of `start_claimed`), so no other
+            // thread uses the value. The task was made for this resource, and runs once.
             unsafe { task.run(self.value().cast::<T>()) }
         });
         let outcome = match ran {
@@ -86,8 +93,9 @@ impl<T: Send + 'static> Core<T> {
             }
         };
         self.inline.turn();
-        // Its span is closed, by user code.
-        // SAFETY: it ran to its end; a signal does not refer to it.
+        // Freeing the task closes its span, and that runs user code.
+        // SAFETY: the task ran to its end, so its closure is gone. A signal does not refer to its
+        // task.
         context::enter(self.id(), Kind::Aside, || unsafe { task.free() });
         if !self.strand().try_release(way) {
             captured(self);
@@ -95,10 +103,11 @@ impl<T: Send + 'static> Core<T> {
         FirstRun::Finished(outcome)
     }
 
-    /// The task waits. From now on it counts as one that was queued.
+    /// Suspends the resource for a task that waits. From then on, the task counts as a queued task.
     #[cold]
     fn wait_on(self: &Arc<Self>, task: Queued, signal: &Signal) {
-        // Somebody who asks what runs to stop finds that something does.
+        // A sweep asks the running task to stop with the backlog in hand. This step has the backlog
+        // in hand too, so the sweep always finds that a task runs.
         self.strand().in_one_step(|| {
             self.counters.dequeued.turn();
             self.inline.interrupt();
@@ -108,13 +117,13 @@ impl<T: Send + 'static> Core<T> {
         let mut shift = Shift::submitter(self, None);
         match shift.suspends(task, signal) {
             Flow::Done => drain(self, shift),
-            // Its spans are entered again, by user code.
+            // The drop enters the thread's spans again, and that runs user code.
             Flow::Suspended => context::enter(self.id(), Kind::Aside, || drop(shift)),
         }
     }
 }
 
-/// A task on the heap that nobody knows of but its maker.
+/// A task on the heap that only its maker refers to.
 struct Unqueued<F, R>(NonNull<Task<F, R>>);
 
 impl<F, R> Unqueued<F, R> {
@@ -123,42 +132,47 @@ impl<F, R> Unqueued<F, R> {
         F: Body<T, R>,
     {
         let task = boxed::<T, R, F>(body, true, tag);
-        // SAFETY: made just above.
+        // SAFETY: `boxed` made the task just above, so the task is live.
         unsafe { task.as_ref() }.claim_unseen();
         Unqueued(task.cast())
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: live, and begins with its header; only that is referred to.
+        // SAFETY: the task is live, since `self` owns it, and begins with its header. The reference
+        // covers only the header.
         unsafe { self.0.cast::<Header>().as_ref() }
     }
 
-    /// Runs it. If it waits it stays as it is; else its closure is gone.
+    /// Runs the task. If the task waits, its closure stays in place. Otherwise, its closure is
+    /// gone.
     ///
     /// # Safety
-    /// It is run once. `value` is what it was made for, and the caller's alone.
+    /// Must be called at most once. `value` must be the value that the task was made for, and no
+    /// other thread may use the value meanwhile.
     unsafe fn run<T>(&self, value: *mut T) -> Result<Polled<R>, Box<dyn Any + Send>>
     where
         F: Body<T, R>,
     {
-        // SAFETY: live.
+        // SAFETY: the task is live, since `self` owns it.
         let stage = unsafe { self.0.as_ref() }.stage.with_mut(|stage| stage);
-        // SAFETY: the stage holds the closure, which is ours; the rest by the contract.
+        // SAFETY: the task runs once (contract of `run`), so the stage still holds the closure.
+        // Only `self` refers to the closure, and only the caller uses `value` (contract of `run`).
         catch_unwind(AssertUnwindSafe(|| unsafe {
             F::call(&raw mut (*stage).closure, value)
         }))
     }
 
-    /// From now on it is like any other that was claimed and queued.
+    /// Turns the task into a task like any other that was queued and claimed.
     fn into_waiting(self) -> (Queued, Handle<R>) {
         let header = self.0.cast();
         (Queued::from_header(header), Handle::from_header(header))
     }
 
     /// # Safety
-    /// Its closure is gone.
+    /// The closure of the task must be gone.
     unsafe fn free(self) {
-        // SAFETY: made by `Box`, and nobody else refers to it. Its stage is not dropped.
+        // SAFETY: `boxed` made the task by `Box`, and only `self` refers to it. The stage has no
+        // drop, and the closure in it is gone (contract of `free`).
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

@@ -1,5 +1,8 @@
-//! The watchdog: what a holder notes when a task starts and ends, and a warning about tasks
-//! that take too long.
+//! The watchdog: the holder notes when a task starts and ends, and slow tasks lead to a warning.
+//!
+//! The watchdog is an alarm of the scheduler's timer, and a resource has at most one. Of a task
+//! that starts and an alarm that rings, at least one sees the other, so no task runs unwatched.
+//! This is Dekker's argument: see `set_alarm`, and "The watchdog" in `docs/design/resources.md`.
 
 use crate::raw::core::{Core, Owner, Shell, Value};
 use crate::raw::thread::context::{self, TaskName};
@@ -16,7 +19,7 @@ impl Stopwatch {
         nanos(now.saturating_duration_since(self.epoch))
     }
 
-    /// A task starts, which `waited` so long. Holder only.
+    /// Records that a task starts after `waited` in the queue. Must be called by the holder.
     #[cold]
     pub(crate) fn starts(
         &self,
@@ -35,7 +38,7 @@ impl Stopwatch {
         TimedRun { since, task }
     }
 
-    /// It is through. Holder only.
+    /// Records that the task has ended. Must be called by the holder.
     #[cold]
     pub(crate) fn ends(&self, shell: &Shell, name: TaskName, started: TimedRun) {
         self.running.write(NEVER, None);
@@ -45,12 +48,12 @@ impl Stopwatch {
             self.longest.bump_by(took - longest);
         }
         if self.slow.is_some_and(|slow| took >= slow) {
-            // The alarm was late.
+            // The alarm may be late. If it has warned already, `bark` does nothing.
             self.bark(shell, started.task, name, took, "a task ran for long");
         }
     }
 
-    /// Runs `f` as a task that was not queued. Holder only.
+    /// Runs and times `f` as a task that was not queued. Must be called by the holder.
     pub(crate) fn time<R>(&self, owner: &dyn Owner, name: TaskName, f: impl FnOnce() -> R) -> R {
         let _timing = Timing {
             stopwatch: self,
@@ -61,10 +64,14 @@ impl Stopwatch {
         f()
     }
 
-    /// Sets the alarm, if none is.
+    /// Sets the alarm, unless it is set already.
     fn set_alarm(&self, owner: &dyn Owner, at: u64) {
-        // Between what was written of the task and the look at the alarm; partner:
-        // the fence in `look_after`.
+        // A task that starts races with an alarm that rings. The holder has written that the task
+        // runs, and then looks at the flag. The timer thread clears the flag, and then looks at the
+        // running task.
+        // - The holder sees the flag cleared: the holder sets the alarm.
+        // - The timer thread sees the task: the timer thread sets the alarm or warns.
+        // - The two fences exclude that neither sees the other. Partner: the fence in `look_after`.
         fence(Ordering::SeqCst);
         if self.alarm.load(Ordering::Relaxed) != 0 || self.alarm.swap(1, Ordering::Relaxed) != 0 {
             return;
@@ -77,10 +84,11 @@ impl Stopwatch {
         core.host().alarms.add(at, alarm);
     }
 
-    /// The alarm has rung: barks if the task that runs is too long at it.
+    /// Looks at the running task after the alarm has rung. If the task has taken too long, this
+    /// logs the warning. Otherwise, this sets the alarm again.
     fn look_after(&self, core: &Arc<Core<dyn Value>>, slow: u64) {
         self.alarm.store(0, Ordering::Relaxed);
-        // See `set_alarm`.
+        // Partner: the fence in `set_alarm`, which has the cases.
         fence(Ordering::SeqCst);
         let seen = self.running.read();
         if seen.since == NEVER {
@@ -100,14 +108,15 @@ impl Stopwatch {
         }
     }
 
-    /// Once for each task.
+    /// Logs the warning, once for each task.
     fn bark(&self, shell: &Shell, task: usize, name: TaskName, takes: u64, what: &'static str) {
-        // Relaxed: it only decides which of the two who may bark at it does.
+        // Relaxed: this step only decides whether the holder or the timer thread logs the warning.
         if self.barked.fetch_max(task as u64, Ordering::Relaxed) >= task as u64 {
             return;
         }
         let takes = Duration::from_nanos(takes);
-        // Under the role, or on the timer's thread, which is to be back for the next alarm.
+        // The subscriber is user code. It runs under the role, or on the timer thread, which must
+        // be back for the next alarm.
         context::enter_apart(shell.id(), || {
             panics::tell(|| {
                 tracing::warn!(target: "captor", resource = shell.name(), task = name, ?takes, "{what}");
@@ -123,7 +132,7 @@ pub(crate) struct TimedRun {
     task: usize,
 }
 
-/// One that may end by a panic.
+/// Records the end of a task on drop, so also when the task panics.
 struct Timing<'a> {
     stopwatch: &'a Stopwatch,
     owner: &'a dyn Owner,

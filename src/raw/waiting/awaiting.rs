@@ -1,5 +1,9 @@
-//! What asynchronous tasks await, and the record of who does: of completions, which are
-//! a handle and that record, and of anything else.
+//! Completions and other events that asynchronous tasks await, and the record of each wait for the
+//! deadlock check.
+//!
+//! An [`Awaited`] is an awaited completion: a handle and its record. A [`Record`] is for anything
+//! else that a task awaits. A record lasts until the awaited future is dropped or resolved, or
+//! until the task has finished. See "Deadlocks" in `docs/design/tasks-that-wait.md`.
 
 use crate::raw::task::handle::{Handle, Outcome};
 use crate::raw::task::signal::{self, Signal};
@@ -9,48 +13,49 @@ use crate::raw::waiting::chain::{Origin, each_stage};
 use crate::sync::Arc;
 use core::task::Waker;
 
-/// A task that awaits, and the resource that it keeps.
+/// An asynchronous task that awaits something, and the resource that the task keeps.
 pub(crate) struct Awaiter {
     resource: Id,
     signal: Arc<Signal>,
 }
 
-// SAFETY: the resource is an address, which nobody follows.
+// SAFETY: `resource` is an address that is never dereferenced. `signal` is `Send`.
 unsafe impl Send for Awaiter {}
-// SAFETY: as above.
+// SAFETY: `resource` is an address that is never dereferenced. `signal` is `Sync`.
 unsafe impl Sync for Awaiter {}
 
 impl Awaiter {
-    /// Wakes it, and is no reason to keep it.
+    /// Returns a waker of the task. The signal does not count this waker, so a task with no other
+    /// waker is still given up.
     pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.signal))
     }
 
-    /// It waits for nothing any more.
+    /// Checks whether the task has finished, and so waits for nothing any more.
     pub(crate) fn is_through(&self) -> bool {
         self.signal.is_through()
     }
 }
 
-/// The asynchronous task that this thread polls, if it is in the midst of that.
+/// Returns the asynchronous task that this thread polls now, if any.
 pub(crate) fn awaiter() -> Option<Awaiter> {
     let signal = signal::current()?;
-    // Not one that has called a task of another resource meanwhile.
+    // If the polled task has called a plain task of another resource, the plain task runs now and
+    // awaits nothing.
     let resource = context::with_task(|id, task| task.filter(|task| task.waits()).map(|_| id))??;
     Some(Awaiter { resource, signal })
 }
 
-/// The record of who awaits something: the asynchronous task that polled it last, if one
-/// did.
+/// The record of a wait: which asynchronous task polled the awaited thing last, if any did.
 #[derive(Default)]
 pub(crate) struct Record(Option<(Arc<Signal>, Await)>);
 
 impl Record {
-    /// Notes that `by` awaits `event`, for which tasks of `target` have to run; or that
-    /// nobody does.
+    /// Records that `by` awaits `event`, for which tasks of `target` must run. If `by` is `None`,
+    /// clears the record.
     ///
     /// # Errors
-    /// It would never come.
+    /// Fails if the event would never come.
     pub(crate) fn note(
         &mut self,
         by: Option<Awaiter>,
@@ -75,9 +80,9 @@ impl Record {
     }
 }
 
-/// A completion that is awaited by an asynchronous task.
+/// A completion that an asynchronous task awaits.
 pub(crate) struct Awaited<R> {
-    // Dropped first: it looks at the task.
+    // The record looks at the task, so it is dropped before the task.
     record: Await,
     by: Arc<Signal>,
     task: Handle<R>,
@@ -85,8 +90,10 @@ pub(crate) struct Awaited<R> {
 }
 
 impl<R> Awaited<R> {
+    /// Records that `by` awaits the outcome of `task`.
+    ///
     /// # Errors
-    /// It would never come.
+    /// Fails if the outcome would never come, and gives `task` and `origin` back.
     pub(crate) fn begin(
         by: Awaiter,
         task: Handle<R>,
@@ -100,7 +107,8 @@ impl<R> Awaited<R> {
             Origin::Resource(_) => None,
             Origin::Continuation(link) => Some(Arc::clone(link)),
         };
-        // SAFETY: it goes with the record, which goes before the task.
+        // SAFETY: the record owns `outcome`, and is dropped before `task` is (contract of
+        // `Handle::outcome`).
         let outcome = unsafe { task.outcome() };
         let event = Box::new(PendingOutcome {
             outcome,
@@ -126,23 +134,23 @@ impl<R> Awaited<R> {
         &self.origin
     }
 
-    /// Is it this one who awaits it?
+    /// Checks whether `by` is the task that awaits this completion.
     pub(crate) fn is_by(&self, by: &Awaiter) -> bool {
         Arc::ptr_eq(&self.by, &by.signal)
     }
 
-    /// Nobody awaits it any more.
+    /// Ends the record of the wait, and returns the handle and its origin.
     pub(crate) fn into_parts(self) -> (Handle<R>, Origin) {
         drop(self.record);
         (self.task, self.origin)
     }
 }
 
-/// The outcome of a task, for those who look for deadlocks.
+/// The outcome of a task, as the deadlock check sees it.
 struct PendingOutcome {
     outcome: Outcome,
     by: Arc<Signal>,
-    /// Whose end it is, if it is one of a chain.
+    /// The last link of the chain, if the task is the end of a chain.
     link: Option<Arc<dyn crate::raw::waiting::chain::Continuation>>,
 }
 

@@ -1,8 +1,10 @@
-//! Tasks that come after tasks of other resources: what a
-//! [`Completion`](crate::Completion) of one and those who block for it need to
-//! know of the chain behind it, whatever its types.
+//! Chains: tasks that come after tasks of other resources.
 //!
-//! Chains may be very long, so whatever goes along one is a loop.
+//! The [`Completion`](crate::Completion) of such a task, and a thread that blocks for its outcome,
+//! need to know the chain behind the task. This file has that knowledge, without the types of the
+//! tasks.
+//!
+//! Chains may be very long, so every walk along a chain is a loop.
 
 use crate::error::TaskError;
 use crate::raw::core::{Core, Value};
@@ -15,36 +17,37 @@ use crate::sync::{Arc, Weak, thread_local_const};
 use core::cell::RefCell;
 use core::task::Waker;
 
-/// A task that is queued once another is through.
+/// A task that is queued when another task has finished.
 pub(crate) trait Continuation: Send + Sync {
-    /// Cancels it if it waits for the other, which is returned then.
+    /// Cancels the task if it still waits, and returns what the task waited for.
     fn cancel(&self) -> Option<Box<dyn Upstream>>;
-    /// The resource it is for.
+    /// Returns the resource of the task.
     fn resource(&self) -> Weak<Core<dyn Value>>;
-    /// Does it wait still, for a task or anything else?
+    /// Checks whether the task still waits, for another task or for anything else.
     fn waits(&self) -> bool;
-    /// What it waits for, unless it is queued or through, or that is no task.
+    /// Returns the task that this task waits for. Returns `None` if this task is queued or has
+    /// finished, or waits for something that is no task.
     fn origin(&self) -> Option<Origin>;
 }
 
-/// What a link waited for.
+/// The event that a continuation waited for, usually the end of a task.
 pub(crate) trait Upstream {
-    /// Cancels it if it has not started. If it waited for another in turn, that
-    /// one is returned.
+    /// Cancels the task if it has not started. If the task waited in turn, returns what the task
+    /// waited for.
     fn cancel(self: Box<Self>) -> Option<Box<dyn Upstream>>;
 }
 
-/// Where a task that somebody waits for is.
+/// The place of a task that a thread or another task waits for.
 #[derive(Clone)]
 pub(crate) enum Origin {
-    /// In the queue of this resource, or through.
+    /// The task is in the queue of this resource, or has finished.
     Resource(Weak<Core<dyn Value>>),
-    /// At the end of a chain.
+    /// The task is at the end of a chain.
     Continuation(Arc<dyn Continuation>),
 }
 
-/// Calls `f` with each resource of the chain that is yet to do something, from
-/// the last to the first; returns the first, which is the one at work.
+/// Calls `f` with each resource of the chain that has yet to do its part, from the last to the
+/// first. Returns the first, whose turn it is.
 pub(crate) fn each_stage(
     link: &Arc<dyn Continuation>,
     mut f: impl FnMut(Id),
@@ -64,13 +67,13 @@ pub(crate) fn each_stage(
     }
 }
 
-/// The resource whose turn it is; `None`: the chain is just moving on.
+/// Returns the resource whose turn it is, or `None` while the chain is just moving on.
 pub(crate) fn stage(link: &Arc<dyn Continuation>) -> Option<Arc<Core<dyn Value>>> {
     each_stage(link, |_| ()).upgrade()
 }
 
-/// The outcome of a chain, as what a thread waits for: each resource that is
-/// yet to do something has to move for it to come.
+/// The outcome of a chain, as the event that a thread waits for. Each resource that has yet to do
+/// its part must move before the outcome comes.
 pub(crate) struct ChainEnd<'a> {
     pub(crate) task: &'a dyn Waitable,
     pub(crate) link: &'a Arc<dyn Continuation>,
@@ -86,16 +89,16 @@ impl Event for ChainEnd<'_> {
     }
 }
 
-/// A task that will not be queued, and why.
+/// A task that will not be queued, and the reason.
 pub(crate) struct Fallen {
-    /// Its resource, unless that is gone.
+    /// The task's resource, unless the resource is gone.
     pub(crate) core: Option<Arc<Core<dyn Value>>>,
     pub(crate) task: Queued,
     pub(crate) error: TaskError,
 }
 
 impl Fallen {
-    /// Says whom to wake.
+    /// Completes the task with the error. Returns the waker of its waiter.
     fn refuse(self) -> Option<Waker> {
         match self.core {
             Some(core) => core.refuse_unqueued(self.task, self.error),
@@ -109,14 +112,15 @@ impl Fallen {
 }
 
 thread_local_const! {
-    /// What fell while this thread wakes who waits for another that fell.
+    /// The tasks that fell while this thread wakes the waiter of another fallen task. `None` if the
+    /// thread is not waking a waiter.
     static FALLEN: RefCell<Option<Vec<Fallen>>> = RefCell::new(None);
 }
 
-/// Lets the task fall, and those after it, before this returns.
+/// Completes a fallen task, and all tasks that fall with it, before this returns.
 pub(crate) fn fall(first: Fallen) {
-    // This may be called by a user's waker that is woken below: what falls for that
-    // one is not for the caller further out.
+    // A user's waker may call this while `fall_with_others` wakes the waker. The tasks that fall
+    // now must not be left to that outer call, so the outer list is put aside.
     let further_out = FALLEN.try_with(RefCell::take).ok().flatten();
     fall_with_others(first);
     if further_out.is_some() {
@@ -124,8 +128,11 @@ pub(crate) fn fall(first: Fallen) {
     }
 }
 
-/// The same, for the waker of a link, whose task falls with the one before it: it is
-/// left to the caller further out, so that the stack does not grow with the chain.
+/// Completes a fallen task, for the waker of a continuation whose task falls with the task before
+/// it.
+///
+/// If an outer call on this thread completes fallen tasks already, the task is left to that call.
+/// So the stack does not grow with the chain.
 pub(crate) fn fall_with_others(first: Fallen) {
     let mut first = Some(first);
     let left = FALLEN.try_with(|fallen| {
@@ -136,13 +143,14 @@ pub(crate) fn fall_with_others(first: Fallen) {
     let Some(first) = first else { return };
     let mut fallen = vec![first];
     while let Some(next) = fallen.pop() {
-        // User code (the closure's drop) runs in here, outside of the frame
-        // that keeps others back.
+        // `refuse` drops the closure, which is user code. `FALLEN` is `None` meanwhile, so tasks
+        // that fall by this drop are not left to this call.
         let Some(waiter) = next.refuse() else {
             continue;
         };
         if left.is_err() {
-            // The thread's locals are gone: let it go deeper.
+            // The thread's locals are gone, so the waker cannot leave its task to this call. The
+            // stack may grow.
             panics::wake(waiter);
             continue;
         }

@@ -1,8 +1,8 @@
-//! How a thread waits for a task: it looks a few times, takes the role where
-//! that is on offer, and parks.
+//! How a thread waits for a task: the thread looks a few times, takes the role if the role is on
+//! offer, and parks.
 //!
-//! It is told through the same waker slot as a future is, so there is one
-//! waiting core: a thread's waker unparks it.
+//! The thread is told of the outcome through the same waker slot as a future is. The waker of a
+//! thread unparks the thread. `docs/design/waiting.md` walks through the races at the slot.
 
 use crate::raw::core::{Core, Host, Instead, Owner, Value, dispatch_job, rescue_job};
 use crate::raw::run::role::drain;
@@ -17,33 +17,36 @@ use core::cell::Cell;
 use core::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// How deep inside tasks a waiting thread still takes over another resource.
-/// Deeper down it leaves that to the pool, which has stand-ins for blocked
-/// workers.
+/// The number of nested tasks from which on a waiting thread no longer takes the role of a
+/// resource. The thread then leaves the role to the pool, which has stand-ins for blocked workers.
 const MAX_HELP_DEPTH: usize = 64;
 
-/// After how long a parked waiter looks for an offer that nobody took; then
-/// twice that, and so on.
+/// After how long a parked waiter first looks for an offer that no thread took. Each later period
+/// is twice as long as the period before.
 const FIRST_PATROL: Duration = Duration::from_millis(5);
+/// The longest period between two looks of a parked waiter.
 const LAST_PATROL: Duration = Duration::from_secs(1);
 
-/// Looks after an offer while its thread is parked: who was to come for it may
-/// be blocked, and wait for this very thread (an executor's only one, say, or a
-/// pool's only worker in a channel).
+/// Looks for an offer now and then while its thread is parked.
+///
+/// The thread that should take the offer may be blocked, and may wait for this very thread.
+/// Examples are an executor's only thread, and the pool's only worker in a channel.
 struct Patrol<'a> {
     owner: &'a dyn Owner,
     /// After how long to look again, if at all.
     period: Option<Duration>,
-    /// The thread does not take the role itself, but has the built-in pool come.
+    /// Whether the thread calls the built-in pool, because it may not take the role itself.
     rescues: bool,
 }
 
 impl<'a> Patrol<'a> {
-    /// For a thread that `helps`, or does not.
+    /// Returns the patrol of a thread that `helps`, that is, may take the role, or of a thread that
+    /// does not.
     fn new(owner: &'a dyn Owner, helps: bool) -> Self {
         let by_executor = owner.core().host().dispatch.may_be_blocked();
         let rescues = rescues(owner.core(), helps);
-        // In a model nobody is to find by chance what was not announced.
+        // In a model, a lost wake-up has to show. So a thread patrols only inside a task or under an
+        // executor.
         let helps = helps && (!MODEL || by_executor || context::depth() > 0);
         Patrol {
             owner,
@@ -52,8 +55,9 @@ impl<'a> Patrol<'a> {
         }
     }
 
-    /// Parks until unparked, until it is time to look again, or until
-    /// `deadline`. `false`: that has passed, or nothing could ever end the wait.
+    /// Parks until the thread is unparked, until the next look is due, or until `deadline`.
+    ///
+    /// Returns `false` if the deadline has passed, or if nothing could ever end the wait.
     fn park(&mut self, deadline: Option<Instant>) -> bool {
         let core = self.owner.core();
         park_or_work(core.host(), core.id(), deadline, || {
@@ -69,15 +73,16 @@ impl<'a> Patrol<'a> {
     }
 }
 
-/// Does a thread that waits have the built-in pool come for an offer, since it does not
-/// take the role itself?
+/// Checks whether a waiting thread calls the built-in pool for an offer, since the thread does not
+/// take the role itself.
 fn rescues(core: &Core<dyn Value>, helps: bool) -> bool {
-    // Outside of its jobs a thread is not the executor's.
+    // Only a thread that works on a job belongs to the executor.
     !helps && core.host().dispatch.may_be_blocked() && context::is_working()
 }
 
-/// Parks by `park`, unless this thread is the one to do what it waits for. `false`: the
-/// deadline has passed, or nothing could ever end the wait.
+/// Parks by `park`, unless this thread must do the work that it waits for.
+///
+/// Returns `false` if the deadline has passed, or if nothing could ever end the wait.
 fn park_or_work(
     host: &Host,
     target: Id,
@@ -90,8 +95,10 @@ fn park_or_work(
     }
 }
 
-/// Parks for a period, after which it looks, and the next one is longer; until
-/// `deadline` at the latest. `false`: that has passed.
+/// Parks for a period, but until `deadline` at the latest. If the period is over, calls `look` and
+/// doubles the period.
+///
+/// Returns `false` if the deadline has passed.
 fn park_for(period: &mut Duration, deadline: Option<Instant>, look: impl FnOnce()) -> bool {
     let looks_at = Instant::now().checked_add(*period);
     let until = match (looks_at, deadline) {
@@ -107,21 +114,25 @@ fn park_for(period: &mut Duration, deadline: Option<Instant>, look: impl FnOnce(
     deadline.is_none_or(|deadline| now < deadline)
 }
 
-/// Does a thread that waits take the role of this resource, where it is on
-/// offer?
+/// Checks whether a waiting thread may take the role of this resource if the role is on offer.
 fn may_help(core: &Core<dyn Value>, deadline: Option<Instant>) -> bool {
-    // One that has to be back in time does not take on work of unknown length; a
-    // chain of waits that help each other must not use up the stack; and in a thread
-    // that unwinds others' tasks would see a panic that is none of theirs.
+    // A thread does not help in these cases:
+    // - The thread has a deadline: work that it takes on is of unknown length.
+    // - The resource never runs on its callers.
+    // - The thread is nested too deep: a chain of waits that help each other must not use up the
+    //   stack.
+    // - The thread unwinds: other submitters' tasks would take the panic for their own.
     deadline.is_none()
         && !core.settings().pooled
         && context::depth() < MAX_HELP_DEPTH
         && !is_panicking()
 }
 
-/// The loop of a thread that waits. `works` does something in place of parking: help, or a
-/// turn of looking. `park` returns `false` if the deadline has passed, or if nothing could
-/// ever end the wait.
+/// Loops until the awaited event has come, or until `park` returns `false`. Returns whether the
+/// event has come.
+///
+/// `works` does something in place of parking: the thread helps, or looks once more. `park` returns
+/// `false` if the deadline has passed, or if nothing could ever end the wait.
 fn wait_until(
     mut has_come: impl FnMut() -> bool,
     mut works: impl FnMut() -> bool,
@@ -137,8 +148,10 @@ fn wait_until(
     }
 }
 
-/// Blocks until `poll`, which is told of by the waker of its context, is ready; `None` if
-/// `deadline` comes first, or nothing could end the wait. The thread does not help.
+/// Blocks until `poll` is ready. The waker of the context that `poll` is given wakes this thread.
+///
+/// Returns `None` if `deadline` comes first, or if nothing could end the wait. The thread does not
+/// help.
 pub(crate) fn block_on<R>(
     owner: &dyn Owner,
     deadline: Option<Instant>,
@@ -159,12 +172,12 @@ pub(crate) fn block_on<R>(
     ready
 }
 
-/// Waits until `task`, at the end of a chain, is complete; `false` if
-/// `deadline` comes first.
+/// Waits until `task`, at the end of a chain, is complete. Returns `false` if `deadline` comes
+/// first, or if nothing could end the wait.
 ///
-/// The thread helps the resource whose turn it is, if it finds it on offer. It
-/// is not told when the chain moves on, and looks for that as a patrol does: it
-/// is only where all others are blocked that this matters.
+/// The thread helps the resource whose turn it is, if the role of that resource is on offer. No
+/// waker tells the thread that the chain moves on, so the thread looks for that as a patrol does.
+/// This matters only if all other threads are blocked.
 pub(crate) fn wait_for_chain(
     link: &Arc<dyn Continuation>,
     task: &dyn Waitable,
@@ -191,13 +204,15 @@ pub(crate) fn wait_for_chain(
     };
     let park = || {
         let core: Option<Arc<Core<dyn Value>>> = current.take();
-        // Not one to be lent a role: its task may be in no queue yet.
+        // The waiter registers as a thread that cannot be lent a role: its task may be in no queue
+        // yet.
         let Some(core) = core.filter(|_| task.register_thread(&thread_waker(), false)) else {
             return true;
         };
         let rescues = rescues(&core, may_help(&core, deadline));
         let (host, id) = (Arc::clone(core.host()), core.id());
-        // Where nobody else keeps it, it is told so, and the chain ends.
+        // If no other reference keeps the resource, the drop tells its listeners so, and the chain
+        // ends.
         drop(core);
         let look = || {
             let core = chain::stage(link);
@@ -215,8 +230,8 @@ pub(crate) fn wait_for_chain(
     complete
 }
 
-/// Waits until `task` of `owner`'s resource is complete; `false` if `deadline`
-/// comes first, or nothing could end the wait.
+/// Waits until `task` of `owner`'s resource is complete. Returns `false` if `deadline` comes first,
+/// or if nothing could end the wait.
 pub(crate) fn wait(owner: &dyn Owner, task: &dyn Waitable, deadline: Option<Instant>) -> bool {
     let core = owner.core();
     let helps = may_help(core, deadline);
@@ -238,8 +253,8 @@ pub(crate) fn wait(owner: &dyn Owner, task: &dyn Waitable, deadline: Option<Inst
     let complete = wait_until(|| task.is_complete(), works, park);
     task.withdraw();
     task.settle();
-    // A role that was offered through this task must not be left lying: if
-    // nobody took it, the pool is to have it.
+    // The holder may have offered its role through this task, without a job. If no thread has taken
+    // that offer, this thread orders a job, so that the pool takes the role.
     if (task.was_asked() || asked) && core.strand().order_job() {
         dispatch_job(owner);
     }

@@ -1,4 +1,13 @@
-//! Submission: the fast path, lingering, queueing, blocking.
+//! The way into a resource: the fast path, lingering, queueing, and blocking for the result.
+//!
+//! This file stands on top of `raw`: it may name every room of `raw`, and no room of `raw` may name
+//! this file. It must not name any module outside of `raw`, except `error` and `sync`.
+//!
+//! If the resource is idle, the submitter runs its own task (`try_run`). If the resource is busy,
+//! the submitter watches it for a bounded time and runs the task if the resource falls idle
+//! (`linger`). Otherwise, the submitter queues the task. A caller of `with` then blocks for the
+//! result. See "The life of a call" in `docs/design/protocol.md`, and "Lingering" in
+//! `docs/design/waiting.md`.
 
 use crate::error::{Panic, SubmitError, TaskError};
 use crate::raw::core::Core;
@@ -16,12 +25,12 @@ use crate::raw::waiting::wait;
 use crate::sync::Arc;
 use std::time::Instant;
 
-/// A refused task's closure, and why.
+/// The reason of a refusal, and the closure of the refused task.
 pub(crate) type Refused<F> = (SubmitError, F);
 
-/// What became of a call that found its resource busy.
+/// How a call went that found its resource busy.
 pub(crate) enum Entered<R, Q> {
-    /// The resource fell idle: the task ran on the caller.
+    /// The resource fell idle, and the task ran on the caller.
     Ran(Result<R, TaskError>),
     /// The task is queued, or was queued and waited for.
     Queued(Q),
@@ -33,18 +42,18 @@ enum Lingered<F> {
     Refused(Refused<F>),
 }
 
-/// What a caller that finds the resource busy may do.
+/// How a caller may deal with a busy resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Patience {
-    /// It goes on with a future.
+    /// The caller goes on with a future.
     GoesOn,
-    /// It blocks for the outcome anyway.
+    /// The caller blocks for the outcome anyway.
     Blocks,
-    /// It is nested so deep that it must not run the task itself.
+    /// The caller is nested so deep that it must not run the task itself.
     TooDeep,
 }
 
-/// How a submission goes that does not block.
+/// Returns the patience of a submission that does not block.
 fn goes_on() -> Patience {
     if context::depth() < MAX_DEPTH {
         Patience::GoesOn
@@ -54,7 +63,7 @@ fn goes_on() -> Patience {
 }
 
 impl<T: Send + 'static> Core<T> {
-    /// Runs `f` here and now if the resource is idle; gives it back if not.
+    /// Runs `f` at once, on this thread, if the resource is idle. Otherwise, gives `f` back.
     #[inline(always)]
     pub(crate) fn try_run<R, F>(
         self: &Arc<Self>,
@@ -67,14 +76,16 @@ impl<T: Send + 'static> Core<T> {
         match self.strand.try_claim() {
             Claim::Made(way) => return Ok(self.run_claimed(f, given, way)),
             Claim::Failed => {}
-            // What others queued comes before `f`, and is not its submitter's.
+            // Tasks of other submitters come before `f`, and this submitter does not run them.
             Claim::ClaimedWithBacklog => pass_on(self),
         }
         Err(f)
     }
 
-    /// Runs the claimer's own task and releases the strand. Holder only, with
-    /// an empty queue.
+    /// Runs the submitter's own task and releases the strand. If the release fails, the submitter
+    /// is captured.
+    ///
+    /// Must be called by the holder, with an empty queue.
     #[inline(always)]
     fn run_claimed<R>(
         self: &Arc<Self>,
@@ -83,7 +94,7 @@ impl<T: Send + 'static> Core<T> {
         way: Way,
     ) -> Result<R, TaskError> {
         self.inline.turn();
-        // SAFETY: claimed by the caller.
+        // SAFETY: the caller claimed the strand (contract of `run_claimed`), as `on_value` demands.
         let outcome = unsafe { self.on_value(f, given) };
         self.inline.turn();
         match outcome {
@@ -106,7 +117,7 @@ impl<T: Send + 'static> Core<T> {
         }
     }
 
-    /// Looks, and looks again as long as that is better than to yield.
+    /// Looks at the strand, and looks again for as long as spinning is better than yielding.
     fn spin(&self, how: Patience) -> Look {
         let mut look = self.strand.look();
         let time = self.strand.task_time();
@@ -129,19 +140,21 @@ impl<T: Send + 'static> Core<T> {
         look
     }
 
-    /// A moment later: is it the same task that runs, or nobody's? Else others
-    /// come and go, and to fight with them for it would only slow all down.
+    /// Spins, and then checks whether at most one other task has come and gone meanwhile. A task
+    /// that runs inline counts two turns.
+    ///
+    /// If more tasks have come and gone, other threads contend for the resource. To spin would only
+    /// slow all of them down.
     fn is_left_alone(&self, spins: u32) -> bool {
         let before = self.inline.turns();
         linger::pause(spins);
         self.inline.turns().wrapping_sub(before) <= 3
     }
 
-    /// Watches a busy resource for a bounded moment, and runs `f` if it falls
-    /// idle in it.
+    /// Watches a busy resource for a bounded time, and runs `f` if the resource falls idle
+    /// meanwhile.
     ///
-    /// This keeps submission order: idle is seen only after all that was
-    /// queued has run.
+    /// This keeps submission order: the submitter sees "idle" only after all queued tasks have run.
     #[cold]
     fn linger<R, F>(
         self: &Arc<Self>,
@@ -155,13 +168,14 @@ impl<T: Send + 'static> Core<T> {
         let inside = context::depth() > 0;
         if self.settings().pooled
             || how == Patience::TooDeep
-            // It cannot fall idle before this returns.
+            // This thread has the role, so the resource cannot fall idle before this returns.
             || inside && context::holds(self.id())
         {
             return Err(Lingered::Queue(f));
         }
-        // Inside a task it would hold that task's resource meanwhile; and one
-        // that goes on has better things to do than to wait for long tasks.
+        // A caller that goes on takes no turns in two cases:
+        // - Inside a task: lingering would hold that task's resource.
+        // - Tasks are long: the caller's own work can overlap with the tasks.
         let long = self.strand.task_time().is_long();
         let goes_on = how == Patience::GoesOn;
         let mut turns = if goes_on && (inside || long) {
@@ -176,7 +190,7 @@ impl<T: Send + 'static> Core<T> {
         };
         loop {
             match look {
-                // It expires in the queue.
+                // A late task expires in the queue.
                 Look::Claimed(way) if self.is_late(given) => {
                     if !self.strand.try_release(way) {
                         pass_on(self);
@@ -211,7 +225,7 @@ impl<T: Send + 'static> Core<T> {
                     return Err(Lingered::Queue(f));
                 }
                 Look::Busy if !turns.take() => return Err(Lingered::Queue(f)),
-                // It expires in the queue.
+                // A late task expires in the queue.
                 Look::Busy if self.is_late(given) => {
                     return Err(Lingered::Queue(f));
                 }
@@ -224,7 +238,7 @@ impl<T: Send + 'static> Core<T> {
         given.is_some_and(|attributes| attributes.is_late(self.host().clock()))
     }
 
-    /// Queues `f` with nobody to ask for its outcome.
+    /// Queues `f` as a detached task, without a handle to its outcome.
     pub(crate) fn queue_detached<F>(
         self: &Arc<Self>,
         f: F,
@@ -243,7 +257,8 @@ impl<T: Send + 'static> Core<T> {
             task.header().takes_room();
         }
         queue(self, task).map_err(|(error, task)| {
-            // SAFETY: made as this type just above, and refused.
+            // SAFETY: `Queued::detached` made the task as this type just above, the push was
+            // refused, and the task has no handle (contract of `into_closure`).
             let Once(f) = unsafe { task.into_closure::<Once<F>, ()>() };
             (error, f)
         })
@@ -295,14 +310,14 @@ impl<T: Send + 'static> Core<T> {
             Ok(()) => Ok(handle),
             Err((error, task)) => {
                 core::mem::forget(handle);
-                // SAFETY: made as this type just above, refused, and its
-                // handle is not used again.
+                // SAFETY: `Handle::with_task` made the task as this type just above, the push was
+                // refused, and the handle is not used again (contract of `into_closure`).
                 Err((error, unsafe { task.into_closure::<F, R>() }))
             }
         }
     }
 
-    /// The busy path of a call: lingers, and queues `f` by `queue` if that was in vain.
+    /// Lingers on a busy resource, and queues `f` by `queue` if lingering was in vain.
     #[inline(always)]
     fn enter<R, F, Q, E>(
         self: &Arc<Self>,
@@ -337,7 +352,7 @@ impl<T: Send + 'static> Core<T> {
         self.enter(f, given, goes_on(), |f, tag| self.queue(f, tag, entry))
     }
 
-    /// The same, for a task whose outcome nobody asks for.
+    /// Submits `f` as a detached task to a resource that was found busy.
     #[inline(always)]
     pub(crate) fn execute_busy<F>(
         self: &Arc<Self>,
@@ -374,24 +389,26 @@ impl<T: Send + 'static> Core<T> {
         }
     }
 
-    /// Queues a task that sets the hook, if need be on an idle resource: it must not
-    /// run by the lane, which it closes.
+    /// Queues a task that sets the hook, even if the resource is idle. The task closes the lane, so
+    /// it must not run in the lane.
     pub(crate) fn queue_hook<F>(self: &Arc<Self>, f: F) -> Result<Handle<()>, TaskError>
     where
         F: FnMut(&mut T) + Send + 'static,
     {
         let core = Arc::clone(self);
-        // SAFETY: it is queued just below, for this core, and runs out of its queue.
+        // SAFETY: the closure is queued just below, for this core, so the task comes out of this
+        // core's queue (contract of `set_hook`).
         let sets = move |_: &mut T| unsafe { core.set_hook(f) };
         self.queue(sets, self.tag(None), Admission::Reserved)
             .map_err(|(error, sets)| panics::refused(error, sets))
     }
 
-    /// Queues `f` from this stack frame and waits until it is through. It needs
-    /// no room: what it takes up is its caller's stack, and he blocks.
+    /// Queues `f` from this stack frame and waits until the task has finished. The task needs no
+    /// room: it lies on the stack of its caller, and the caller blocks.
     ///
     /// # Errors
-    /// It was not queued: refused, or the wait would never end.
+    /// Fails if the task was not queued, because it was refused or because the wait would never
+    /// end.
     fn queue_and_wait<R, F>(
         self: &Arc<Self>,
         f: F,
@@ -403,7 +420,8 @@ impl<T: Send + 'static> Core<T> {
     {
         on_stack::<T, R, F, _>(f, tag, |task, queued| {
             let _wait = deadlock::Wait::begin(self.id(), task.event())?;
-            // A refused one lives on the stack, and goes with it.
+            // If the push is refused, the task stays on this stack frame and is dropped with the
+            // frame.
             queue(self, queued).map_err(|(error, _)| error)?;
             wait::wait(self, task, None);
             Ok(())
@@ -412,11 +430,12 @@ impl<T: Send + 'static> Core<T> {
 }
 
 impl<T: Send + 'static> Core<T> {
-    /// The same, for one who waits until a deadline, or for as long as anything could
-    /// end that. It is on the heap, since its remains may have to stay in the queue.
+    /// Queues `f` and waits until the task has finished, until `deadline`, or until nothing could
+    /// end the wait. The task lies on the heap, because its remains may have to stay in the queue.
     ///
     /// # Errors
-    /// As there.
+    /// Fails if the task was not queued, because it was refused or because the wait would never
+    /// end.
     fn queue_and_wait_until<R, F>(
         self: &Arc<Self>,
         f: F,
@@ -439,10 +458,11 @@ impl<T: Send + 'static> Core<T> {
                         Some(_) => handle.expire(self),
                         None => self.abandon(&handle),
                     }
-                    // It had started, or whoever claimed it is about to show it.
+                    // If another thread has claimed the task, its outcome is still to come.
                     wait::wait(self, handle.waiting(), None);
                 }
-                // Nobody refers to the closure any more, or to what it borrows.
+                // From here on, no other thread refers to the closure or to what the closure
+                // borrows.
                 core::mem::forget(frame);
                 queued.map_err(|(error, task)| (TaskError::from(error), task))
             }
@@ -451,8 +471,8 @@ impl<T: Send + 'static> Core<T> {
             Ok(()) => Ok(handle.take()),
             Err((error, task)) => {
                 core::mem::forget(handle);
-                // SAFETY: made as this type just above, refused, and its
-                // handle is not used again.
+                // SAFETY: `Handle::with_task` made the task as this type just above, the task was
+                // not queued, and the handle is not used again (contract of `into_closure`).
                 let Once(f) = unsafe { task.into_closure::<Once<F>, R>() };
                 Err((error, f))
             }
@@ -460,11 +480,13 @@ impl<T: Send + 'static> Core<T> {
     }
 }
 
-/// What a task that has to be queued brings along, where the queue is bounded.
+/// Whether a task that has to be queued needs room in a bounded queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Admission {
-    /// Nothing: there has to be room for it.
+    /// The task takes room, and is refused if there is none.
     Bounded,
-    /// Room: its closure has it, and gives it back when it starts or is dropped.
+    /// The task takes no room. The closure of a permit's task has reserved room, and gives it back
+    /// when the task starts or is dropped. A trigger's task and the task that sets a hook need
+    /// none.
     Reserved,
 }

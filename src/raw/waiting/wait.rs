@@ -45,8 +45,8 @@ impl<'a> Patrol<'a> {
     fn new(owner: &'a dyn Owner, helps: bool) -> Self {
         let by_executor = owner.core().host().dispatch.may_be_blocked();
         let rescues = rescues(owner.core(), helps);
-        // In a model, a lost wake-up has to show. So a thread patrols only inside a task or under an
-        // executor.
+        // In a model, a lost wake-up has to show. So a thread patrols only inside a task or under
+        // an executor.
         let helps = helps && (!MODEL || by_executor || context::depth() > 0);
         Patrol {
             owner,

@@ -1,12 +1,17 @@
 //! The worker pool: threads that drain the resources handed off to them.
 //!
-//! Jobs wait in one FIFO queue that all workers share, so no idle worker
-//! sleeps while one waits, and a resource put back after its quantum goes to
-//! the tail. Hand-offs are rare next to tasks (one in `capture_limit` at
-//! most), which is why one queue is enough. [`roster`] decides who sleeps, who
-//! is woken and when a thread is started.
+//! This room may name from `raw` only the [`Job`], the thread's context, the containment of panics,
+//! and the alarms and inbox of `timing`. Outside of `raw`, the room may name `sync`. The pool sees
+//! jobs, and never resources or values. The scheduler stands above the pool.
 //!
-//! The pool sees jobs; never resources or values.
+//! Jobs wait in one FIFO queue that all workers share. So no idle worker sleeps while a job waits,
+//! and a resource that is put back after its quantum goes to the tail. Hand-offs are rare next to
+//! tasks: at most one for every `capture_limit` tasks. That is why one queue is enough. See "The
+//! pool" in `docs/design/protocol.md`.
+//!
+//! - [`roster`]: which workers sleep, which worker is woken, and when a thread is started.
+//! - [`timer`]: the thread that rings the alarms of a scheduler.
+//! - [`spawn`]: how threads are started.
 
 pub(crate) mod roster;
 pub(crate) mod spawn;
@@ -25,10 +30,10 @@ use std::time::{Duration, Instant};
 /// The most workers a pool may have.
 pub(crate) const MAX_WORKERS: usize = 1024;
 
-/// Threads beyond that, to stand in for workers whose tasks block in a wait.
+/// How many more threads a pool may start, to stand in for workers whose tasks block in a wait.
 const STAND_INS: usize = 1024;
 
-/// A pool. Dropping it lets its threads end once the queue is empty.
+/// A pool. After the pool is dropped, its threads end once the queue is empty.
 pub(crate) struct Pool(Arc<PoolShared>);
 
 /// A view of a pool, which does not keep it open.
@@ -39,18 +44,18 @@ struct PoolShared {
     jobs: SegQueue<Job>,
     roster: Roster,
     departures: Mutex<Departures>,
-    /// That one of them ended.
+    /// Signalled when `departures` has changed.
     news: Condvar,
     thread_name: String,
     spawn: Box<Spawn>,
 }
 
-/// What a shutdown waits for.
+/// The counts that a shutdown waits for.
 #[derive(Default)]
 struct Departures {
     /// Workers that have ended.
     workers: usize,
-    /// Threads started for a single job that have not.
+    /// Threads that were started for a single job and have not ended.
     extras: usize,
 }
 
@@ -66,7 +71,7 @@ fn employer() -> Option<Arc<PoolShared>> {
 }
 
 impl Pool {
-    /// A pool of `workers` threads, none of which is started yet.
+    /// Makes a pool of `workers` threads. No thread is started yet.
     pub(crate) fn new(workers: usize, thread_name: String, spawn: Box<Spawn>) -> Self {
         Pool(Arc::new(PoolShared {
             jobs: SegQueue::new(),
@@ -82,18 +87,20 @@ impl Pool {
         Observer(Arc::clone(&self.0))
     }
 
-    /// Queues a job and sees to it that a worker comes. Where none ever will
-    /// (the pool was shut down, or not one thread can be started), the job gets
-    /// a thread of its own; where that cannot be had either, it is dropped, and
-    /// [so](Job) is run here.
+    /// Queues a job, and wakes or starts a worker for the job.
+    ///
+    /// If the pool was shut down, or if not one thread can be started, no worker ever comes. The
+    /// job then gets a thread of its own. If that thread cannot be started either, the job is
+    /// dropped, and [so](Job) is run here.
     pub(crate) fn push(&self, job: Job) {
         let shared = &self.0;
         shared.roster.announce();
         shared.jobs.push(job);
         shared.rouse();
         if !shared.roster.is_closed() && employer().is_some_and(|e| Arc::ptr_eq(&e, shared)) {
-            // This thread looks again before it ends, or blocks. (Once it is closed,
-            // there may be no other to come meanwhile, and its task may wait for this.)
+            // This thread is a worker of the open pool, and looks for jobs again before it ends or
+            // blocks. In a closed pool there may be no other worker, and this worker's task may
+            // wait for the job.
             return;
         }
         shared.serve_deserted();
@@ -123,12 +130,12 @@ impl Observer {
         self.0.roster.idle()
     }
 
-    /// Lets the workers finish what is queued and end.
+    /// Closes the pool: the workers finish the queued jobs and end.
     pub(crate) fn close(&self) {
         self.0.roster.close();
     }
 
-    /// Waits until the workers have ended; `false` if the deadline comes first.
+    /// Waits until the workers have ended. Returns `false` if the deadline comes first.
     pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
         let mut gone = lock(&self.0.departures);
         while gone.workers < self.0.roster.threads() || gone.extras > 0 {
@@ -172,8 +179,11 @@ impl PoolShared {
         let mut failed = false;
         self.roster.rouse(|| {
             if self.roster.is_closed() {
-                // Closed since it was admitted: of this look and the one of who waits
-                // for the threads to end, one comes after the other's step.
+                // The pool was closed after this thread was admitted. Such a race has two cases,
+                // since `admit` counts the thread before this look, and a shutdown closes the pool
+                // before `join` counts threads.
+                // - This look comes after the close: the thread is not started.
+                // - This look comes before the close: `join` counts the thread and waits for it.
                 failed = true;
                 return false;
             }
@@ -191,12 +201,13 @@ impl PoolShared {
             }
         });
         if failed {
-            // Who waits for the threads to end counted that one.
+            // A thread in `join` may have counted the thread that was not started. So that thread
+            // must look again.
             self.depart(|_| ());
         }
     }
 
-    /// Where no worker will come, each job gets a thread of its own.
+    /// Starts a thread for each job, if no worker will ever come.
     fn serve_deserted(self: &Arc<Self>) {
         while self.roster.is_deserted() {
             let Some(job) = self.take_job() else { break };
@@ -204,29 +215,29 @@ impl PoolShared {
         }
     }
 
-    /// All threads that there may be are blocked, and jobs wait: that ends only
-    /// if one of them goes on without those jobs.
+    /// Logs an error if jobs wait and all threads that the pool may have are blocked. This state
+    /// ends only if a blocked thread goes on without those jobs.
     fn report_if_stuck(&self) {
         if self.roster.has_pending() && self.roster.is_blocked() {
             let threads = self.roster.threads();
             panics::tell(|| {
-                tracing::error!(target: "captor", threads, "every worker is blocked in a wait, and there is no other to stand in");
+                tracing::error!(target: "captor", threads, "every worker is blocked in a wait, and no other thread can stand in");
             });
         }
     }
 
-    /// Notes that a thread is gone.
+    /// Changes the count of departures by `note`, and tells the threads in `join`.
     fn depart(&self, note: impl FnOnce(&mut Departures)) {
         note(&mut lock(&self.departures));
         self.news.notify_all();
     }
 
-    /// Has a job run where there are no workers.
+    /// Starts a thread that runs one job, because no worker will come.
     fn start_extra(self: &Arc<Self>, job: Job) {
         panics::tell(|| {
-            tracing::warn!(target: "captor", ?job, "no worker: a hand-off gets a thread of its own");
+            tracing::warn!(target: "captor", ?job, "no worker will come: a hand-off gets a thread of its own");
         });
-        /// Counts the thread, as long as it lives or is about to.
+        /// Counts the thread, from before its start to its end.
         struct ExtraThread(Arc<PoolShared>);
         impl Drop for ExtraThread {
             fn drop(&mut self) {
@@ -240,11 +251,11 @@ impl PoolShared {
             panics::contain("job", || job.run_to_end());
         };
         let name = format!("{}-extra", self.thread_name);
-        // Where it cannot be had, dropping the job has it run here.
+        // If the thread cannot be started, the job is dropped, and so is run here.
         let _ = (self.spawn)(name, Box::new(main));
     }
 
-    /// A worker's life.
+    /// Runs a worker, from its first look for a job to its end.
     fn work(self: Arc<Self>) {
         let seat = self.roster.enlist(thread::current());
         EMPLOYER.with(|e| e.replace(Some(Arc::clone(&self))));
@@ -265,10 +276,10 @@ impl PoolShared {
                 self.take_job()
             };
             match job {
-                // Nothing in there unwinds that we know of; a worker that died of
-                // it would be missed by everybody.
+                // No code in a job is known to unwind. A worker that ended by a panic would keep
+                // its place, and no shutdown would see its end.
                 Some(job) => panics::contain("job", || job.run()),
-                // Announced, and about to come.
+                // A job was announced and is about to come.
                 None if self.roster.is_wanted() => yield_now(),
                 None => {
                     if self.roster.rest(seat, thread::park) == Rest::End {

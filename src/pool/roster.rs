@@ -1,37 +1,49 @@
-//! Who works, who sleeps, who is woken.
+//! The roster of a pool: which workers work, which workers sleep, and which worker is woken.
 //!
-//! Three counters and a bitmap, all sequentially consistent, decide:
+//! Each thread has a *seat* from its start to its end. A thread that looks for jobs or works on a
+//! job has one of the *places*, of which there are as many as `workers`. These words decide, and
+//! every step on them is sequentially consistent:
 //!
-//! - `pending`: jobs announced and not yet taken;
-//! - `running`: threads that look for jobs or work on one (not asleep, not
-//!   blocked in a wait). It stays at or below `workers`, but for moments after
-//!   a blocked one came back;
-//! - `idle`: a bit for each thread that sleeps, or is about to. Who clears it
-//!   wakes the thread and has given it a place in `running` before.
+//! - `pending`: the jobs that are announced and not yet taken.
+//! - `running`: the places that are taken. A thread that sleeps or is blocked in a wait has no
+//!   place. `running` stays at or below `workers`, except for moments after a blocked thread came
+//!   back.
+//! - `idle`: a bit for each seat whose thread sleeps or is about to sleep. A *pusher* that clears
+//!   the bit of a thread wakes that thread, and has taken a place for that thread before.
+//! - `threads`: the threads that were admitted. Each needs a seat.
+//! - `closed`: whether the pool is shut down.
 //!
-//! No wake-up is lost. A pusher announces and then looks for a free place; a
-//! worker that finds nothing gives up its place and then looks for announced
-//! jobs. In the single order of these four steps, either the pusher's look
-//! comes after the place was given up, and it wakes or starts a thread; or the
-//! worker's look comes after the announcement, and it does not sleep. Where
-//! all places are taken nobody needs to be woken: each of those threads looks
-//! for jobs before it sleeps. (Dekker's argument; the shape is that of an
-//! eventcount.)
+//! # No wake-up is lost
+//!
+//! | step | by | action |
+//! |---|---|---|
+//! | P1 | the pusher | announces a job |
+//! | P2 | the pusher | looks for a free place |
+//! | W1 | a worker that found no job | gives up its place |
+//! | W2 | that worker | looks for announced jobs |
+//!
+//! The four steps have a single order:
+//!
+//! - P2 comes after W1: the pusher finds a free place, and wakes or starts a thread.
+//! - P2 comes before W1: P1 then comes before W2, so the worker sees the job and does not sleep.
+//!
+//! If all places are taken, no thread needs to be woken: each thread with a place looks for jobs
+//! before it sleeps. This is Dekker's argument, in the shape of an eventcount.
 
 use crate::sync::{AtomicUsize, OnceLock, Ordering, sequential, thread::Thread};
 
 const BITS: usize = usize::BITS as usize;
 
-/// The order of every step here; see the module's argument, which needs a
-/// single order over several words.
+/// The order of every step on the roster. The argument that no wake-up is lost needs a single order
+/// over several words.
 const SC: Ordering = Ordering::SeqCst;
 
-/// What a thread that slept does next.
+/// The next step of a thread that slept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Rest {
-    /// Looks for jobs; it has a place in `running`.
+    /// The thread looks for jobs. It has a place.
     Work,
-    /// Ends: the pool is closed and the queue empty.
+    /// The thread ends, because the pool is closed and no job is pending.
     End,
 }
 
@@ -39,9 +51,9 @@ pub(crate) struct Roster {
     workers: usize,
     pending: AtomicUsize,
     running: AtomicUsize,
-    /// Threads admitted so far; at most as many as there are seats.
+    /// How many threads are admitted. This is at most the number of seats.
     threads: AtomicUsize,
-    /// Threads that took a seat so far.
+    /// How many threads have taken a seat.
     seated: AtomicUsize,
     closed: AtomicUsize,
     idle: Box<[AtomicUsize]>,
@@ -75,7 +87,7 @@ impl Roster {
         self.idle.iter().map(count).sum()
     }
 
-    /// For the models: places that are taken.
+    /// Returns how many places are taken, for the models.
     #[cfg(all(test, captor_loom))]
     pub(crate) fn running(&self) -> usize {
         self.running.load(SC)
@@ -97,7 +109,7 @@ impl Roster {
         self.running.load(SC) > self.workers
     }
 
-    /// Is there a job for this thread, or is one about to come?
+    /// Checks whether a job is there for this thread, or is about to come.
     pub(crate) fn is_wanted(&self) -> bool {
         self.has_pending() && !self.has_surplus()
     }
@@ -106,17 +118,18 @@ impl Roster {
         self.closed.load(SC) != 0
     }
 
-    /// No thread looks for jobs, and no more can be started.
+    /// Checks whether no thread looks for jobs or works, and no more threads can be started.
     pub(crate) fn is_blocked(&self) -> bool {
         self.running.load(SC) == 0 && self.threads() >= self.seats.len()
     }
 
-    /// Nobody will come for what is queued.
+    /// Checks whether no worker is sure to come for the queued jobs: the pool is closed, or has no
+    /// thread.
     pub(crate) fn is_deserted(&self) -> bool {
         self.is_closed() || self.threads() == 0
     }
 
-    /// Takes a place in `running`, if one is free.
+    /// Takes a place, if a place is free.
     fn take_place(&self) -> bool {
         let mut running = self.running.load(SC);
         while running < self.workers {
@@ -128,8 +141,8 @@ impl Roster {
         false
     }
 
-    /// Sees to it that somebody comes for an announced job: wakes a thread, or
-    /// has one started by `spawn` (which says whether it could).
+    /// Finds a thread for an announced job: wakes a thread, or starts a thread by `spawn`. `spawn`
+    /// returns whether the thread was started.
     pub(crate) fn rouse(&self, mut spawn: impl FnMut() -> bool) {
         while self.has_pending() && self.take_place() {
             if let Some(seat) = self.take_idle() {
@@ -142,8 +155,8 @@ impl Roster {
                 }
                 self.threads.fetch_sub(1, SC);
             }
-            // Nobody to give the place to. A thread that lay down meanwhile
-            // may have found it taken, so look again once it is free.
+            // No thread can have the place. A thread that went to sleep meanwhile may have found
+            // the place taken. So the pusher frees the place and looks again.
             self.running.fetch_sub(1, SC);
             if self.idle() == 0 {
                 return;
@@ -159,14 +172,14 @@ impl Roster {
                 .is_ok()
     }
 
-    /// A new thread, whose place `rouse` has taken, takes a seat.
+    /// Gives a seat to a new thread. `rouse` has taken the place of this thread before.
     pub(crate) fn enlist(&self, thread: Thread) -> usize {
         let seat = self.seated.fetch_add(1, SC);
         let _ = self.seats[seat].set(thread);
         seat
     }
 
-    /// Gives up the place and sleeps by `park`, until there is something to do.
+    /// Gives up the thread's place and sleeps by `park`, until there is something to do.
     pub(crate) fn rest(&self, seat: usize, park: impl Fn()) -> Rest {
         let (word, bit) = (&self.idle[seat / BITS], 1 << (seat % BITS));
         word.fetch_or(bit, SC);
@@ -175,7 +188,8 @@ impl Roster {
             let pending = self.has_pending();
             if pending && self.take_place() {
                 if word.fetch_and(!bit, SC) & bit == 0 {
-                    // Woken at the same time: one place is enough.
+                    // A pusher woke this thread at the same time, and took a second place for this
+                    // thread. One place is enough.
                     self.running.fetch_sub(1, SC);
                 }
                 return Rest::Work;
@@ -194,17 +208,17 @@ impl Roster {
         }
     }
 
-    /// This worker's task blocks: its place is free for another.
+    /// Gives up the place of a worker whose task blocks, so that another thread can work.
     pub(crate) fn stand_down(&self) {
         self.running.fetch_sub(1, SC);
     }
 
-    /// It goes on.
+    /// Takes a place for a worker whose task goes on, even if no place is free.
     pub(crate) fn stand_up(&self) {
         self.running.fetch_add(1, SC);
     }
 
-    /// No more threads; those there are end once nothing is pending.
+    /// Closes the pool: no more threads are admitted, and the threads end once no job is pending.
     pub(crate) fn close(&self) {
         self.closed.store(1, SC);
         self.unpark_all();
@@ -230,8 +244,8 @@ impl Roster {
         }
     }
 
-    /// Has every thread that sleeps look again. One whose bit is not seen here
-    /// sets it later, and looks itself after that.
+    /// Unparks every thread that sleeps, so that each looks again. If this does not see the bit of
+    /// a thread, that thread sets its bit later, and looks after that.
     fn unpark_all(&self) {
         for (i, word) in self.idle.iter().enumerate() {
             let mut bits = word.load(SC);
@@ -249,7 +263,7 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
-    /// Two threads at work, in seats 0 and 1.
+    /// A roster with two threads at work, in seats 0 and 1.
     fn two_at_work() -> Roster {
         let roster = Roster::new(2, 2);
         for seat in 0..2 {
@@ -260,7 +274,7 @@ mod tests {
         roster
     }
 
-    /// Says that it sleeps, and sleeps until it is told to get up.
+    /// Tells the test that this thread sleeps, and sleeps until the test wakes it.
     fn sleep(barrier: &Barrier) {
         barrier.wait();
         barrier.wait();

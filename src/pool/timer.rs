@@ -1,21 +1,27 @@
 //! The timer of a scheduler: one thread, which sleeps until the next alarm.
 //!
-//! Alarms come in by an [`Inbox`], without a lock and without a wait; the thread
-//! sorts them into a heap and lets them ring when it is time. Before it sleeps
-//! it says until when, and parks on the inbox. Who adds an alarm to a parked
-//! thread's inbox compares the two times, and wakes it where the new one comes
-//! first. That it reads the time after its push is what makes it the right one:
-//! either it is what the thread said before it parked, or the thread woke up
-//! since, took the alarm, and said another (to be woken is needless then, and
-//! does no harm).
+//! An *adder* puts an alarm into an [`Inbox`], without a lock and without a wait. The *timer
+//! thread* sorts the alarms into a heap and rings each alarm when its time has come.
 //!
-//! Most alarms never ring, since what they are for comes in time. Where there are
-//! more than [`MANY`], those are thrown away: whenever the heap has twice as many as
-//! were left the last time, which takes O(1) for each, and at least every
-//! [`PURGE`]. For the same reason who adds the [`MANY`]th wakes the thread, and all who add
-//! give up a turn each while it has not come to [`FAR_TOO_MANY`].
+//! Before the timer thread sleeps, it writes its wake-up time and parks on the inbox. An adder that
+//! pushes to the inbox of a parked thread compares the two times. If the new alarm comes first, the
+//! adder wakes the thread. The adder must read the wake-up time after its push:
 //!
-//! The thread is started at the first alarm, and ends with the scheduler.
+//! - The adder reads the time that the thread wrote before it parked: the comparison is right.
+//! - The adder reads a later time: the thread woke up since and took the alarm. A wake-up is
+//!   needless then, and does no harm.
+//!
+//! Most alarms never ring, because the awaited event comes in time. So the timer thread throws away
+//! the alarms that are over, if the heap has more than [`MANY`] alarms:
+//!
+//! - when the heap has grown to twice the number that was left the last time, plus [`MANY`], which
+//!   takes O(1) for each alarm;
+//! - at least every [`PURGE`].
+//!
+//! For the same reason, every [`MANY`]th alarm wakes the thread. While more than [`FAR_TOO_MANY`]
+//! alarms lie unseen, each adder gives up a turn.
+//!
+//! The thread starts at the first alarm, and ends with the scheduler. See `docs/design/timers.md`.
 
 use crate::pool::spawn::Spawn;
 use crate::raw::thread::panics;
@@ -27,48 +33,50 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// How many alarms may come in without the thread looking at them, and how many
-/// that are over it keeps.
+/// How many alarms may lie in the inbox unseen, and up to how many alarms the heap keeps without a
+/// purge.
 const MANY: usize = 1024;
 
-/// How long many alarms are kept that are over, in nanoseconds.
+/// How often alarms that are over are thrown away if the heap has more than [`MANY`] alarms, in
+/// nanoseconds.
 const PURGE: u64 = 1_000_000_000;
 
-/// How many alarms may come in before those who add them pace themselves.
+/// How many alarms may lie unseen before adders pace themselves.
 const FAR_TOO_MANY: isize = 16 * MANY as isize;
 
-/// No alarm is set.
+/// The time of an alarm when no alarm is set.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// A timer. Dropping it ends its thread; alarms that are left do not ring.
+/// A timer. Dropping the timer ends its thread. Alarms that are left do not ring.
 pub(crate) struct Timer(Arc<TimerShared>);
 
 struct TimerShared {
-    /// `None`: the thread is to end.
+    /// The alarms on their way to the timer thread. `None` tells the thread to end.
     inbox: Inbox<Option<Scheduled>>,
-    /// Until when the thread is parked, in nanoseconds since `epoch`.
+    /// The time until which the thread is parked, in nanoseconds since `epoch`.
     wakes_at: AtomicU64,
     added: AtomicUsize,
-    /// How many of those the thread has taken.
+    /// How many of the added alarms the thread has taken.
     taken: AtomicUsize,
-    /// 1: there is a thread, or it is being started.
+    /// 1 if the thread is running, or is being started.
     started: AtomicUsize,
     thread: OnceLock<thread::Thread>,
     epoch: Instant,
-    /// What a model takes for the time: it has no clock.
+    /// The time in a model, which has no clock.
     #[cfg(any(captor_loom, captor_shuttle))]
     model_time: AtomicU64,
     name: String,
     spawn: Box<Spawn>,
 }
 
-/// An alarm, and when it is to ring.
+/// An alarm, and the time at which the alarm rings.
 struct Scheduled {
     at: u64,
     alarm: Box<dyn Alarm>,
 }
 
-/// The next one is the greatest; of the same time, the first that was added.
+/// An alarm in the heap. The next alarm is the greatest. Of alarms with one time, the first added
+/// is the greatest.
 struct HeapEntry(Reverse<(u64, u64)>, Box<dyn Alarm>);
 
 impl PartialEq for HeapEntry {
@@ -89,7 +97,7 @@ impl Ord for HeapEntry {
 }
 
 impl Timer {
-    /// Its thread is called `name`, and not started yet.
+    /// Makes a timer whose thread is called `name`. The thread is not started yet.
     pub(crate) fn new(name: String, spawn: Box<Spawn>) -> Self {
         Timer(Arc::new(TimerShared {
             inbox: Inbox::new(),
@@ -99,7 +107,7 @@ impl Timer {
             started: AtomicUsize::new(0),
             thread: OnceLock::new(),
             epoch: Instant::now(),
-            // What is not in the far future is due.
+            // An alarm that is not in the far future is due.
             #[cfg(any(captor_loom, captor_shuttle))]
             model_time: AtomicU64::new(NEVER / 2),
             name,
@@ -107,13 +115,13 @@ impl Timer {
         }))
     }
 
-    /// It becomes that time, in a model; and a thread that sleeps until then wakes up.
+    /// Sets the time of a model to `at`, and wakes the timer thread if it sleeps until then.
     #[cfg(any(captor_loom, captor_shuttle))]
     pub(crate) fn pass_to(&self, at: Instant) {
         let shared = &self.0;
         let at = shared.time_of(at);
-        // AcqRel: of this and of the look in `sleep_until`, the second sees what came
-        // before the first.
+        // AcqRel, partner: the AcqRel in `now`, for the look in `sleep_until`. Of the two steps,
+        // the second sees what came before the first.
         shared.model_time.swap(at, Ordering::AcqRel);
         if shared.wakes_at.load(Ordering::Relaxed) <= at {
             shared.wake();
@@ -126,16 +134,18 @@ impl Alarms for Timer {
         let shared = &self.0;
         let at = shared.time_of(at);
         let is_parked = shared.inbox.push(Some(Scheduled { at, alarm }));
-        // Relaxed: it only counts.
+        // Relaxed: the step only counts.
         let added = shared.added.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        // Relaxed: the push has seen what the thread wrote before it parked.
+        // Relaxed: the push has acquired what the thread wrote before it parked. Partner: the
+        // Release in `Inbox::park`.
         let is_due = is_parked && at < shared.wakes_at.load(Ordering::Relaxed);
         if is_due || added % MANY == 0 {
             shared.wake();
         }
         shared.start();
-        // What the thread did not take, nobody throws away. Relaxed: it only counts. (It may
-        // have taken what was not counted yet.)
+        // Alarms that the thread has not taken are never thrown away. Relaxed: the step only
+        // counts. The thread may have taken alarms that are not counted yet, so the difference may
+        // be negative.
         let left = added.wrapping_sub(shared.taken.load(Ordering::Relaxed));
         if left as isize > FAR_TOO_MANY {
             yield_now();
@@ -152,7 +162,7 @@ impl Drop for Timer {
 }
 
 impl TimerShared {
-    /// In nanoseconds since the timer was made.
+    /// Returns a time in nanoseconds since the timer was made.
     fn time_of(&self, at: Instant) -> u64 {
         nanos(at.saturating_duration_since(self.epoch))
     }
@@ -164,43 +174,42 @@ impl TimerShared {
 
     #[cfg(any(captor_loom, captor_shuttle))]
     fn now(&self) -> u64 {
-        // AcqRel: see `pass_to`.
+        // AcqRel, partner: the AcqRel in `pass_to`.
         self.model_time.fetch_or(0, Ordering::AcqRel)
     }
 
-    /// Wakes the thread. (One that is parked has made itself known before.)
+    /// Wakes the timer thread. A parked thread has made itself known in `thread` before.
     fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
     }
 
-    /// Starts the thread, unless there is one.
+    /// Starts the timer thread, unless it was started before.
     fn start(self: &Arc<Self>) {
-        // Relaxed: what is decided is who starts it; the rest goes by the inbox.
+        // Relaxed: the step only decides which adder starts the thread. The inbox orders the rest.
         if self.started.load(Ordering::Relaxed) != 0 || self.started.swap(1, Ordering::Relaxed) != 0
         {
             return;
         }
         let shared = Arc::clone(self);
         if let Err(error) = (self.spawn)(self.name.clone(), Box::new(move || shared.run())) {
-            // The next alarm tries again; until then tasks expire when their turn
-            // comes.
+            // The next alarm tries again. Until then, tasks expire when their turn comes.
             self.started.store(0, Ordering::Relaxed);
             panics::tell(|| {
-                tracing::error!(target: "captor", %error, "could not start the timer's thread");
+                tracing::error!(target: "captor", %error, "could not start the timer thread");
             });
         }
     }
 
-    /// The thread's life.
+    /// Runs the timer thread until its end.
     fn run(&self) {
-        // It is started once, and nothing else sets it.
+        // The thread runs once, and no other code sets `thread`.
         let _ = self.thread.set(thread::current());
         let mut heap = Heap::new();
         loop {
             let entries = self.inbox.take();
-            // Relaxed: it only counts.
+            // Relaxed: the step only counts.
             self.taken.fetch_add(entries.len(), Ordering::Relaxed);
             if !heap.add(entries) {
                 return;
@@ -209,7 +218,7 @@ impl TimerShared {
             heap.ring(now);
             heap.purge_at_times(now);
             let next = heap.wakes_at();
-            // Relaxed: see `add`.
+            // Relaxed: `park` releases this store. Partner: the push in `add`.
             self.wakes_at.store(next, Ordering::Relaxed);
             if self.inbox.park() {
                 self.sleep_until(next);
@@ -231,14 +240,14 @@ impl TimerShared {
     }
 }
 
-/// Alarms, by time.
+/// Alarms in the order of their times.
 pub(crate) struct Heap {
     alarms: BinaryHeap<HeapEntry>,
-    /// How many were ever added: says which of two came first.
+    /// How many alarms were ever added. This number tells which of two alarms was added first.
     added: u64,
-    /// How many were left when those that are over were thrown away, and when that
-    /// is to be done again.
+    /// How many alarms the last purge left.
     left: usize,
+    /// When the next purge is due. [`NEVER`] if no purge is due.
     purges_at: u64,
 }
 
@@ -252,7 +261,7 @@ impl Heap {
         }
     }
 
-    /// `false`: it is the end.
+    /// Adds the alarms that came in. Returns `false` if the thread must end.
     fn add(&mut self, entries: Vec<Option<Scheduled>>) -> bool {
         for entry in entries {
             let Some(Scheduled { at, alarm }) = entry else {
@@ -276,14 +285,14 @@ impl Heap {
             .push(HeapEntry(Reverse((at, self.added)), alarm));
     }
 
-    /// The next alarm that is due.
+    /// Takes out the next alarm, if it is due.
     pub(crate) fn pop(&mut self, now: u64) -> Option<Box<dyn Alarm>> {
         let is_due = self.next() <= now;
         let next = is_due.then(|| self.alarms.pop())?;
         next.map(|HeapEntry(_, alarm)| alarm)
     }
 
-    /// The first alarm, if it is over.
+    /// Takes out the first alarm, if it is over.
     #[cfg(feature = "testing")]
     pub(crate) fn pop_over(&mut self) -> Option<Box<dyn Alarm>> {
         let is_over = self.alarms.peek()?.1.is_over();
@@ -291,7 +300,7 @@ impl Heap {
         first.map(|HeapEntry(_, alarm)| alarm)
     }
 
-    /// Throws away those that are over.
+    /// Throws away the alarms that are over.
     fn purge(&mut self) {
         let (over, rest): (Vec<_>, Vec<_>) = (core::mem::take(&mut self.alarms).into_iter())
             .partition(|HeapEntry(_, alarm)| alarm.is_over());
@@ -301,7 +310,8 @@ impl Heap {
         self.alarms = rest.into();
     }
 
-    /// The same, now and then.
+    /// Throws away the alarms that are over, at least every [`PURGE`] while there are more than
+    /// [`MANY`].
     fn purge_at_times(&mut self, now: u64) {
         if self.alarms.len() <= MANY {
             self.purges_at = NEVER;
@@ -314,19 +324,19 @@ impl Heap {
         }
     }
 
-    /// When there is something to do.
+    /// Returns when the thread has something to do next: an alarm or a purge.
     fn wakes_at(&self) -> u64 {
         self.next().min(self.purges_at)
     }
 
-    /// When the first is to ring.
+    /// Returns when the first alarm is due.
     pub(crate) fn next(&self) -> u64 {
         self.alarms
             .peek()
             .map_or(NEVER, |HeapEntry(Reverse((at, _)), _)| *at)
     }
 
-    /// Lets ring what is due.
+    /// Rings the alarms that are due.
     fn ring(&mut self, now: u64) {
         while let Some(alarm) = self.pop(now) {
             ring(alarm);
@@ -342,12 +352,12 @@ impl Drop for Heap {
     }
 }
 
-/// It is time.
+/// Rings an alarm, and contains its panic.
 pub(crate) fn ring(alarm: Box<dyn Alarm>) {
     panics::contain("alarm", || alarm.ring());
 }
 
-/// What an alarm refers to may go with it, and that is user code.
+/// Drops an alarm. This may drop what the alarm refers to, which is user code.
 pub(crate) fn discard(alarm: Box<dyn Alarm>) {
     panics::contain("drop of an alarm", || drop(alarm));
 }
@@ -360,7 +370,7 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    /// Tells when it rings, or goes unrung.
+    /// An alarm that reports when it rings, or when it is dropped unrung.
     struct TestAlarm {
         name: u32,
         rings: mpsc::Sender<(u32, bool)>,
@@ -425,12 +435,15 @@ mod tests {
             self.heard.recv_timeout(DEADLINE).expect("an alarm rings")
         }
 
-        /// Waits until the thread sleeps until then.
+        /// Waits until the timer thread sleeps until `at`.
         fn is_parked_until(&self, at: Instant) {
             let at = self.timer.0.time_of(at);
             let end = Instant::now() + DEADLINE;
             while self.timer.0.wakes_at.load(Ordering::SeqCst) != at {
-                assert!(Instant::now() < end, "it does not go to sleep");
+                assert!(
+                    Instant::now() < end,
+                    "the timer thread does not go to sleep"
+                );
                 thread::yield_now();
             }
         }
@@ -483,7 +496,7 @@ mod tests {
         for over in &all {
             over.store(true, Ordering::SeqCst);
         }
-        // As many again, and the old ones are no longer worth keeping.
+        // The alarms added here outnumber the old alarms, so the old alarms are thrown away.
         let rest: Vec<_> = (0..8 * MANY as u32).map(|n| t.add(n, later)).collect();
         for _ in &all {
             assert!(!t.hear().1);

@@ -1,8 +1,9 @@
-//! Items that become tasks: their driver, and who works them off, cancels or refuses them.
+//! Models of attachments and sinks, whose items become tasks. Other threads run, cancel or refuse
+//! those tasks while the driver waits for them.
 
 use super::suspend::submit_waiting;
 use super::{
-    Call, FOREVER, Log, Mailbox, Noted, Token, WaitProbe, World, model, named, poll, pooled,
+    Call, CountedWaker, FOREVER, Log, Mailbox, Token, WaitProbe, World, model, named, poll, pooled,
 };
 use crate::TaskError;
 use crate::compose::attach::Attachment;
@@ -16,53 +17,53 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// How many items were worked off. Nobody sees it but by the edges that tasks and their
-/// completions bring.
+/// Counts the items that have run. The steps are relaxed, so a thread sees the count only by the
+/// edges that tasks and their completions bring.
 #[derive(Clone)]
-struct Through(Arc<AtomicUsize>);
+struct Processed(Arc<AtomicUsize>);
 
-impl Through {
+impl Processed {
     fn new() -> Self {
-        Through(Arc::new(AtomicUsize::new(0)))
+        Processed(Arc::new(AtomicUsize::new(0)))
     }
 
     fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// What is done with each item. It goes with who calls it.
-    fn works(&self, w: &World) -> impl FnMut(&mut Log, Item) + Send + 'static {
-        let (through, token) = (self.clone(), w.token());
+    /// Returns the closure that runs for each item. The closure owns a token.
+    fn closure(&self, w: &World) -> impl FnMut(&mut Log, Item) + Send + 'static {
+        let (processed, token) = (self.clone(), w.token());
         move |log, Item(n, _)| {
             let _ = &token;
             log.push(n);
-            through.0.store(through.get() + 1, Ordering::Relaxed);
+            processed.0.store(processed.get() + 1, Ordering::Relaxed);
         }
     }
 }
 
 struct Item(u8, #[allow(dead_code)] Token);
 
-/// A stream that is asked for an item only where that may be on its way.
+/// A stream that asserts that it is polled only while one more item may be in flight.
 struct Items {
     world: super::Tally,
     taken: usize,
     count: usize,
     limit: usize,
-    through: Through,
-    /// Before the last one it waits for who takes its waker.
+    processed: Processed,
+    /// If set, the stream posts its waker here and is pending once, before its last item.
     wakers: Option<Arc<Mailbox<Waker>>>,
     _token: Token,
 }
 
 impl Items {
-    fn new(w: &World, count: usize, limit: usize, through: &Through) -> Self {
+    fn new(w: &World, count: usize, limit: usize, processed: &Processed) -> Self {
         Items {
             world: w.tally().clone(),
             taken: 0,
             count,
             limit,
-            through: through.clone(),
+            processed: processed.clone(),
             wakers: None,
             _token: w.token(),
         }
@@ -73,8 +74,8 @@ impl Stream for Items {
     type Item = Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        let under_way = self.taken - self.through.get();
-        assert!(under_way < self.limit, "{under_way} are on their way");
+        let under_way = self.taken - self.processed.get();
+        assert!(under_way < self.limit, "{under_way} items are in flight");
         if self.taken + 1 == self.count {
             if let Some(wakers) = self.wakers.take() {
                 wakers.post(cx.waker().clone());
@@ -94,40 +95,40 @@ fn pooled_world() -> World {
     World::new(10, Duration::ZERO, pooled())
 }
 
-fn attach(w: &World, limit: usize, count: usize) -> (Attachment, Through) {
-    let through = Through::new();
-    let items = Items::new(w, count, limit, &through);
-    let attached = w.r.attach_limited(limit, items, through.works(w));
-    (attached, through)
+fn attach(w: &World, limit: usize, count: usize) -> (Attachment, Processed) {
+    let processed = Processed::new();
+    let items = Items::new(w, count, limit, &processed);
+    let attached = w.r.attach_limited(limit, items, processed.closure(w));
+    (attached, processed)
 }
 
-/// How it ended.
+/// Runs jobs until the attachment has ended, and returns its outcome.
 fn end(w: &World, attached: Attachment) -> Result<u64, TaskError> {
     w.work_until(|| attached.is_finished());
     attached.wait()
 }
 
-/// Has the driver polled until it waits, and runs nothing else.
+/// Runs the driver's job until the driver waits, and no other job.
 fn drive(w: &World) {
     match w.calls.take() {
         Some(Call::Job(job)) => job.run(),
-        other => panic!("no job: {other:?}"),
+        other => panic!("no job is queued: {other:?}"),
     }
 }
 
-/// Runs jobs on another thread, as long as there are some.
+/// Runs the queued jobs on another thread.
 fn another_worker(w: &World) -> super::Spawned {
     w.spawn(|w| w.run_jobs())
 }
 
-/// One worker works an item off while the other has the driver in hand.
+/// One worker runs an item while the other worker polls the driver.
 fn two_workers(preemptions: usize, limit: usize, items: usize) {
     model(preemptions, move || {
         let w = pooled_world();
-        let (attached, through) = attach(&w, limit, items);
+        let (attached, processed) = attach(&w, limit, items);
         let worker = another_worker(&w);
         assert_eq!(end(&w, attached), Ok(items as u64));
-        assert_eq!(through.get(), items, "it is told too early");
+        assert_eq!(processed.get(), items, "resolved before the last item ran");
         worker.join();
         let expected: Vec<u8> = (1..=items as u8).collect();
         assert_eq!(w.finish(), expected);
@@ -135,24 +136,24 @@ fn two_workers(preemptions: usize, limit: usize, items: usize) {
 }
 
 #[test]
-fn one_at_a_time_is_on_its_way() {
+fn in_flight_limit_holds_when_limit_is_1() {
     two_workers(1, 1, 2);
 }
 
 #[test]
-fn two_at_a_time_are_on_their_way() {
+fn in_flight_limit_holds_when_limit_is_2() {
     two_workers(1, 2, 3);
 }
 
-/// Who runs the items is a submitter that was captured, and wakes the driver.
+/// A captured submitter runs the items and wakes the driver.
 #[test]
-fn a_captured_submitter_works_them_off() {
+fn items_run_when_submitter_is_captured() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let other = w.spawn(|w| w.r.execute(w.slow_entry(9)).unwrap());
-        let (attached, through) = attach(&w, 1, 2);
+        let (attached, processed) = attach(&w, 1, 2);
         assert_eq!(end(&w, attached), Ok(2));
-        assert_eq!(through.get(), 2, "it is told too early");
+        assert_eq!(processed.get(), 2, "resolved before the last item ran");
         other.join();
         let mut ran = w.finish();
         ran.retain(|n| *n != 9);
@@ -160,49 +161,49 @@ fn a_captured_submitter_works_them_off() {
     });
 }
 
-/// A thread waits for the end.
+/// A thread blocks until the attachment ends.
 #[test]
-fn the_end_comes_once_the_last_is_through() {
+fn attach_resolves_when_last_item_has_run() {
     model(2, || {
         let w = pooled_world();
-        let (attached, through) = attach(&w, 2, 1);
+        let (attached, processed) = attach(&w, 2, 1);
         let waiter = w.spawn(move |_| {
             assert_eq!(attached.wait(), Ok(1));
-            assert_eq!(through.get(), 1, "it is told too early");
+            assert_eq!(processed.get(), 1, "resolved before the last item ran");
         });
-        // The item's, the closure's, the stream's.
+        // The tokens of the item, the closure and the stream.
         w.work_until_gone(3);
         waiter.join();
         assert_eq!(w.finish(), [1]);
     });
 }
 
-/// The stream has another item while the one before it ends.
+/// The stream yields a second item while the task of the first item ends.
 #[test]
-fn an_item_comes_while_another_ends() {
+fn stream_wakes_driver_during_end_of_item() {
     model(3, || {
         let w = pooled_world();
-        let through = Through::new();
-        let mut items = Items::new(&w, 2, 2, &through);
+        let processed = Processed::new();
+        let mut items = Items::new(&w, 2, 2, &processed);
         let wakers = Mailbox::new();
         items.wakers = Some(Arc::clone(&wakers));
-        let attached = w.r.attach_limited(2, items, through.works(&w));
+        let attached = w.r.attach_limited(2, items, processed.closure(&w));
         drive(&w);
-        let waker = wakers.take().expect("it waits");
+        let waker = wakers.take().expect("the stream is pending");
         let wakes = w.spawn(move |_| waker.wake());
         assert_eq!(end(&w, attached), Ok(2));
-        assert_eq!(through.get(), 2);
+        assert_eq!(processed.get(), 2);
         wakes.join();
         assert_eq!(w.finish(), [1, 2]);
     });
 }
 
-/// All that was taken from the stream is worked off, and nothing is kept.
+/// All items that were taken from the stream run, and no token is kept.
 #[test]
-fn it_is_detached_while_an_item_ends() {
+fn detach_during_end_of_item() {
     model(1, || {
         let w = pooled_world();
-        let (attached, through) = attach(&w, 1, 2);
+        let (attached, processed) = attach(&w, 1, 2);
         let worker = another_worker(&w);
         attached.detach();
         match end(&w, attached) {
@@ -211,14 +212,14 @@ fn it_is_detached_while_an_item_ends() {
         }
         worker.join();
         w.run_jobs();
-        let through = through.get();
-        assert_eq!(w.gone(), through as u64 + 2, "something is kept");
-        assert_eq!(w.finish().len(), through);
+        let processed = processed.get();
+        assert_eq!(w.gone(), processed as u64 + 2, "a token was kept");
+        assert_eq!(w.finish().len(), processed);
     });
 }
 
 #[test]
-fn it_is_detached_while_it_ends() {
+fn detach_during_end_of_attachment() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let other = w.spawn(|w| w.r.execute(w.slow_entry(9)).unwrap());
@@ -228,23 +229,24 @@ fn it_is_detached_while_it_ends() {
         assert!(matches!(outcome, Ok(1) | Err(TaskError::Cancelled)));
         other.join();
         w.run_jobs();
-        // The captured one's two, the item's, if there was one, and those of the stream
-        // and the closure.
+        // Two tokens of task 9, one of the item if the item ran, and one each of the stream and the
+        // closure.
         assert_eq!(w.gone(), w.r.stats().completed + 3);
         w.finish();
     });
 }
 
-/// It comes to wait for a stream that nobody wakes: it is told, before or after.
+/// The driver comes to wait for a stream that no thread wakes. The detach reaches the driver before
+/// or after that.
 #[test]
-fn it_is_detached_while_it_comes_to_wait() {
+fn detach_during_wait_for_stream() {
     model(3, || {
         let w = pooled_world();
-        let through = Through::new();
-        let mut items = Items::new(&w, 1, 1, &through);
+        let processed = Processed::new();
+        let mut items = Items::new(&w, 1, 1, &processed);
         let wakers = Mailbox::new();
         items.wakers = Some(Arc::clone(&wakers));
-        let attached = w.r.attach_limited(1, items, through.works(&w));
+        let attached = w.r.attach_limited(1, items, processed.closure(&w));
         let worker = another_worker(&w);
         attached.detach();
         assert_eq!(end(&w, attached), Err(TaskError::Cancelled));
@@ -254,12 +256,12 @@ fn it_is_detached_while_it_comes_to_wait() {
     });
 }
 
-/// The driver waits for room, with the stream not asked. What was accepted is worked off.
+/// The driver waits for the item in flight and does not poll the stream. The accepted item runs.
 #[test]
-fn it_is_closed_while_an_item_ends() {
+fn close_during_end_of_item() {
     model(2, || {
         let w = pooled_world();
-        let (attached, through) = attach(&w, 1, 2);
+        let (attached, processed) = attach(&w, 1, 2);
         drive(&w);
         let worker = another_worker(&w);
         w.r.close();
@@ -269,13 +271,13 @@ fn it_is_closed_while_an_item_ends() {
         }
         worker.join();
         w.run_jobs();
-        assert_eq!(w.finish().len(), through.get());
+        assert_eq!(w.finish().len(), processed.get());
     });
 }
 
-/// Held back, it is told that its resource is closed, though no item ends.
+/// A driver that is held back learns that its resource is closed, although no item ends.
 #[test]
-fn it_is_closed_while_it_is_held_back() {
+fn close_ends_attachment_when_held_back() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let to = Mailbox::new();
@@ -292,20 +294,20 @@ fn it_is_closed_while_it_is_held_back() {
 }
 
 #[test]
-fn the_last_handle_goes_while_it_waits() {
+fn last_handle_drops_during_wait_for_stream() {
     model(3, || {
         let w = pooled_world();
         let wakers = Mailbox::new();
-        let through = Through::new();
-        let mut items = Items::new(&w, 1, 1, &through);
+        let processed = Processed::new();
+        let mut items = Items::new(&w, 1, 1, &processed);
         items.wakers = Some(Arc::clone(&wakers));
-        let attached = w.r.attach_limited(1, items, through.works(&w));
+        let attached = w.r.attach_limited(1, items, processed.closure(&w));
         w.run_jobs();
         let wakes = {
-            let waker = wakers.take().expect("it waits");
+            let waker = wakers.take().expect("the stream is pending");
             crate::sync::thread::spawn(move || waker.wake())
         };
-        let tally = w.part();
+        let tally = w.drop_handle();
         tally.work_until(|| attached.is_finished());
         let outcome = attached.wait();
         assert!(matches!(outcome, Ok(1) | Err(TaskError::Closed)));
@@ -315,25 +317,25 @@ fn the_last_handle_goes_while_it_waits() {
     });
 }
 
-/// Items are taken back out of the queue while the driver looks after them.
+/// A sweep takes the item out of the queue while the driver waits for it.
 #[test]
-fn an_item_is_swept() {
+fn attach_is_cancelled_when_item_is_swept() {
     model(2, || {
         let w = pooled_world();
-        let (attached, through) = attach(&w, 1, 2);
+        let (attached, processed) = attach(&w, 1, 2);
         drive(&w);
         let sweeper = w.spawn(|w| w.r.cancel_pending());
         let outcome = end(&w, attached);
         let swept = sweeper.join();
         assert_eq!(outcome == Err(TaskError::Cancelled), swept > 0);
         w.run_jobs();
-        assert_eq!(w.finish().len(), through.get());
+        assert_eq!(w.finish().len(), processed.get());
     });
 }
 
-/// It waits for room in the queue, too, and leaves the line where it is detached.
+/// The driver may also wait for room in the queue. A detached driver leaves the line.
 #[test]
-fn it_is_detached_while_room_comes_back() {
+fn detach_during_return_of_room() {
     model(3, || {
         let w = World::new(
             10,
@@ -344,19 +346,19 @@ fn it_is_detached_while_room_comes_back() {
             },
         );
         let permit = w.r.try_reserve().unwrap();
-        let (attached, through) = attach(&w, 1, 1);
+        let (attached, processed) = attach(&w, 1, 1);
         let gives = w.spawn(move |_| drop(permit));
         attached.detach();
         let outcome = end(&w, attached);
         gives.join();
         w.run_jobs();
-        assert_eq!(outcome.is_ok(), through.get() == 1);
-        assert!(w.r.try_reserve().is_ok(), "room is lost");
+        assert_eq!(outcome.is_ok(), processed.get() == 1);
+        assert!(w.r.try_reserve().is_ok(), "room was lost");
         w.finish();
     });
 }
 
-/// Another thread has the resource, and works off what is sent meanwhile.
+/// Another thread holds the resource and runs the items that are sent meanwhile.
 fn captured_by(w: &World) -> super::Spawned {
     w.spawn(|w| {
         let _ = w.r.execute(w.slow_entry(9));
@@ -375,82 +377,94 @@ fn send<S: Sink<Item, Error = TaskError> + Unpin>(
     Pin::new(sink).start_send(Item(n, w.token()))
 }
 
-/// What was sent waits behind a task that is woken just then.
+/// The items that were sent wait behind a suspended task. A second thread wakes that task
+/// meanwhile.
 #[test]
-fn a_sink_is_not_ready_while_too_many_are_on_their_way() {
+fn sink_is_not_ready_when_limit_is_in_flight() {
     model(2, || {
         let w = World::new(10, FOREVER, named());
-        let (to, through, waits) = (Mailbox::new(), Through::new(), WaitProbe::new());
+        let (to, processed, waits) = (Mailbox::new(), Processed::new(), WaitProbe::new());
         drop(submit_waiting(&w, 8, 1, &to));
-        let mut sink = w.r.sink(through.works(&w));
+        let mut sink = w.r.sink(processed.closure(&w));
         let waker = to.wait();
         let wakes = w.spawn(move |_| waker.wake());
         for n in 1..=LIMIT as u8 + 1 {
             send(&w, &waits, &mut sink, n).unwrap();
-            assert!(usize::from(n) - through.get() <= LIMIT, "too many");
+            assert!(
+                usize::from(n) - processed.get() <= LIMIT,
+                "too many items are in flight"
+            );
         }
         let closed = poll_fn(|cx| Pin::new(&mut sink).poll_close(cx));
         waits.block_on(closed, || w.run_jobs()).unwrap();
-        assert_eq!(through.get(), LIMIT + 1, "it is told too early");
+        assert_eq!(
+            processed.get(),
+            LIMIT + 1,
+            "resolved before the last item ran"
+        );
         drop(sink);
         wakes.join();
         assert_eq!(w.finish(), [8, 9, 1, 2, 3]);
     });
 }
 
-/// It may be ready while a captured thread works off what was sent.
+/// The sink may be ready while a captured thread runs the items that were sent.
 #[test]
-fn a_sink_is_filled_while_it_is_emptied() {
+fn send_to_sink_during_run_of_sent_items() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let other = captured_by(&w);
-        let (through, waits) = (Through::new(), WaitProbe::new());
-        let mut sink = w.r.sink(through.works(&w));
+        let (processed, waits) = (Processed::new(), WaitProbe::new());
+        let mut sink = w.r.sink(processed.closure(&w));
         for n in 1..=LIMIT as u8 + 1 {
             send(&w, &waits, &mut sink, n).unwrap();
         }
         let closed = poll_fn(|cx| Pin::new(&mut sink).poll_close(cx));
         waits.block_on(closed, || w.run_jobs()).unwrap();
-        assert_eq!(through.get(), LIMIT + 1, "it is told too early");
+        assert_eq!(
+            processed.get(),
+            LIMIT + 1,
+            "resolved before the last item ran"
+        );
         drop(sink);
         other.join();
         w.finish();
     });
 }
 
-/// Nobody listens any more: what was sent is worked off all the same.
+/// The sink and its waker are dropped. The item that was sent runs all the same.
 #[test]
-fn a_sink_goes_while_it_waits() {
+fn sent_items_run_when_sink_is_dropped() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let other = captured_by(&w);
-        let through = Through::new();
+        let processed = Processed::new();
         let waits = WaitProbe::new();
-        let mut sink = w.r.sink(through.works(&w));
+        let mut sink = w.r.sink(processed.closure(&w));
         send(&w, &waits, &mut sink, 1).unwrap();
-        let waker = Noted::new(w.token());
+        let waker = CountedWaker::new(w.token());
         let flushed = poll(
             &mut poll_fn(|cx| Pin::new(&mut sink).poll_flush(cx)),
             &waker,
         );
         drop((sink, waker));
         other.join();
-        assert!(flushed.is_pending() || through.get() == 1);
-        // The waker's, the item's, the closure's, and two of the other's.
-        assert_eq!(w.gone(), 5, "something is kept");
+        assert!(flushed.is_pending() || processed.get() == 1);
+        // The tokens of the waker, the item and the closure, and two of task 9.
+        assert_eq!(w.gone(), 5, "a token was kept");
         assert_eq!(w.finish().len(), 2);
     });
 }
 
 #[test]
-fn it_is_closed_while_a_sink_waits() {
+fn close_during_wait_of_sink() {
     model(2, || {
         let w = World::new(10, FOREVER, named());
         let other = captured_by(&w);
         let closes = w.spawn(|w| w.r.close());
-        let through = Through::new();
+        let processed = Processed::new();
         let waits = WaitProbe::new();
-        let mut sink = w.r.sink(through.works(&w));
+        let mut sink = w.r.sink(processed.closure(&w));
         let sent: Vec<_> = (1..=2).map(|n| send(&w, &waits, &mut sink, n)).collect();
         let flushed = poll_fn(|cx| Pin::new(&mut sink).poll_flush(cx));
         let flushed = waits.block_on(flushed, || w.run_jobs());

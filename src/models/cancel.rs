@@ -1,12 +1,12 @@
-//! Taking tasks back out while the resource runs them.
+//! Models of cancelling and sweeping while a resource runs tasks.
 
 use super::{Spawned, World, model, named, pooled};
 use crate::TaskError;
 use std::time::Duration;
 
-/// `true`: it never runs. `false`: it does.
+/// If `cancel` returns true, the task never runs. Otherwise the task runs.
 #[test]
-fn a_handle_cancels_what_has_not_started() {
+fn task_never_runs_when_cancel_returns_true() {
     model(3, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| {
@@ -28,9 +28,9 @@ fn a_handle_cancels_what_has_not_started() {
     });
 }
 
-/// It is dropped, and so cancelled, while the resource may be about to run it.
+/// The completion is dropped, and so cancels the task, while a holder may be about to run the task.
 #[test]
-fn dropping_cancels_where_it_was_asked_to() {
+fn cancel_on_drop_handle_drops_during_drain() {
     model(3, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| drop(w.r.submit(w.entry(1)).cancel_on_drop()));
@@ -41,9 +41,9 @@ fn dropping_cancels_where_it_was_asked_to() {
     });
 }
 
-/// Each task runs or is cancelled, and the count is right.
+/// Each task runs or is swept, and `cancel_pending` counts the swept tasks.
 #[test]
-fn a_sweep_meets_a_drain_and_a_push() {
+fn sweep_count_is_exact_during_drain_and_push() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let pusher = w.spawn(|w| w.queue(1));
@@ -56,9 +56,9 @@ fn a_sweep_meets_a_drain_and_a_push() {
     });
 }
 
-/// The closure belongs to one of three: who runs it, who sweeps, the handle.
+/// The holder, the sweep and the canceller all try to claim the task. One claim succeeds.
 #[test]
-fn a_sweep_meets_a_handle_that_cancels() {
+fn sweep_during_cancel_through_handle() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let handle = w.spawn(|w| {
@@ -78,7 +78,7 @@ fn a_sweep_meets_a_handle_that_cancels() {
 }
 
 #[test]
-fn two_sweep_at_once() {
+fn sweep_counts_are_exact_when_two_sweeps_race() {
     model(1, || {
         let w = World::new(10, Duration::ZERO, named());
         let others = [(); 2].map(|()| w.spawn(|w| w.r.cancel_pending()));
@@ -89,9 +89,9 @@ fn two_sweep_at_once() {
     });
 }
 
-/// A thread that blocks in `with` hears of it.
+/// A thread that blocks in `with` wakes if its task is swept.
 #[test]
-fn a_sweep_wakes_who_waits() {
+fn waiter_wakes_when_task_is_swept() {
     model(2, || {
         let w = World::served(named());
         let waiter = w.spawn(|w| match w.r.with(w.entry(1)) {
@@ -109,9 +109,9 @@ fn a_sweep_wakes_who_waits() {
     });
 }
 
-/// Nothing but what was swept is missing.
+/// All tasks run, except for those that the sweep takes.
 #[test]
-fn tasks_of_a_pooled_resource_run_or_are_swept() {
+fn tasks_run_or_are_swept_when_pooled() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, pooled());
         let other = w.spawn(|w| {

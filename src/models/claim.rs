@@ -1,12 +1,12 @@
-//! Claiming an idle resource and letting go of it, against others' submissions.
+//! Models of claims and releases of an idle resource while other threads submit.
 
 use super::{World, in_order, model, ran_all};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
 #[test]
-fn two_claims_exclude_each_other() {
+fn tasks_never_overlap_when_two_threads_submit() {
     model(3, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let other = w.spawn(|w| {
             let c = w.r.submit(w.entry(1));
             assert!(c.wait().is_ok());
@@ -19,9 +19,9 @@ fn two_claims_exclude_each_other() {
 }
 
 #[test]
-fn submissions_of_one_thread_run_in_order() {
+fn order_within_thread_holds_when_two_submit() {
     model(3, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let other = w.spawn(|w| {
             w.r.execute(w.entry(1)).unwrap();
             w.r.execute(w.entry(2)).unwrap();
@@ -35,12 +35,12 @@ fn submissions_of_one_thread_run_in_order() {
     });
 }
 
-/// One thread queues, another claims: whoever knows that a submission
-/// returned comes after it.
+/// One thread queues, and another thread claims. If a thread knows that a submission has returned,
+/// its own task runs after the task of that submission.
 #[test]
-fn a_submission_that_follows_another_runs_after_it() {
+fn order_across_threads_holds_during_drain() {
     model(2, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let returned = Arc::new(AtomicUsize::new(0));
         let holder = w.spawn(|w| w.r.execute(w.slow_entry(1)).unwrap());
         let first = w.spawn({
@@ -61,9 +61,9 @@ fn a_submission_that_follows_another_runs_after_it() {
 }
 
 #[test]
-fn three_claims_exclude_each_other() {
+fn tasks_never_overlap_when_three_threads_submit() {
     model(2, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.entry(n)).unwrap()));
         w.r.execute(w.entry(3)).unwrap();
         others.into_iter().for_each(super::Spawned::join);
@@ -72,9 +72,9 @@ fn three_claims_exclude_each_other() {
 }
 
 #[test]
-fn borrowing_calls_exclude_each_other() {
+fn borrowing_tasks_never_overlap_during_race() {
     model(2, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let other = w.spawn(|w| {
             let mut seen = 0;
             let entry = w.entry(1);
@@ -92,9 +92,9 @@ fn borrowing_calls_exclude_each_other() {
 }
 
 #[test]
-fn a_task_that_submits_to_its_own_resource_runs_first() {
+fn submission_is_queued_when_made_inside_task() {
     model(2, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let other = w.spawn(|w| {
             let (inside, entry, next) = (w.r.clone(), w.entry(1), w.entry(2));
             w.r.execute(move |log| {

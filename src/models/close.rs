@@ -1,4 +1,4 @@
-//! Closing while others submit.
+//! Models of closing a resource while other threads submit.
 
 use super::{FOREVER, Spawned, Token, World, model, named};
 use crate::raw::submit::Admission;
@@ -6,8 +6,8 @@ use crate::raw::task::tag::Tag;
 use crate::{Completion, TaskError, TrySubmitError};
 use std::time::Duration;
 
-/// A submission is refused, and its closure comes back, or it is accepted, and
-/// then its task runs.
+/// Submits a task. If the resource refuses the task, the closure comes back, and this function
+/// returns `None`. Otherwise the task runs.
 fn try_submit(w: &World, n: u8) -> Option<Completion<Token>> {
     match w.r.try_submit(w.entry(n)) {
         Ok(completion) => Some(completion),
@@ -20,7 +20,7 @@ fn try_submit(w: &World, n: u8) -> Option<Completion<Token>> {
 }
 
 #[test]
-fn a_submission_is_refused_or_runs() {
+fn submission_runs_or_is_refused_during_close() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let other = w.spawn(|w| {
@@ -31,7 +31,7 @@ fn a_submission_is_refused_or_runs() {
                 assert!(c.wait().is_ok());
             }
         });
-        let before = try_submit(&w, 3).expect("it is open");
+        let before = try_submit(&w, 3).expect("the resource is open");
         w.r.close();
         assert!(w.r.is_closed());
         assert!(try_submit(&w, 4).is_none());
@@ -42,10 +42,9 @@ fn a_submission_is_refused_or_runs() {
     });
 }
 
-/// Once it has ended, all that was accepted has run, and the one who waited
-/// for the end sees it.
+/// A thread waits for the end of the resource. When that wait returns, all accepted tasks have run.
 #[test]
-fn the_end_comes_after_all_that_was_accepted() {
+fn accepted_tasks_have_run_when_resource_ends() {
     model(2, || {
         let w = World::new(10, FOREVER, named());
         let others = [1, 2].map(|n| {
@@ -66,10 +65,10 @@ fn the_end_comes_after_all_that_was_accepted() {
     });
 }
 
-/// It comes from a close of what is idle, or from the last task, before the
-/// other looks, or while it does, or after.
+/// The end comes from the close of an idle resource or from the last task. The end comes before,
+/// during or after the look of the waiter.
 #[test]
-fn the_end_reaches_who_waits_for_it() {
+fn waiter_wakes_when_closed_resource_ends() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let waiter = w.spawn(|w| assert!(w.r.wait_closed(FOREVER)));
@@ -81,7 +80,7 @@ fn the_end_reaches_who_waits_for_it() {
 }
 
 #[test]
-fn closing_does_not_lose_what_is_handed_off() {
+fn handed_off_tasks_run_during_close() {
     model(2, || {
         let w = World::new(1, Duration::ZERO, named());
         let other = w.spawn(|w| {
@@ -96,7 +95,7 @@ fn closing_does_not_lose_what_is_handed_off() {
         if let Some(own) = own {
             w.work_until(|| own.is_finished());
         }
-        // Those of the other thread that are still to run.
+        // Runs the queued tasks of the second thread.
         w.work_until_gone(6);
         other.join();
         closer.join();
@@ -105,7 +104,7 @@ fn closing_does_not_lose_what_is_handed_off() {
 }
 
 #[test]
-fn two_close_at_once() {
+fn end_is_told_when_two_threads_close() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
         let other = w.spawn(|w| {
@@ -120,9 +119,10 @@ fn two_close_at_once() {
     });
 }
 
-/// While a task still runs, and is waited for; the value is the one's alone.
+/// Two threads call `into_inner`, perhaps while a task still runs. Exactly one of the two calls
+/// returns the value.
 #[test]
-fn one_of_two_gets_the_value() {
+fn value_is_taken_once_when_into_inner_races() {
     model(2, || {
         let w = World::new(10, FOREVER, named());
         let tally = w.tally().clone();
@@ -133,9 +133,9 @@ fn one_of_two_gets_the_value() {
                 Tag::default(),
                 Admission::Bounded,
             );
-            w.part_with_value()
+            w.take_value()
         });
-        let mine = w.part_with_value();
+        let mine = w.take_value();
         let others = other.join();
         assert!(mine != others, "{mine} {others}");
         let ran = tally.finish();

@@ -1,4 +1,4 @@
-//! Waiting for a task's outcome, by waker and by thread, while it completes.
+//! Models of waiting for a task's outcome, by waker and by thread, while the task completes.
 
 use super::{Mailbox, Token, World, model, pooled};
 use crate::sync::{Arc, AtomicUsize, Ordering, yield_now};
@@ -8,8 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-/// How often a waker was woken. Who sees that sees what came before it, which
-/// is what a runtime brings about.
+/// Counts wake-ups. As with a runtime, a thread that sees the wake-up sees what came before.
 struct Woken(AtomicUsize);
 
 impl Wake for Woken {
@@ -35,13 +34,13 @@ fn poll(c: &mut Completion<Token>, waker: &Waker) -> Poll<Result<Token, TaskErro
     Pin::new(c).poll(&mut Context::from_waker(waker))
 }
 
-/// Another thread runs what is submitted to it.
+/// Makes a resource whose tasks another thread runs.
 fn pooled_world() -> World {
     World::new(1, Duration::ZERO, pooled())
 }
 
 #[test]
-fn a_future_is_woken_or_ready() {
+fn future_is_woken_when_task_completes() {
     model(3, || {
         let w = pooled_world();
         let worker = w.spawn(|w| w.work_until_gone(1));
@@ -56,9 +55,9 @@ fn a_future_is_woken_or_ready() {
     });
 }
 
-/// The one that was given last is woken, and none twice.
+/// The waker that was registered last is woken. No waker is woken twice.
 #[test]
-fn a_waker_is_replaced_while_the_task_completes() {
+fn waker_is_replaced_during_completion() {
     model(3, || {
         let w = pooled_world();
         let worker = w.spawn(|w| w.work_until_gone(1));
@@ -78,7 +77,7 @@ fn a_waker_is_replaced_while_the_task_completes() {
 }
 
 #[test]
-fn the_same_waker_is_given_twice() {
+fn same_waker_registers_twice_during_completion() {
     model(3, || {
         let w = pooled_world();
         let worker = w.spawn(|w| w.work_until_gone(1));
@@ -93,9 +92,9 @@ fn the_same_waker_is_given_twice() {
     });
 }
 
-/// The handle goes, with a waker in place, while the task completes.
+/// The handle is dropped with a waker in place while the task completes.
 #[test]
-fn a_completion_is_dropped_while_the_task_completes() {
+fn handle_is_dropped_during_completion() {
     model(3, || {
         let w = pooled_world();
         let worker = w.spawn(|w| w.work_until_gone(2));
@@ -108,11 +107,11 @@ fn a_completion_is_dropped_while_the_task_completes() {
     });
 }
 
-// The thread that waits is one that nobody joins with a wake-up still on its
-// way: loom takes an unpark for the end of a join.
+// In the models below, a thread that waits must not join another thread. loom takes a late unpark
+// for the end of a join.
 
 #[test]
-fn a_thread_waits_for_a_task_that_completes() {
+fn thread_wakes_when_task_completes() {
     model(3, || {
         let w = pooled_world();
         let waiter = w.spawn(|w| {
@@ -125,9 +124,9 @@ fn a_thread_waits_for_a_task_that_completes() {
     });
 }
 
-/// A wait that is over at once registers and takes its waker back.
+/// A wait with a timeout of zero registers its waker and takes it back.
 #[test]
-fn a_thread_gives_up_while_the_task_completes() {
+fn wait_times_out_during_completion() {
     model(3, || {
         let w = pooled_world();
         let waiter = w.spawn(
@@ -142,11 +141,12 @@ fn a_thread_gives_up_while_the_task_completes() {
     });
 }
 
-/// Polled by a future, then waited for by a thread that may be lent the role.
+/// A future polls the completion first. Then a thread waits for the completion, and the holder may
+/// offer its role to that thread.
 #[test]
-fn a_thread_takes_over_from_a_waker() {
+fn blocking_wait_replaces_waker_during_drain() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let other = w.spawn(|w| {
             let mut c = w.r.submit(w.entry(1));
             let (_woken, waker) = Woken::new();
@@ -163,11 +163,11 @@ fn a_thread_takes_over_from_a_waker() {
     });
 }
 
-/// One thread waits for a task that another submitted.
+/// A thread waits for a task that another thread submitted.
 #[test]
-fn a_completion_moves_to_another_thread() {
+fn waiter_wakes_when_completion_changes_thread() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let handover = Mailbox::new();
         let waiter = w.spawn({
             let handover = Arc::clone(&handover);

@@ -1,33 +1,33 @@
-//! A deadline that passes while the task is about to run, or to be cancelled.
+//! Models of a deadline that passes while a task is about to run or to be cancelled.
 //!
-//! The alarm rings on a thread of its own: a task's memory is used by up to three
-//! at once.
+//! The alarm rings on a thread of its own. So up to three threads use the memory of a task at the
+//! same time.
 
 use super::{Spawned, World, model, named, pooled, ran_all};
 use crate::TaskError;
 use crate::raw::timing::alarm::Alarm;
 use std::time::Duration;
 
-/// Lets the alarm ring, on a thread of its own.
+/// Rings the alarm on a new thread.
 fn ring(w: &World) -> Option<Spawned> {
     let alarm = w.bell.take()?;
     Some(w.spawn(move |_| alarm.ring()))
 }
 
-/// Drops it, as a timer does with those that are over.
+/// Drops the alarm on a new thread, as a timer drops an alarm that is over.
 fn drop_alarm(w: &World) -> Option<Spawned> {
     let alarm = w.bell.take()?;
     Some(w.spawn(move |_| drop::<Box<dyn Alarm>>(alarm)))
 }
 
-fn timed() -> World {
+fn pooled_world() -> World {
     World::new(10, Duration::ZERO, pooled())
 }
 
 #[test]
-fn a_task_runs_or_expires() {
+fn task_runs_or_expires_when_alarm_rings() {
     model(3, || {
-        let w = timed();
+        let w = pooled_world();
         let task = w.queue_timed(1);
         let bell = ring(&w).expect("an alarm is set");
         w.work_until(|| task.is_finished());
@@ -46,11 +46,11 @@ fn a_task_runs_or_expires() {
     });
 }
 
-/// Of the three that refer to it, each may be the last.
+/// The queue, the handle and the timer refer to the task. Each may be the last to let go.
 #[test]
-fn it_expires_while_its_handle_goes() {
+fn task_expires_during_drop_of_handle() {
     model(3, || {
-        let w = timed();
+        let w = pooled_world();
         let task = w.queue_timed(1);
         let bell = ring(&w).expect("an alarm is set");
         drop(task);
@@ -62,9 +62,9 @@ fn it_expires_while_its_handle_goes() {
 }
 
 #[test]
-fn one_that_ran_goes_while_the_timer_lets_go() {
+fn alarm_is_dropped_during_drop_of_handle() {
     model(3, || {
-        let w = timed();
+        let w = pooled_world();
         let task = w.queue_timed(1);
         let bell = drop_alarm(&w).expect("an alarm is set");
         let waiter = w.spawn(move |_| drop(task));
@@ -75,17 +75,17 @@ fn one_that_ran_goes_while_the_timer_lets_go() {
     });
 }
 
-/// Its outcome does not stay with the timer.
+/// The timer keeps the alarm, but not the outcome.
 #[test]
-fn the_outcome_goes_with_the_last_who_could_take_it() {
+fn outcome_is_dropped_when_alarm_is_kept() {
     model(3, || {
-        let w = timed();
+        let w = pooled_world();
         let task = w.queue_timed(1);
         let alarm = w.bell.take();
         let waiter = w.spawn(move |_| drop(task));
         w.work_until_gone(1);
         waiter.join();
-        // The closure's token and the result's, before the alarm goes.
+        // The tokens of the closure and of the result are dropped before the alarm.
         w.work_until_gone(2);
         drop(alarm);
         ran_all(&w.finish(), &[1]);
@@ -93,9 +93,9 @@ fn the_outcome_goes_with_the_last_who_could_take_it() {
 }
 
 #[test]
-fn it_expires_is_cancelled_or_swept() {
+fn cancel_and_sweep_during_expiry() {
     model(2, || {
-        let w = timed();
+        let w = pooled_world();
         let task = w.queue_timed(1);
         let bell = ring(&w).expect("an alarm is set");
         let sweeper = w.spawn(|w| w.r.cancel_pending());
@@ -113,9 +113,10 @@ fn it_expires_is_cancelled_or_swept() {
     });
 }
 
-/// The submitter runs it itself while it sets the alarm.
+/// The submitter runs its own task, or the captured second submitter runs that task. The alarm
+/// rings once the task is queued.
 #[test]
-fn a_captured_submitters_own_task_expires_or_runs() {
+fn own_task_runs_or_expires_when_captured() {
     model(3, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| w.queue(1));

@@ -1,12 +1,12 @@
-//! Giving the role away, to the pool or to a thread that waits, while others submit.
+//! Models of a hand-off to the pool or to a waiter, while other threads submit.
 
 use super::{Spawned, World, in_order, model, named, pooled, ran_all};
 use std::time::Duration;
 
 #[test]
-fn submitters_hand_off_to_the_pool_while_others_push() {
+fn hand_off_to_pool_during_pushes() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let other = w.spawn(|w| {
             w.queue(1);
             w.queue(2);
@@ -21,9 +21,9 @@ fn submitters_hand_off_to_the_pool_while_others_push() {
 }
 
 #[test]
-fn two_submitters_and_a_worker() {
+fn tasks_all_run_when_two_submitters_hand_off() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.slow_entry(n)).unwrap()));
         w.queue(3);
         w.work_until_gone(6);
@@ -33,7 +33,7 @@ fn two_submitters_and_a_worker() {
 }
 
 #[test]
-fn two_workers_share_the_jobs_of_a_pooled_resource() {
+fn order_holds_when_two_workers_share_jobs() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, pooled());
         let other = w.spawn(|w| {
@@ -50,10 +50,10 @@ fn two_workers_share_the_jobs_of_a_pooled_resource() {
     });
 }
 
-/// The offer is taken by a submitter; the job comes later, to a strand that is
-/// busy, idle, or on offer again.
+/// A submitter takes the offer. The job runs later and finds a strand that is busy, idle, or on
+/// offer again.
 #[test]
-fn a_job_that_comes_late_does_no_harm() {
+fn stale_job_is_harmless_when_offer_was_taken() {
     model(3, || {
         let w = World::new(2, Duration::ZERO, named());
         let other = w.spawn(|w| {
@@ -70,12 +70,12 @@ fn a_job_that_comes_late_does_no_harm() {
     });
 }
 
-/// The executor drops each job: it comes back as one to be rescued, and is
-/// dropped again, which runs it.
+/// The executor drops each job. The drop posts a job for the built-in pool. The drop of that second
+/// job runs the tasks.
 #[test]
-fn jobs_that_an_executor_drops_are_not_lost() {
+fn tasks_run_when_executor_drops_jobs() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let other = w.spawn(|w| {
             w.queue(1);
             w.queue(2);
@@ -91,17 +91,16 @@ fn jobs_that_an_executor_drops_are_not_lost() {
                 None => crate::sync::yield_now(),
             }
         }
-        // Each is dropped twice.
+        // Each job is dropped twice.
         assert!(dropped % 2 == 0);
         other.join();
         ran_all(&w.finish(), &[1, 2, 3]);
     });
 }
 
-/// Every hand-off finds a thread that is parked, or about to be, or about to
-/// leave.
+/// Every hand-off finds a thread that is parked, is about to park, or is about to leave.
 #[test]
-fn threads_that_wait_are_given_the_role() {
+fn role_reaches_waiter_when_two_threads_wait() {
     model(1, || {
         let w = World::served(named());
         let others = [1, 2].map(|n| w.spawn(move |w| drop(w.r.with(w.entry(n)).unwrap())));
@@ -113,9 +112,9 @@ fn threads_that_wait_are_given_the_role() {
 }
 
 #[test]
-fn one_thread_that_waits_is_given_the_role() {
+fn role_reaches_waiter_when_single_thread_waits() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let other = w.spawn(|w| drop(w.r.with(w.entry(1)).unwrap()));
         w.r.execute(w.slow_entry(2)).unwrap();
         w.work_until_gone(4);
@@ -124,10 +123,10 @@ fn one_thread_that_waits_is_given_the_role() {
     });
 }
 
-/// Nobody runs jobs before the waiter is through: either it needs none, or it
-/// runs what it waits for itself.
+/// No worker runs a job before the waiter is done. Either the waiter needs no job, or it runs the
+/// awaited task itself.
 #[test]
-fn a_thread_that_waits_helps_itself() {
+fn waiter_finishes_when_no_worker_runs_jobs() {
     model(3, || {
         let w = World::new(2, Duration::ZERO, named());
         let other = w.spawn(|w| drop(w.r.with(w.entry(1)).unwrap()));
@@ -141,18 +140,18 @@ fn a_thread_that_waits_helps_itself() {
     });
 }
 
-/// The task that the role was offered through is cancelled: its waiter leaves,
-/// and must not leave the offer behind.
+/// The task of the waiter that was asked to take the role is cancelled. The waiter leaves, and must
+/// not leave the offer behind.
 #[test]
-fn a_waiter_that_is_cancelled_passes_the_offer_on() {
+fn offer_is_passed_on_when_waiter_is_cancelled() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let waiter = w.spawn(|w| {
             let _ = w.r.with(w.entry(1));
         });
         w.r.execute(w.slow_entry(2)).unwrap();
         w.r.cancel_pending();
-        // Behind an offer that stands.
+        // This task may be queued behind an offer.
         w.queue(3);
         w.work_until_gone(6);
         waiter.join();
@@ -161,14 +160,13 @@ fn a_waiter_that_is_cancelled_passes_the_offer_on() {
     });
 }
 
-/// The waiter wakes up by itself (threads may, and from time to time it looks
-/// after offers), takes the role that is on offer through its task, and is
-/// through with all before the holder has let go of that task.
+/// The waiter wakes spuriously or on its patrol, and takes the role that is offered through its
+/// task. The waiter may have finished before the holder's last touch of that task.
 #[cfg(captor_loom)]
 #[test]
-fn a_waiter_wakes_up_by_itself_while_it_is_offered_the_role() {
+fn waiter_wakes_spuriously_during_offer() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let waiter = w.spawn(|w| drop(w.r.with(w.entry(1)).unwrap()));
         let thread = waiter.0.thread().clone();
         let stray = w.spawn(move |_| thread.unpark());

@@ -1,5 +1,4 @@
-//! The hook that is called when a queue has run empty, against tasks that come by
-//! all ways.
+//! Models of the `on_idle` hook, against tasks that arrive on every path.
 
 use super::{Spawned, World, in_order, model, named, ran_all};
 use std::time::Duration;
@@ -12,9 +11,12 @@ fn set(w: &World) {
     w.queue(SET);
 }
 
-/// From when it is set, nothing runs without a call after it.
+/// Asserts that the hook was called after every task that ran since the hook was set.
 fn called_after_all(ran: &[u8]) {
-    let at = ran.iter().position(|n| *n == SET).expect("it was set");
+    let at = ran
+        .iter()
+        .position(|n| *n == SET)
+        .expect("the hook was set");
     assert!(
         at + 1 == ran.len() || ran.last() == Some(&CALLED),
         "{ran:?}"
@@ -26,7 +28,7 @@ fn called_after_all(ran: &[u8]) {
 }
 
 #[test]
-fn it_is_set_while_tasks_take_the_fast_path() {
+fn hook_is_set_during_fast_path_tasks() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| {
@@ -40,7 +42,7 @@ fn it_is_set_while_tasks_take_the_fast_path() {
 }
 
 #[test]
-fn tasks_are_queued_while_it_is_called() {
+fn tasks_are_queued_during_hook_call() {
     model(2, || {
         let w = World::new(2, Duration::ZERO, named());
         set(&w);

@@ -1,15 +1,15 @@
-//! The lane beside the state word, and the two barriers of unequal cost.
+//! Models of the lane beside the state word, and of the two barriers of unequal cost.
 //!
-//! Every resource of the models has a lane, so the others are about it too.
-//! Here it is met in the ways that none of them goes.
+//! Every other model of a resource that is not pooled uses an open lane too. The models here cover
+//! the cases that those models leave out.
 
 use super::{Spawned, World, in_order, model, named, ran_all};
 
-/// The one who queues may find the lane taken, and rely on whoever is in it.
+/// The submitter that queues may find the lane taken. The submitter then relies on the entrant.
 #[test]
-fn what_is_queued_behind_the_lane_runs() {
+fn queued_task_runs_when_lane_is_taken() {
     model(3, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let other = w.spawn(|w| w.r.execute(w.entry(1)).unwrap());
         w.queue(2);
         other.join();
@@ -17,10 +17,10 @@ fn what_is_queued_behind_the_lane_runs() {
     });
 }
 
-/// What was left to the first one in the lane is swept, and somebody else is
-/// in the lane when its submitter comes to see to it.
+/// A task that was left to the first entrant is swept. When the submitter of that task looks again,
+/// a second entrant may be in the lane.
 #[test]
-fn what_is_queued_behind_the_lane_is_swept() {
+fn queued_task_is_swept_when_lane_is_taken() {
     model(2, || {
         let w = World::new(10, super::FOREVER, named());
         let others = [
@@ -35,11 +35,11 @@ fn what_is_queued_behind_the_lane_is_swept() {
     });
 }
 
-/// Claims by the word while the lane is closed, as it opens, and by the lane.
+/// Threads claim by the word while the lane is closed and while the lane opens, and by the lane.
 #[test]
-fn a_closed_lane_opens() {
+fn tasks_run_in_order_when_closed_lane_opens() {
     model(3, || {
-        let w = World::calm();
+        let w = World::without_limits();
         w.queue(1);
         let other = w.spawn(|w| {
             w.r.execute(w.entry(2)).unwrap();
@@ -54,9 +54,9 @@ fn a_closed_lane_opens() {
     });
 }
 
-/// Two claim while a third queues, and each runs one task at most.
+/// Two threads claim while a third thread queues. Each thread runs at most one task.
 #[test]
-fn a_role_that_nobody_wants_is_passed_on() {
+fn role_is_passed_on_when_limit_is_reached() {
     model(2, || {
         let w = World::served(named());
         let others = [
@@ -70,9 +70,9 @@ fn a_role_that_nobody_wants_is_passed_on() {
     });
 }
 
-/// A task that runs in the lane is through before the end is told.
+/// The end is told only after the task in the lane has finished.
 #[test]
-fn the_end_comes_after_the_task_in_the_lane() {
+fn end_waits_for_task_when_lane_is_taken() {
     model(3, || {
         let w = World::new(10, super::FOREVER, named());
         let other = w.spawn(|w| w.r.execute(w.slow_entry(1)).is_ok());
@@ -80,7 +80,10 @@ fn the_end_comes_after_the_task_in_the_lane() {
         let ended = w.r.core().has_ended();
         let ran = w.gone() == 2;
         let accepted = other.join();
-        assert!(!ended || !accepted || ran, "it ended with a task under way");
+        assert!(
+            !ended || !accepted || ran,
+            "the resource ended while a task ran"
+        );
         assert!(w.r.core().has_ended());
         let expected: &[u8] = if accepted { &[1] } else { &[] };
         ran_all(&w.finish(), expected);

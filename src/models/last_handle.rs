@@ -1,49 +1,49 @@
-//! The last handle goes while tasks are queued or run.
+//! Models of dropping the last handle while tasks are queued or run.
 
 use super::{World, model, named};
 use std::time::Duration;
 
 #[test]
-fn the_value_goes_after_all_that_was_submitted_has_run() {
+fn queued_tasks_run_when_last_handle_drops() {
     model(3, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| {
             w.queue(1);
-            w.part();
+            w.drop_handle();
         });
         w.queue(2);
-        let rest = w.part();
+        let rest = w.drop_handle();
         other.join();
         super::ran_all(&rest.finish(), &[1, 2]);
     });
 }
 
-/// What is handed off keeps the resource.
+/// A job keeps the resource alive.
 #[test]
-fn a_job_keeps_the_value() {
+fn job_keeps_value_when_last_handle_drops() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let other = w.spawn(|w| {
             w.queue(1);
             w.queue(2);
-            w.part();
+            w.drop_handle();
         });
         w.queue(3);
-        let rest = w.part();
+        let rest = w.drop_handle();
         rest.work_until_gone(6);
         other.join();
         super::ran_all(&rest.finish(), &[1, 2, 3]);
     });
 }
 
-/// A completion refers to the resource, but does not keep it.
+/// A completion refers to the resource, but does not keep the resource alive.
 #[test]
-fn a_completion_outlives_the_resource() {
+fn completion_resolves_when_last_handle_drops() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| w.r.execute(w.slow_entry(1)).unwrap());
         let c = w.r.submit(w.entry(2));
-        let rest = w.part();
+        let rest = w.drop_handle();
         let cancelled = c.cancel();
         assert_eq!(c.wait().is_err(), cancelled);
         other.join();
@@ -51,9 +51,9 @@ fn a_completion_outlives_the_resource() {
     });
 }
 
-/// A task holds the last handle of its own resource.
+/// A task drops the last handle of its own resource.
 #[test]
-fn a_task_drops_the_last_handle() {
+fn last_handle_drops_during_own_task() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| {
@@ -65,7 +65,7 @@ fn a_task_drops_the_last_handle() {
             .unwrap();
         });
         w.queue(2);
-        let rest = w.part();
+        let rest = w.drop_handle();
         other.join();
         super::ran_all(&rest.finish(), &[1, 2]);
     });

@@ -1,6 +1,7 @@
-//! Those who await that a resource closes, goes, or ends, while it does.
+//! Models of futures that await the close, the end or the drop of a resource while that event
+//! happens.
 
-use super::{Crossing, Noted, World, block_on, model, named, poll, poll_with};
+use super::{CountedWaker, Crossing, World, block_on, model, named, poll, poll_with};
 use crate::future::closed::{Closed, Closing};
 use crate::raw::core::{Core, Value};
 use crate::sync::{Arc, StaticMutex, thread};
@@ -12,7 +13,8 @@ fn world() -> World {
     World::new(10, Duration::ZERO, named())
 }
 
-/// A future that is ready once the resource is closed, and idle.
+/// A future that is ready if the resource is closed and idle. [`Closing`] is ready once the
+/// resource is closed.
 trait Listens: Future<Output = ()> + Unpin + Send + 'static {
     fn to(w: &World) -> Self;
 }
@@ -29,7 +31,7 @@ impl Listens for Closing {
     }
 }
 
-fn closing_reaches<L: Listens>(w: &World) {
+fn wakes_listener<L: Listens>(w: &World) {
     let listener = L::to(w);
     let listens = thread::spawn(move || block_on(listener));
     w.r.close();
@@ -37,41 +39,41 @@ fn closing_reaches<L: Listens>(w: &World) {
 }
 
 #[test]
-fn closing_reaches_who_listens_for_it() {
+fn closing_listener_wakes_when_resource_closes() {
     model(4, || {
         let w = world();
-        closing_reaches::<Closing>(&w);
+        wakes_listener::<Closing>(&w);
         w.finish();
     });
 }
 
 #[test]
-fn the_end_reaches_who_listens_for_it() {
+fn end_listener_wakes_when_resource_ends() {
     model(4, || {
         let w = world();
-        closing_reaches::<Closed>(&w);
+        wakes_listener::<Closed>(&w);
         w.finish();
     });
 }
 
-/// What they are listed in is made by who comes first.
+/// The thread that arrives first makes the list of listeners.
 #[test]
-fn the_first_who_listens_and_who_closes() {
+fn first_listener_registers_during_close() {
     model(4, || {
-        let w = World::calm();
-        closing_reaches::<Closing>(&w);
+        let w = World::without_limits();
+        wakes_listener::<Closing>(&w);
         w.finish();
     });
     model(4, || {
-        let w = World::calm();
-        closing_reaches::<Closed>(&w);
+        let w = World::without_limits();
+        wakes_listener::<Closed>(&w);
         w.finish();
     });
 }
 
-/// Under way is a task, after which the end comes.
+/// A task runs, and the end comes after that task.
 #[test]
-fn the_last_task_ends_while_one_listens() {
+fn listener_wakes_when_last_task_ends() {
     model(3, || {
         let w = world();
         let listener = w.r.closed();
@@ -84,9 +86,10 @@ fn the_last_task_ends_while_one_listens() {
     });
 }
 
-/// The last handle goes, maybe that of the listener itself, for a moment.
+/// The main thread drops the last handle, but the listener may hold a reference for a moment and
+/// drop the last one.
 #[test]
-fn the_last_handle_goes_while_one_listens() {
+fn listener_wakes_when_last_handle_drops() {
     model(4, || {
         let w = world();
         let listener = w.r.closing();
@@ -97,69 +100,69 @@ fn the_last_handle_goes_while_one_listens() {
             block_on(listener);
         });
         crossing.pass();
-        let tally = w.part();
+        let tally = w.drop_handle();
         listens.join().unwrap();
         assert!(tally.finish().is_empty());
     });
 }
 
-/// It polls again with another waker: that is the one that counts.
-fn another_waker<L: Listens>() {
+/// The listener is polled again with a second waker, which replaces the first waker.
+fn changes_waker<L: Listens>() {
     model(4, || {
         let w = world();
         let mut listener = L::to(&w);
-        let first = Noted::new(w.token());
+        let first = CountedWaker::new(w.token());
         assert!(poll(&mut listener, &first).is_pending());
-        let second = Noted::new(w.token());
+        let second = CountedWaker::new(w.token());
         assert!(poll(&mut listener, &second).is_pending());
         drop(first);
-        // Not only once it is closed, or gone.
-        assert_eq!(w.gone(), 1, "a waker is kept");
+        // The first waker is dropped at once, before the resource is closed or dropped.
+        assert_eq!(w.gone(), 1, "a waker was kept");
         let closes = w.spawn(|w| w.r.close());
         block_on(&mut listener);
         closes.join();
         drop((second, listener));
-        assert_eq!(w.gone(), 2, "a waker is kept");
+        assert_eq!(w.gone(), 2, "a waker was kept");
         w.finish();
     });
 }
 
 #[test]
-fn who_listens_moves_to_another_task() {
-    another_waker::<Closing>();
-    another_waker::<Closed>();
+fn last_waker_is_woken_when_listener_moves() {
+    changes_waker::<Closing>();
+    changes_waker::<Closed>();
 }
 
-/// It goes, and its waker with it, whether or not it was told.
-fn goes<L: Listens>() {
+/// The listener is dropped, whether or not it was woken. Its waker is dropped too.
+fn drops_during_close<L: Listens>() {
     model(4, || {
         let w = world();
-        let waker = Noted::new(w.token());
+        let waker = CountedWaker::new(w.token());
         let mut listener = L::to(&w);
         let listens = w.spawn(move |w| {
             let was_ready = poll(&mut listener, &waker).is_ready();
             drop(listener);
-            // It may only be told while it listens, or be about to be told.
+            // The listener is ready only if the resource is closed.
             assert!(!was_ready || w.r.is_closed());
         });
         w.r.close();
         listens.join();
-        assert_eq!(w.gone(), 1, "a waker is kept");
+        assert_eq!(w.gone(), 1, "a waker was kept");
         w.finish();
     });
 }
 
 #[test]
-fn who_listens_goes_while_it_closes() {
-    goes::<Closing>();
-    goes::<Closed>();
+fn listener_drops_during_close() {
+    drops_during_close::<Closing>();
+    drops_during_close::<Closed>();
 }
 
-/// One of two goes: the other is told all the same.
-fn one_of_two_goes<L: Listens>() {
+/// The first listener is dropped. The second listener is woken all the same.
+fn first_of_two_drops<L: Listens>() {
     model(3, || {
         let w = world();
-        let waker = Noted::new(w.token());
+        let waker = CountedWaker::new(w.token());
         let (mut goes, stays) = (L::to(&w), L::to(&w));
         let goes = thread::spawn(move || {
             let _ = poll(&mut goes, &waker);
@@ -173,17 +176,17 @@ fn one_of_two_goes<L: Listens>() {
 }
 
 #[test]
-fn one_who_listens_goes_and_another_stays() {
-    one_of_two_goes::<Closing>();
-    one_of_two_goes::<Closed>();
+fn second_listener_wakes_when_first_drops() {
+    first_of_two_drops::<Closing>();
+    first_of_two_drops::<Closed>();
 }
 
-/// It goes while the last handle does, which tells those who are left.
+/// The listener is dropped while the drop of the last handle wakes the remaining listeners.
 #[test]
-fn who_listens_goes_while_the_last_handle_does() {
+fn listener_drops_during_drop_of_last_handle() {
     model(4, || {
         let w = world();
-        let waker = Noted::new(w.token());
+        let waker = CountedWaker::new(w.token());
         let mut listener = w.r.closing();
         assert!(poll(&mut listener, &waker).is_pending());
         let crossing = Crossing::new();
@@ -193,30 +196,35 @@ fn who_listens_goes_while_the_last_handle_does() {
             drop((listener, waker));
         });
         crossing.pass();
-        let tally = w.part();
+        let tally = w.drop_handle();
         goes.join().unwrap();
         tally.finish();
     });
 }
 
-/// Looks as soon as it is told, on the thread that tells it, and goes there.
-struct Looks<L> {
+/// Polls the listener inside its waker, on the thread that wakes it, and drops the listener there.
+struct PollsWhenWoken<L> {
     listener: StaticMutex<Option<L>>,
     core: Arc<Core<dyn Value>>,
 }
 
-impl<L: Listens> Wake for Looks<L> {
+impl<L: Listens> Wake for PollsWhenWoken<L> {
     fn wake(self: Arc<Self>) {
         assert!(self.core.is_closed());
-        let mut listener = self.listener.lock().unwrap().take().expect("told once");
+        let mut listener = self
+            .listener
+            .lock()
+            .unwrap()
+            .take()
+            .expect("the listener is woken once");
         assert!(poll_with(&mut listener, Waker::noop()).is_ready());
     }
 }
 
-fn looks_at_once<L: Listens>() {
+fn polls_when_woken<L: Listens>() {
     model(4, || {
         let w = world();
-        let looks = Arc::new(Looks {
+        let looks = Arc::new(PollsWhenWoken {
             listener: StaticMutex::new(None),
             core: Arc::clone(w.r.core()) as _,
         });
@@ -226,14 +234,17 @@ fn looks_at_once<L: Listens>() {
         let closes = w.spawn(|w| w.r.close());
         w.r.close();
         closes.join();
-        assert!(looks.listener.lock().unwrap().is_none(), "it was not told");
+        assert!(
+            looks.listener.lock().unwrap().is_none(),
+            "the listener was not woken"
+        );
         drop(looks);
         w.finish();
     });
 }
 
 #[test]
-fn who_is_told_looks_at_once() {
-    looks_at_once::<Closing>();
-    looks_at_once::<Closed>();
+fn listener_is_ready_when_polled_in_waker() {
+    polls_when_woken::<Closing>();
+    polls_when_woken::<Closed>();
 }

@@ -1,37 +1,60 @@
-//! The production code under a model checker.
+//! Models: small programs that run the production code under a model checker.
 //!
-//! Built under `--cfg captor_loom` or `--cfg captor_shuttle` only. What runs
-//! here is the crate itself, whose atomics, cells, locks and threads are the
-//! checker's through `crate::sync`; a model brings a few threads, a scheduler
-//! whose jobs a model thread runs, and the assertions.
+//! This room is built only under `--cfg captor_loom` or `--cfg captor_shuttle`. A model runs the
+//! crate itself: `crate::sync` replaces its atomics, cells, locks and threads by those of the
+//! checker. The model adds a few threads, a scheduler whose jobs a model thread runs, and the
+//! assertions. Models may name every other room; no room names this one.
 //!
-//! - loom goes through all interleavings of two or three threads (up to a
-//!   bound on preemptions) and all the values that the orderings allow, so it
-//!   finds weak orderings. One file per event.
-//! - shuttle draws interleavings at random and takes every ordering for
-//!   sequentially consistent, so it finds lost wake-ups and hangs: in larger
-//!   programs ([`programs`]), and in some of loom's models that turn on who
-//!   lets go of an `Arc` last. loom reorders only what it sees to conflict,
-//!   and those counts are `std`'s.
+//! - loom tries every interleaving of two or three threads, up to a bound on preemptions, and every
+//!   value that the orderings allow. So loom finds weak orderings. There is one file per event.
+//! - shuttle draws interleavings at random and treats every ordering as sequentially consistent. So
+//!   shuttle finds lost wake-ups and hangs: in larger programs ([`programs`]), and in some of
+//!   loom's models. In those models the order matters in which two threads drop an `Arc`. loom
+//!   reorders only operations that it sees conflict, and the counts of an `Arc` are `std`'s. Every
+//!   model of a resource asserts the same things:
 //!
-//! Every model asserts the same things about its resource:
+//! - Exclusive and visible (G1, G3): the value lies in a checked cell. A second checked cell inside
+//!   the value is touched by each task.
+//! - Ordered (G2): [`Log`] records the order in which tasks ran.
+//! - Exactly once, nothing lost (G4): each closure and each result carries a [`Token`] that counts.
+//!   [`World::finish`] checks the balance of the tokens and the resource's own counters, and that
+//!   the resource is idle again.
+//! - No panic is missed: captor contains panics, so a failed assertion inside a task would be lost,
+//!   and so would a complaint of the checker. The models therefore count panics.
 //!
-//! - exclusive and visible (G1, G3): the value lies in a checked cell, and so
-//!   does a cell inside of it that each task touches;
-//! - ordered (G2): [`Log`] says in which order tasks ran;
-//! - exactly once, nothing lost (G4): each closure and result carries a
-//!   [`Token`] that counts; [`World::finish`] looks at the balance, at the
-//!   resource's own counters, and that the resource is idle again;
-//! - nothing panicked unseen: captor contains panics, so a failed assertion
-//!   inside a task, or a checker's own complaint there, would be lost, were
-//!   they not counted.
+//! A channel or lock that the checker knows would hide bugs: it adds edges between threads that the
+//! protocol should have made. So jobs travel through a [`Mailbox`], of which the checker sees only
+//! a relaxed counter. Threads that wait for work spin on that counter. Only the models that call
+//! [`World::serve`] use a mailbox that blocks, and so brings an edge.
 //!
-//! What hides bugs, and is therefore avoided: a channel or lock that the
-//! checker knows adds edges between threads that the protocol should have
-//! made. So jobs travel through a [`Mailbox`] that the checker sees as a
-//! relaxed counter only, and threads that wait for work spin on it.
+//! The files:
+//!
+//! - [`stand_ins`]: jobs, alarms, clocks, wakers and waiting threads of a model
+//! - [`attach`]: attachments and sinks
+//! - `cancel`: cancelling and sweeping
+//! - `claim`: claiming an idle resource
+//! - `close`: closing, the end, and taking the value
+//! - `completion`: waiting for the outcome of a task
+//! - `expiry`: deadlines
+//! - `handoff`: hand-offs to the pool and to waiters
+//! - `hook`: the `on_idle` hook
+//! - `lane`: the lane beside the state word
+//! - `last_handle`: dropping the last handle
+//! - [`listeners`]: futures that await the close or the end
+//! - `poison`: poisoning and healing
+//! - `pool`: the roster of the pool's threads
+//! - `priorities`: sorted backlogs
+//! - [`programs`]: larger programs, under shuttle only
+//! - `queue`: pushing to a resource that drains
+//! - `room`: bounded queues
+//! - [`sleep`]: sleeps and delayed tasks
+//! - `stopwatch`: the record that the watchdog reads
+//! - [`suspend`]: suspended tasks
+//! - `then`: continuations
+//! - [`timer`]: the timer thread
+//! - `trigger`: triggers
 
-// Each checker uses its own part of what is here.
+// Each checker uses only a part of these helpers.
 #![allow(dead_code)]
 
 mod attach;
@@ -90,11 +113,11 @@ use crate::sync::{Arc, Counter, StaticMutex, UnsafeCell, thread, yield_now};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler as Draws};
 use stand_ins::Jobs;
 pub(crate) use stand_ins::{
-    Call, Crossing, HOUR, Mailbox, ManualTimer, Noted, WaitProbe, block_on, poll, poll_with,
+    Call, CountedWaker, Crossing, HOUR, Mailbox, ManualTimer, WaitProbe, block_on, poll, poll_with,
 };
 use std::time::Duration;
 
-/// Longer than any model runs: the clock must not decide anything.
+/// Longer than any model runs, so that the clock decides nothing.
 pub(crate) const FOREVER: Duration = Duration::MAX;
 
 #[derive(Debug, Default)]
@@ -106,7 +129,7 @@ struct Counts {
     panics: Counter,
 }
 
-/// Counts closures and results: as many have to go as were made.
+/// Counts itself: a model drops as many tokens as it makes, one for each closure and each result.
 #[derive(Debug)]
 pub(crate) struct Token(Arc<Counts>);
 
@@ -116,14 +139,14 @@ impl Drop for Token {
     }
 }
 
-/// The value of a model's resource: what ran, in order. Who reads or writes it
-/// without the role, or without the edges that the role brings, is caught.
+/// The value of a model's resource: the numbers of the tasks that ran, in order. An access without
+/// the role, or without the edges that the role brings, fails the model.
 #[derive(Debug)]
 pub(crate) struct Log {
     entries: Vec<u8>,
     touched: UnsafeCell<()>,
     counts: Arc<Counts>,
-    /// Set when the value goes: what it held then.
+    /// The entries at the moment when the value was dropped.
     last: Arc<StaticMutex<Option<Vec<u8>>>>,
 }
 
@@ -146,7 +169,8 @@ impl Drop for Log {
     }
 }
 
-/// The inside of a scheduler: what its jobs and alarms go to, and when a drainer leaves.
+/// Returns the inside of a scheduler: the destinations of jobs and alarms, the capture limit and
+/// the quantum.
 pub(crate) fn host(
     calls: Arc<Mailbox<Call>>,
     alarms: Box<dyn Alarms>,
@@ -168,14 +192,14 @@ pub(crate) fn host(
     })
 }
 
-/// A resource, and the tally of what became of it.
+/// A resource, and the tally of its tasks.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) r: Resource<Log>,
     tally: Tally,
 }
 
-/// What is left of a [`World`] without its resource.
+/// The part of a [`World`] that outlives its resource.
 #[derive(Clone)]
 pub(crate) struct Tally {
     pub(crate) calls: Arc<Mailbox<Call>>,
@@ -192,12 +216,12 @@ impl std::ops::Deref for World {
 }
 
 impl World {
-    /// Jobs do one task at a time where `quantum` is zero.
+    /// If `quantum` is zero, each job runs one task.
     pub(crate) fn new(capture_limit: usize, quantum: Duration, settings: Settings) -> Self {
         Self::with_mailbox(Mailbox::edgeless(), capture_limit, quantum, settings)
     }
 
-    /// [`World::restless`], for [`World::serve`].
+    /// Like [`World::handing_off`], with a mailbox that blocks, for [`World::serve`].
     pub(crate) fn served(settings: Settings) -> Self {
         Self::with_mailbox(Mailbox::blocking(), 1, Duration::ZERO, settings)
     }
@@ -234,17 +258,17 @@ impl World {
         }
     }
 
-    /// Nobody comes to their limits here, so there are no hand-offs.
-    pub(crate) fn calm() -> Self {
+    /// No thread reaches a limit, so there are no hand-offs.
+    pub(crate) fn without_limits() -> Self {
         Self::new(10, FOREVER, Settings::default())
     }
 
-    /// Everybody runs one task and hands off.
-    pub(crate) fn restless() -> Self {
+    /// Each holder runs one task and hands off.
+    pub(crate) fn handing_off() -> Self {
         Self::new(1, Duration::ZERO, Settings::default())
     }
 
-    /// A task that notes that it ran.
+    /// Returns a task that records that it ran.
     pub(crate) fn entry(&self, n: u8) -> impl FnOnce(&mut Log) -> Token + Send + 'static {
         let (closure, result) = (self.token(), self.token());
         move |log| {
@@ -254,7 +278,7 @@ impl World {
         }
     }
 
-    /// A task that is at work for a while: others come meanwhile.
+    /// Returns a task that yields first, so that other threads submit while it runs.
     pub(crate) fn slow_entry(&self, n: u8) -> impl FnOnce(&mut Log) -> Token + Send + 'static {
         let entry = self.entry(n);
         move |log| {
@@ -263,7 +287,7 @@ impl World {
         }
     }
 
-    /// A task that panics.
+    /// Returns a task that panics.
     pub(crate) fn panicking_entry(&self, n: u8) -> impl FnOnce(&mut Log) -> Token + Send + 'static {
         let (counts, entry) = (Arc::clone(&self.counts), self.entry(n));
         move |log| {
@@ -273,12 +297,12 @@ impl World {
         }
     }
 
-    /// Queues without a look at whether the resource is idle.
+    /// Queues a task without checking whether the resource is idle.
     pub(crate) fn queue(&self, n: u8) {
         self.queue_at(0, n);
     }
 
-    /// The same, at a level of priority.
+    /// Queues a task at a level of priority, without checking whether the resource is idle.
     pub(crate) fn queue_at(&self, level: u8, n: u8) {
         let entry = self.entry(n);
         let tag = Tag { level, meta: None };
@@ -287,7 +311,7 @@ impl World {
         assert!(queued.is_ok());
     }
 
-    /// Runs `f` on a thread of its own.
+    /// Runs `f` on a new model thread.
     pub(crate) fn spawn<R: Send + 'static>(
         &self,
         f: impl FnOnce(World) -> R + Send + 'static,
@@ -303,7 +327,7 @@ impl World {
         }))
     }
 
-    /// Works as a pool would, until `threads` have ended.
+    /// Runs jobs like a pool until `threads` model threads have ended.
     pub(crate) fn serve(&self, threads: usize) {
         let mut ended = 0;
         while ended < threads {
@@ -323,38 +347,40 @@ impl World {
         };
         let core = self.r.core();
         let task = core.queue(self.entry(n), core.tag(Some(&given)), Admission::Bounded);
-        let task = task.unwrap_or_else(|_| panic!("refused"));
+        let task = task.unwrap_or_else(|_| panic!("the task was refused"));
         crate::Completion::queued(task, Arc::downgrade(core) as _)
     }
 
-    /// Lets go of the resource.
-    pub(crate) fn part(self) -> Tally {
-        // The checker does not see handles go: let it switch threads here.
+    /// Drops this handle of the resource.
+    pub(crate) fn drop_handle(self) -> Tally {
+        // The checker does not see the drop of a handle. This look lets the checker switch threads
+        // here.
         self.calls.is_empty();
         self.tally
     }
 
-    /// Takes the value out, if it can. Was it there?
-    pub(crate) fn part_with_value(self) -> bool {
+    /// Closes the resource, takes the value out and returns whether this call got the value.
+    pub(crate) fn take_value(self) -> bool {
         let value = self.r.clone().into_inner().wait();
         let taken = value.is_ok();
         assert!(taken || matches!(value, Err(TaskError::Closed)));
-        drop((value, self.part()));
+        drop((value, self.drop_handle()));
         taken
     }
 
-    /// What is left when the resource is gone.
+    /// Returns the part that outlives the resource.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// All that was submitted is through, and every thread has ended: are the
-    /// books balanced? Returns what ran.
+    /// Checks the balance and returns the numbers of the tasks that ran. Must be called when all
+    /// submitted tasks are over and every model thread has ended.
     pub(crate) fn finish(self) -> Vec<u8> {
-        // Stale ones at most.
+        // Only stale jobs can be left.
         self.run_jobs();
-        // Before anybody comes who would find by chance what was left lying.
-        assert_eq!(self.r.stats().outstanding, 0, "lost");
+        // This check comes before the last submission, whose holder might find lost tasks by
+        // chance.
+        assert_eq!(self.r.stats().outstanding, 0, "a task was lost");
         let end = self.r.submit(|log| drop(log.entries()));
         self.work_until(|| end.is_finished());
         match end.wait() {
@@ -369,7 +395,7 @@ impl World {
             "{stats:?}"
         );
         assert_eq!(stats.panicked, self.counts.panics.get(), "a task panicked");
-        self.part().finish()
+        self.drop_handle().finish()
     }
 }
 
@@ -379,19 +405,19 @@ impl Tally {
         Token(Arc::clone(&self.counts))
     }
 
-    /// How many tokens are gone.
+    /// Returns how many tokens were dropped.
     pub(crate) fn gone(&self) -> u64 {
         self.counts.tokens_gone.get()
     }
 
-    /// Runs the jobs that are there.
+    /// Runs the jobs that are queued.
     pub(crate) fn run_jobs(&self) {
         while let Some(Call::Job(job)) = self.calls.take() {
             job.run();
         }
     }
 
-    /// Works as a pool would, until `done`.
+    /// Runs jobs like a pool until `done` returns true.
     pub(crate) fn work_until(&self, done: impl Fn() -> bool) {
         while !done() {
             self.run_jobs();
@@ -401,20 +427,20 @@ impl Tally {
         }
     }
 
-    /// The same, until `n` tokens are gone.
+    /// Runs jobs like a pool until `n` tokens were dropped.
     pub(crate) fn work_until_gone(&self, n: u64) {
         self.work_until(|| self.gone() >= n);
     }
 
-    /// The last handle is gone and every thread has ended: is nothing left?
-    /// Returns what ran.
+    /// Checks that nothing is left, and returns the numbers of the tasks that ran. Must be called
+    /// when the last handle was dropped and every model thread has ended.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.run_jobs();
         let counts = self.counts;
         assert_eq!(counts.values.get(), counts.values_gone.get(), "values");
         assert_eq!(counts.tokens.get(), counts.tokens_gone.get(), "tokens");
         let last = self.last.lock().unwrap().take();
-        last.expect("the value is gone")
+        last.expect("the value was dropped")
     }
 }
 
@@ -427,21 +453,21 @@ impl<R> Spawned<R> {
     }
 }
 
-/// Did `first` run before `second`?
+/// Checks whether `first` ran before `second`.
 pub(crate) fn in_order(ran: &[u8], first: u8, second: u8) -> bool {
-    let at = |n| ran.iter().position(|r| *r == n).expect("it ran");
+    let at = |n| ran.iter().position(|r| *r == n).expect("the task ran");
     at(first) < at(second)
 }
 
-/// Did each of these run once, and nothing else?
+/// Asserts that each of the expected tasks ran once, and no other task ran.
 pub(crate) fn ran_all(ran: &[u8], expected: &[u8]) {
     let mut ran = ran.to_vec();
     ran.sort_unstable();
     assert_eq!(ran, expected);
 }
 
-/// Settings that differ from the default so that the resource's second
-/// allocation is there from the start, which spares the checker a race for it.
+/// Settings that differ from the default. They make the resource's second allocation exist from the
+/// start, which spares the checker a race for it.
 pub(crate) fn named() -> Settings {
     Settings {
         name: Some("model".into()),
@@ -449,7 +475,7 @@ pub(crate) fn named() -> Settings {
     }
 }
 
-/// Of a resource whose tasks never run on who submits them.
+/// Settings of a resource that never runs tasks on its submitters.
 pub(crate) fn pooled() -> Settings {
     Settings {
         pooled: true,
@@ -457,11 +483,11 @@ pub(crate) fn pooled() -> Settings {
     }
 }
 
-/// Goes through the interleavings of `f` with at most so many preemptions.
+/// Runs `f` in all interleavings with at most `preemptions` preemptions.
 #[cfg(captor_loom)]
 pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    // `LOOM_MAX_PREEMPTIONS` goes deeper than the suite does by itself.
+    // `LOOM_MAX_PREEMPTIONS` goes deeper than the suite does by default.
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 20_000;
     builder.check(f);
@@ -472,8 +498,8 @@ pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     );
 }
 
-/// Draws interleavings of `f`: what loom does not see (who counts the references of an
-/// `Arc`, say), and so does not reorder, may come in any order here.
+/// Runs `f` in interleavings that shuttle draws. loom does not see the counts of an `Arc` and does
+/// not reorder them. shuttle draws every order of those steps.
 #[cfg(captor_shuttle)]
 pub(crate) fn model(_preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     draw(f);
@@ -484,11 +510,13 @@ pub(crate) fn model(_preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     );
 }
 
-/// At random, and with few but well-placed switches (the probabilistic concurrency
-/// testing of Burckhardt et al., 2010). `SCHEDULES` sets how many.
+/// Runs `f` in interleavings drawn in two ways: at random, and with few, well-placed switches
+/// (probabilistic concurrency testing, Burckhardt et al., 2010). `SCHEDULES` sets the number of
+/// interleavings of each of the three runs. The default is 1,500.
 #[cfg(captor_shuttle)]
 pub(crate) fn draw(f: impl Fn() + Send + Sync + 'static) {
-    let schedules = std::env::var("SCHEDULES").map_or(1500, |n| n.parse().expect("a number"));
+    let schedules =
+        std::env::var("SCHEDULES").map_or(1500, |n| n.parse().expect("SCHEDULES is a number"));
     let f = Arc::new(f);
     let run = |scheduler: Box<dyn Draws + Send>| {
         let mut config = shuttle::Config::new();
@@ -502,7 +530,7 @@ pub(crate) fn draw(f: impl Fn() + Send + Sync + 'static) {
     }
 }
 
-/// Raises a panic that the model wants, past the hook that would print it.
+/// Raises a panic that the model intends, without a call of the hook that would print it.
 pub(crate) fn panic_quietly() -> ! {
     std::panic::resume_unwind(Box::new("a panic that the model wants"))
 }

@@ -1,4 +1,4 @@
-//! A panic that poisons, and the heal, while others submit.
+//! Models of a poisoning panic and of the heal, while other threads submit.
 
 use super::{FOREVER, Spawned, World, model, named};
 use crate::raw::core::cold_state::Settings;
@@ -21,7 +21,7 @@ fn submit(w: &World, n: u8) {
 }
 
 #[test]
-fn a_submission_runs_or_meets_the_poison() {
+fn submission_runs_or_fails_during_poisoning() {
     model(3, || {
         let w = poisonable(10, FOREVER);
         let other = w.spawn(|w| {
@@ -44,7 +44,7 @@ fn heal(w: &World) {
 }
 
 #[test]
-fn a_heal_races_with_submissions() {
+fn heal_during_submissions() {
     model(1, || {
         let w = poisonable(10, FOREVER);
         let others = [1, 2].map(|n| w.spawn(move |w| submit(&w, n)));
@@ -57,7 +57,7 @@ fn a_heal_races_with_submissions() {
 }
 
 #[test]
-fn two_heal_at_once() {
+fn heal_succeeds_once_when_two_threads_heal() {
     model(3, || {
         let w = poisonable(10, FOREVER);
         let _ = w.r.submit(w.panicking_entry(1)).wait();
@@ -73,9 +73,9 @@ fn two_heal_at_once() {
     });
 }
 
-/// Closed stays closed, whatever a heal does; the end is announced all the same.
+/// A heal does not reopen a closed resource. The end is told all the same.
 #[test]
-fn a_heal_races_with_a_close() {
+fn resource_stays_closed_during_heal() {
     model(2, || {
         let w = poisonable(10, FOREVER);
         let _ = w.r.submit(w.panicking_entry(1)).wait();
@@ -88,9 +88,9 @@ fn a_heal_races_with_a_close() {
     });
 }
 
-/// The panic happens to a captured thread or a worker, with tasks queued.
+/// The task that panics runs on a captured thread or on a worker, with more tasks in the queue.
 #[test]
-fn the_poison_reaches_what_is_queued() {
+fn queued_tasks_resolve_during_poisoning() {
     model(2, || {
         let w = poisonable(1, Duration::ZERO);
         let other = w.spawn(|w| submit(&w, 1));

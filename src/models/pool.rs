@@ -1,11 +1,11 @@
-//! The pool: nobody sleeps while a job waits, and it ends when it is told to.
+//! Models of the pool: no worker sleeps while a job waits, and a closed pool ends.
 
 use super::{FOREVER, Mailbox, model};
 use crate::Scheduler;
 use crate::pool::roster::{Rest, Roster};
 use crate::sync::{Arc, thread, yield_now};
 
-/// Works as the pool's threads do, until it is told to end.
+/// Runs jobs like a thread of the pool, until the pool is closed.
 fn work(roster: &Roster, jobs: &Mailbox<u8>) {
     let seat = roster.enlist(thread::current());
     loop {
@@ -32,10 +32,10 @@ fn push(roster: &Arc<Roster>, jobs: &Arc<Mailbox<u8>>, job: u8) {
     });
 }
 
-/// A worker that goes to sleep either sees the job or is woken for it. If it
-/// does neither, the pool never ends.
+/// A worker that is about to sleep sees the job or is woken for it. If neither happens, the pool
+/// never ends.
 #[test]
-fn a_job_comes_while_the_worker_goes_to_sleep() {
+fn worker_sees_job_when_going_to_sleep() {
     model(3, || {
         let roster = Arc::new(Roster::new(1, 1));
         let jobs = Mailbox::edgeless();
@@ -48,10 +48,10 @@ fn a_job_comes_while_the_worker_goes_to_sleep() {
     });
 }
 
-/// The same without anybody who looks at what is pending: the checker reports
-/// a deadlock if a job is left with all asleep.
+/// No thread checks here whether jobs are pending. If a job is left while all threads sleep, the
+/// checker reports a deadlock.
 #[test]
-fn two_push_to_one_worker() {
+fn single_worker_wakes_when_two_threads_push() {
     model(2, || {
         let roster = Arc::new(Roster::new(1, 1));
         let jobs = Mailbox::edgeless();
@@ -66,7 +66,7 @@ fn two_push_to_one_worker() {
 }
 
 #[test]
-fn two_workers_share_what_is_pushed() {
+fn pool_ends_when_two_workers_share_jobs() {
     model(2, || {
         let roster = Arc::new(Roster::new(2, 2));
         let jobs = Mailbox::edgeless();
@@ -76,9 +76,9 @@ fn two_workers_share_what_is_pushed() {
     });
 }
 
-/// All of it together: resource, scheduler, pool, shutdown.
+/// The parts together: resource, scheduler, pool and shutdown.
 #[test]
-fn a_pool_runs_what_is_handed_off_and_ends() {
+fn handed_off_tasks_run_when_pool_shuts_down() {
     model(1, || {
         let scheduler = Scheduler::builder()
             .workers(1)
@@ -102,15 +102,15 @@ fn a_pool_runs_what_is_handed_off_and_ends() {
     });
 }
 
-/// Two pushers meet a thread that sleeps, or is about to, while there are two
-/// places: it gets up once, for one place.
+/// There are two places and a single thread, which sleeps or is about to sleep. If two pushers find
+/// that thread, the thread gets up once and takes one place.
 #[test]
-fn two_wake_one_sleeper() {
+fn sleeper_wakes_once_when_two_threads_push() {
     model(2, || {
         let roster = Arc::new(Roster::new(2, 1));
         let sleeper = {
             let roster = Arc::clone(&roster);
-            // The only thread there may be, with its place.
+            // Admits the only thread that this roster allows, and takes a place for that thread.
             roster.announce();
             roster.rouse(|| true);
             roster.taken();
@@ -121,7 +121,7 @@ fn two_wake_one_sleeper() {
         };
         let push = |roster: &Roster| {
             roster.announce();
-            roster.rouse(|| panic!("there is no seat for another"));
+            roster.rouse(|| panic!("there is no seat for a second thread"));
         };
         let other = {
             let roster = Arc::clone(&roster);

@@ -1,4 +1,4 @@
-//! Tasks that are sorted by those who drain, while others push and sweep.
+//! Models of tasks that the holder sorts by priority, while other threads push and sweep.
 
 use super::{Log, Spawned, World, in_order, model, named, ran_all};
 use crate::raw::core::cold_state::{Priorities, Settings};
@@ -20,7 +20,7 @@ fn two_levels(capture_limit: usize) -> World {
 }
 
 #[test]
-fn pushes_of_one_thread_and_level_come_out_in_order() {
+fn order_within_level_holds_during_pushes() {
     model(3, || {
         let w = two_levels(10);
         let other = w.spawn(|w| {
@@ -37,9 +37,9 @@ fn pushes_of_one_thread_and_level_come_out_in_order() {
     });
 }
 
-/// One thread's tasks go from one to the next with those that it sorted.
+/// The tasks that one holder has sorted pass to the next holder.
 #[test]
-fn what_one_sorted_another_runs() {
+fn sorted_tasks_run_when_role_is_handed_off() {
     model(2, || {
         let w = two_levels(2);
         let others = [0, 1].map(|n| w.spawn(move |w| w.queue_at(n, n)));
@@ -52,7 +52,7 @@ fn what_one_sorted_another_runs() {
 }
 
 #[test]
-fn a_sweep_takes_sorted_tasks_out() {
+fn sweep_count_is_exact_when_tasks_are_sorted() {
     model(2, || {
         let w = two_levels(10);
         let pusher = w.spawn(|w| w.queue_at(0, 1));
@@ -65,11 +65,11 @@ fn a_sweep_takes_sorted_tasks_out() {
     });
 }
 
-/// Queues a task that is not to run inside of another.
+/// Queues a task that must not run inside another task.
 fn queue_checked(w: &World, level: u8, n: u8) {
     let entry = w.entry(n);
     let checked = move |log: &mut Log| {
-        assert!(context::depth() < 2, "{n} runs inside a task");
+        assert!(context::depth() < 2, "task {n} runs inside a task");
         drop(entry(log));
     };
     let tag = Tag { level, meta: None };
@@ -77,12 +77,13 @@ fn queue_checked(w: &World, level: u8, n: u8) {
     assert!(queued.is_ok());
 }
 
-/// Its own task may come after others: inside a task it does not take the role.
+/// The submitter's own task may have to run after other tasks. Inside a task, the submitter
+/// therefore does not take the role.
 #[test]
-fn who_submits_inside_a_task_runs_nothing_for_others() {
+fn submitter_drains_nothing_when_inside_task() {
     model(2, || {
         let w = two_levels(10);
-        let (outer, inner) = (World::calm(), w.clone());
+        let (outer, inner) = (World::without_limits(), w.clone());
         let other = w.spawn(|w| {
             queue_checked(&w, 0, 1);
             queue_checked(&w, 0, 2);
@@ -90,7 +91,7 @@ fn who_submits_inside_a_task_runs_nothing_for_others() {
         let submits = move |_: &mut Log| {
             queue_checked(&inner, 1, 3);
             queue_checked(&inner, 0, 4);
-            drop(inner.part());
+            drop(inner.drop_handle());
         };
         outer.r.with(submits).unwrap();
         w.work_until_gone(8);

@@ -1,6 +1,6 @@
-//! Larger programs under shuttle: three to five threads, several resources,
-//! the pool with its real workers. Shuttle finds lost wake-ups and hangs (it
-//! reports a deadlock) and wrong counts; orderings are loom's business.
+//! Larger programs under shuttle, with three to five threads, several resources, and the real
+//! workers of the pool. shuttle finds lost wake-ups, wrong counts and hangs, which it reports as
+//! deadlocks. loom checks the orderings.
 
 use super::{FOREVER, World, draw};
 use crate::raw::core::cold_state::Settings;
@@ -34,7 +34,7 @@ fn spawn_all<R: Send + 'static>(
     threads.into_iter().map(|t| t.join().unwrap()).collect()
 }
 
-/// Ends the pool and looks at the books.
+/// Shuts the scheduler down, and checks the counters and values.
 fn end(scheduler: &Scheduler, resources: &[Resource<u64>], expected: u64) {
     assert!(scheduler.shutdown(FOREVER));
     let mut sum = 0;
@@ -49,7 +49,7 @@ fn end(scheduler: &Scheduler, resources: &[Resource<u64>], expected: u64) {
 }
 
 #[test]
-fn every_way_to_submit_at_once() {
+fn tasks_run_when_all_submit_calls_race() {
     draw(|| {
         let s = scheduler(1, 2);
         let r = s.resource(0);
@@ -64,9 +64,9 @@ fn every_way_to_submit_at_once() {
     });
 }
 
-/// Capture limit one: each hand-off looks for a thread that waits.
+/// The capture limit is one, so each hand-off looks for a waiting thread.
 #[test]
-fn five_threads_wait_for_each_other() {
+fn tasks_run_when_five_threads_block_in_with() {
     draw(|| {
         let s = scheduler(1, 1);
         let r = s.resource(0);
@@ -86,7 +86,7 @@ fn five_threads_wait_for_each_other() {
 }
 
 #[test]
-fn three_pooled_resources_share_a_worker() {
+fn tasks_run_when_resources_share_worker() {
     draw(|| {
         let s = scheduler(1, 1);
         let resources: Vec<Resource<u64>> = (0..3)
@@ -107,7 +107,7 @@ fn three_pooled_resources_share_a_worker() {
 }
 
 #[test]
-fn two_workers_and_many_hand_offs() {
+fn tasks_run_when_two_workers_get_hand_offs() {
     draw(|| {
         let s = scheduler(2, 1);
         let resources: Vec<Resource<u64>> = (0..2).map(|_| s.resource(0)).collect();
@@ -126,9 +126,9 @@ fn two_workers_and_many_hand_offs() {
     });
 }
 
-/// Workers block in a wait of captor's: others stand in for them.
+/// Workers block in waits of captor's, and stand-ins run the jobs.
 #[test]
-fn tasks_wait_for_other_resources() {
+fn tasks_run_when_workers_block_in_with() {
     draw(|| {
         let s = scheduler(1, 1);
         let pooled = || Resource::builder().dispatch(Dispatch::Pool).scheduler(&s);
@@ -146,9 +146,9 @@ fn tasks_wait_for_other_resources() {
     });
 }
 
-/// Whoever comes too late is told so; the end comes after the others.
+/// A submission that comes too late fails with `Closed`. The end comes after all accepted tasks.
 #[test]
-fn a_close_in_the_midst() {
+fn accepted_tasks_run_during_close() {
     draw(|| {
         let s = scheduler(1, 1);
         let r = s.resource(0);
@@ -178,7 +178,7 @@ fn a_close_in_the_midst() {
 }
 
 #[test]
-fn cancelling_in_the_midst() {
+fn tasks_run_or_are_cancelled_during_sweep() {
     draw(|| {
         let s = scheduler(1, 1);
         let r = s.resource(0);
@@ -207,9 +207,9 @@ fn cancelling_in_the_midst() {
     });
 }
 
-/// It closes, drains and ends while work comes: what was accepted runs.
+/// The shutdown closes, drains and ends while tasks arrive. Accepted tasks run.
 #[test]
-fn a_shutdown_in_the_midst() {
+fn accepted_tasks_run_during_shutdown() {
     draw(|| {
         let s = scheduler(2, 1);
         let r = s.resource(0);
@@ -227,9 +227,10 @@ fn a_shutdown_in_the_midst() {
     });
 }
 
-/// The scheduler's last handle is a resource, and the resource's is a task.
+/// A resource holds the last handle of the scheduler, and a task holds the last handle of the
+/// resource.
 #[test]
-fn everything_is_dropped_in_the_midst() {
+fn all_handles_drop_during_tasks() {
     draw(|| {
         let s = scheduler(1, 1);
         let r = s.resource(0_u64);
@@ -253,12 +254,11 @@ fn everything_is_dropped_in_the_midst() {
     });
 }
 
-/// Tasks that wait, of two resources, resumed by another thread each, while
-/// others submit.
+/// Two tasks of one resource wait. A new thread wakes each task while other threads submit.
 #[test]
-fn tasks_suspend_and_resume() {
+fn suspended_tasks_resume_during_submissions() {
     draw(|| {
-        let w = World::restless();
+        let w = World::handing_off();
         let others: Vec<_> = (0..2)
             .map(|i| {
                 w.spawn(move |w| {
@@ -294,9 +294,9 @@ fn tasks_suspend_and_resume() {
     });
 }
 
-/// A panic poisons; healing lets all go on.
+/// A panic poisons the resource. After the heal, the resource accepts tasks again.
 #[test]
-fn a_poisoned_resource_is_healed() {
+fn heal_succeeds_when_task_has_panicked() {
     draw(|| {
         let settings = Settings {
             poison: true,
@@ -316,7 +316,7 @@ fn a_poisoned_resource_is_healed() {
             })
             .collect();
         others.into_iter().for_each(super::Spawned::join);
-        // One may have been handed what was swept since.
+        // A job may be left whose tasks were swept.
         w.run_jobs();
         assert!(w.r.clear_poison(|log| log.push(0)).is_ok());
         assert!(w.finish().contains(&1));

@@ -1,12 +1,12 @@
-//! Pushing against a holder that drains.
+//! Models of pushing while a holder drains.
 
 use super::{Spawned, World, in_order, model, named, ran_all};
 use std::time::Duration;
 
 #[test]
-fn pushes_of_one_thread_come_out_in_order() {
+fn order_within_thread_holds_during_drain() {
     model(3, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let other = w.spawn(|w| {
             w.queue(1);
             w.queue(2);
@@ -21,9 +21,9 @@ fn pushes_of_one_thread_come_out_in_order() {
 }
 
 #[test]
-fn two_push_while_one_drains() {
+fn two_threads_push_during_drain() {
     model(2, || {
-        let w = World::calm();
+        let w = World::without_limits();
         let others = [1, 2].map(|n| w.spawn(move |w| w.queue(n)));
         w.queue(3);
         w.queue(4);
@@ -34,9 +34,9 @@ fn two_push_while_one_drains() {
     });
 }
 
-/// Three drain in turns: each sees what all before it wrote.
+/// Three threads drain in turn. Each holder sees what all earlier holders wrote.
 #[test]
-fn the_role_carries_what_earlier_holders_wrote() {
+fn holder_sees_earlier_writes_when_role_moves() {
     model(2, || {
         let w = World::new(2, Duration::ZERO, named());
         let others = [1, 2].map(|n| w.spawn(move |w| w.queue(n)));

@@ -1,4 +1,4 @@
-//! Bounded queues: no room is lost or given out twice, nobody waits in vain.
+//! Models of bounded queues: no room is lost or given twice, and no thread waits in vain.
 
 use super::{FOREVER, Spawned, World, model, named};
 use crate::raw::core::cold_state::Settings;
@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Waits as the blocking calls do.
+/// Waits like the blocking calls.
 fn take(room: &Room, refuses: impl Fn() -> bool) -> Result<(), TurnedAway> {
     if room.try_take() {
         return Ok(());
@@ -30,19 +30,19 @@ fn take(room: &Room, refuses: impl Fn() -> bool) -> Result<(), TurnedAway> {
 }
 
 fn wait(room: &Room) {
-    take(room, || false).expect("nobody turns us away");
+    take(room, || false).expect("the waiter is not turned away");
 }
 
-/// Takes a place in the line, if there is no room, and gives it up; or the room.
+/// Takes room and gives it back. If there is no room, joins and leaves the line.
 fn give_up(room: &Room) {
     match room.take_or_wait(Waker::noop(), || false) {
         Ok(Some(ticket)) => room.leave(ticket),
         Ok(None) => room.give_back(),
-        Err(TurnedAway) => panic!("nobody turns us away"),
+        Err(TurnedAway) => panic!("the waiter was turned away"),
     }
 }
 
-/// Is there room for `n`, and no more?
+/// Asserts that there is room for exactly `n`.
 fn has_room(room: &Room, n: usize) {
     for _ in 0..n {
         assert!(room.try_take(), "room was lost");
@@ -55,10 +55,10 @@ fn spawn(room: &Arc<Room>, f: impl FnOnce(&Room) + Send + 'static) -> thread::Jo
     thread::spawn(move || f(&room))
 }
 
-/// A mutex, if there is room for one. The count would be wrong if two were in
-/// there at once, or if one did not see what the one before it wrote.
+/// Room for one acts as a mutex. The count is wrong if two threads have room at once, or if a
+/// thread misses the write of the earlier thread.
 #[test]
-fn who_has_room_sees_what_was_done_before_it_was_given_back() {
+fn taker_sees_earlier_writes_when_room_returns() {
     model(2, || {
         let room = Arc::new(Room::new(1));
         let count = Arc::new(AtomicUsize::new(0));
@@ -79,7 +79,7 @@ fn who_has_room_sees_what_was_done_before_it_was_given_back() {
 }
 
 #[test]
-fn two_give_back_while_two_come_to_wait() {
+fn two_waiters_get_room_when_two_give_back() {
     model(2, || {
         let room = Arc::new(Room::new(2));
         assert!(room.try_take() && room.try_take());
@@ -93,9 +93,9 @@ fn two_give_back_while_two_come_to_wait() {
     });
 }
 
-/// The room goes to the one who stays, also if the other was served.
+/// The room passes to the waiter that stays, even if the waiter that leaves was served.
 #[test]
-fn one_gives_up_while_room_comes_back() {
+fn waiter_gives_up_during_return_of_room() {
     model(3, || {
         let room = Arc::new(Room::new(1));
         assert!(room.try_take());
@@ -110,9 +110,9 @@ fn one_gives_up_while_room_comes_back() {
     });
 }
 
-/// Who finds it free after that sees what came before it was given back.
+/// A thread that then finds room free sees what was done before the room was given back.
 #[test]
-fn the_last_in_the_line_gives_up_while_room_comes_back() {
+fn last_waiter_gives_up_during_return_of_room() {
     model(3, || {
         let room = Arc::new(Room::new(1));
         let written = Arc::new(AtomicUsize::new(0));
@@ -135,9 +135,9 @@ fn the_last_in_the_line_gives_up_while_room_comes_back() {
     });
 }
 
-/// Everybody is served or turned away, and room that came back is not lost.
+/// Each waiter is served or turned away, and no room that comes back is lost.
 #[test]
-fn all_are_turned_away_while_they_come_and_room_comes_back() {
+fn waiters_are_refused_during_return_of_room() {
     model(3, || {
         let room = Arc::new(Room::new(1));
         assert!(room.try_take());
@@ -166,7 +166,7 @@ fn bounded() -> Settings {
     }
 }
 
-/// There is room for one, once all that was queued has run.
+/// Asserts that there is room for exactly one task after all queued tasks have run.
 fn has_room_at_the_end(w: World) -> Vec<u8> {
     w.run_jobs();
     let permit = w.r.try_reserve().expect("room was lost");
@@ -175,13 +175,13 @@ fn has_room_at_the_end(w: World) -> Vec<u8> {
     w.finish()
 }
 
-/// What is refused is not run, and what was accepted is.
+/// A refused task does not run, and an accepted task runs.
 #[test]
-fn a_submission_finds_room_or_is_refused() {
+fn submission_runs_or_is_refused_when_bounded() {
     model(2, || {
         let w = World::new(10, FOREVER, bounded());
         let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.entry(n))));
-        w.r.execute(w.slow_entry(3)).expect("one has to find room");
+        w.r.execute(w.slow_entry(3)).expect("one task finds room");
         let accepted = others.map(Spawned::join);
         let ran = has_room_at_the_end(w);
         for (n, accepted) in [1, 2].into_iter().zip(accepted) {
@@ -191,16 +191,16 @@ fn a_submission_finds_room_or_is_refused() {
     });
 }
 
-/// Room comes back from a task that starts, and goes to who blocks for it.
+/// A task that starts gives its room back. The room passes to the thread that blocks for it.
 #[test]
-fn a_thread_waits_for_room_and_submits() {
+fn thread_submits_when_room_comes_back() {
     model(2, || {
         let w = World::served(bounded());
         let other = w.spawn(|w| {
-            let permit = w.r.reserve_blocking().expect("it is open");
-            permit.execute(w.entry(1)).expect("it has room");
+            let permit = w.r.reserve_blocking().expect("the resource is open");
+            permit.execute(w.entry(1)).expect("there is room");
         });
-        w.r.execute(w.slow_entry(2)).expect("it has room");
+        w.r.execute(w.slow_entry(2)).expect("there is room");
         let third = w.r.execute(w.entry(3));
         w.serve(1);
         other.join();
@@ -210,9 +210,10 @@ fn a_thread_waits_for_room_and_submits() {
     });
 }
 
-/// Who claims the task gives its room back: who runs it, the handle, a sweep.
+/// The thread that claims the task gives its room back. That thread is the holder, a canceller or a
+/// sweep.
 #[test]
-fn a_task_gives_its_room_back_once() {
+fn task_gives_room_back_once_when_claims_race() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, bounded());
         let handle = w.spawn(|w| match w.r.try_submit(w.entry(1)) {
@@ -229,16 +230,16 @@ fn a_task_gives_its_room_back_once() {
     });
 }
 
-/// The future is dropped while the task starts whose room it waits for.
+/// The future waits for the room of a task. The future is dropped while that task starts.
 #[test]
-fn a_future_that_waits_for_room_is_dropped() {
+fn reserve_future_drops_during_return_of_room() {
     model(2, || {
         let w = World::new(10, FOREVER, bounded());
         let other = w.spawn(|w| {
             let mut reserve = w.r.reserve();
             let mut cx = Context::from_waker(Waker::noop());
             if let Poll::Ready(got) = Pin::new(&mut reserve).poll(&mut cx) {
-                drop(got.expect("it is open"));
+                drop(got.expect("the resource is open"));
             }
         });
         let _ = w.r.execute(w.slow_entry(1));
@@ -249,10 +250,10 @@ fn a_future_that_waits_for_room_is_dropped() {
 }
 
 #[test]
-fn closing_reaches_who_waits_for_room() {
+fn waiter_is_refused_when_resource_closes() {
     model(3, || {
         let w = World::new(10, FOREVER, bounded());
-        let permit = w.r.try_reserve().expect("it is empty");
+        let permit = w.r.try_reserve().expect("the queue is empty");
         let other = w.spawn(|w| match w.r.reserve_blocking() {
             Ok(_) => panic!("there was no room"),
             Err(error) => assert_eq!(error, ReserveError::Closed),

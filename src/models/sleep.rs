@@ -1,10 +1,10 @@
-//! Those who wait for a time, while it comes: by the timer's hand, or by a look at the
+//! Models of sleeps and delayed tasks whose time comes: the timer wakes them, or they look at the
 //! clock.
 
 use super::suspend::wait;
 use super::timer::{self, timer};
 use super::{
-    Crossing, HOUR, Log, Mailbox, Noted, Token, World, block_on, host, model, named, poll,
+    CountedWaker, Crossing, HOUR, Log, Mailbox, Token, World, block_on, host, model, named, poll,
     poll_with, pooled,
 };
 use crate::raw::timing::alarm::Alarm;
@@ -19,45 +19,46 @@ fn world() -> World {
     World::new(10, Duration::ZERO, named())
 }
 
-/// Ends in an hour, which passes when its alarm rings.
+/// Returns a sleep of an hour, which passes when its alarm rings.
 fn sleep(w: &World) -> Sleep {
     let host = w.r.core().host();
     Sleep::until(Arc::clone(host), host.after(HOUR))
 }
 
-/// Lets an alarm ring, on a thread of its own. (Whether it is over is asked before.)
+/// Rings the alarm on a new thread. The timer checks whether an alarm is over before it rings the
+/// alarm, and that check is left out here.
 fn ring(alarm: Option<Box<dyn Alarm>>) -> thread::JoinHandle<()> {
     let alarm = alarm.expect("an alarm is set");
     thread::spawn(move || alarm.ring())
 }
 
-/// Who asks last is who is woken, and no waker is kept.
+/// The task that polled last is woken, and no waker is kept.
 #[test]
-fn it_rings_while_another_task_asks() {
+fn alarm_rings_during_change_of_waker() {
     model(4, || {
         let w = world();
         let mut sleep = sleep(&w);
-        let first = Noted::new(w.token());
+        let first = CountedWaker::new(w.token());
         assert!(poll(&mut sleep, &first).is_pending());
         let rings = ring(w.bell.take());
         block_on(&mut sleep);
         rings.join().unwrap();
         drop(first);
-        assert_eq!(w.gone(), 1, "a waker is kept");
-        // And it stays so.
+        assert_eq!(w.gone(), 1, "a waker was kept");
+        // The sleep stays ready.
         assert!(poll_with(&mut sleep, Waker::noop()).is_ready());
         drop(sleep);
         w.finish();
     });
 }
 
-/// Whoever goes last takes nothing along that another still has.
+/// The drop of the sleep drops the waker, whether the alarm is dropped before or after that.
 #[test]
-fn its_alarm_goes_while_who_sleeps_goes() {
+fn alarm_is_dropped_during_drop_of_sleep() {
     model(4, || {
         let w = world();
         let mut sleep = sleep(&w);
-        let waker = Noted::new(w.token());
+        let waker = CountedWaker::new(w.token());
         assert!(poll(&mut sleep, &waker).is_pending());
         let alarm = w.bell.take();
         let crossing = Crossing::new();
@@ -68,40 +69,43 @@ fn its_alarm_goes_while_who_sleeps_goes() {
         });
         crossing.pass();
         drop((sleep, waker));
-        assert_eq!(w.gone(), 1, "a waker is kept");
+        assert_eq!(w.gone(), 1, "a waker was kept");
         goes.join().unwrap();
         w.finish();
     });
 }
 
 #[test]
-fn it_rings_while_who_sleeps_goes() {
+fn alarm_rings_during_drop_of_sleep() {
     model(4, || {
         let w = world();
         let mut sleep = sleep(&w);
-        let waker = Noted::new(w.token());
+        let waker = CountedWaker::new(w.token());
         assert!(poll(&mut sleep, &waker).is_pending());
         let rings = ring(w.bell.take());
         drop(sleep);
         rings.join().unwrap();
         drop(waker);
-        assert_eq!(w.gone(), 1, "a waker is kept");
+        assert_eq!(w.gone(), 1, "a waker was kept");
         w.finish();
     });
 }
 
-/// The time that it is set to anew is the one that counts.
+/// After a reset, only the new time counts.
 #[test]
-fn it_rings_while_it_is_set_anew() {
+fn alarm_rings_during_reset_of_sleep() {
     model(3, || {
         let w = world();
         let host = Arc::clone(w.r.core().host());
         let mut sleep = sleep(&w);
-        let first = Noted::new(w.token());
+        let first = CountedWaker::new(w.token());
         assert!(poll(&mut sleep, &first).is_pending());
         let early = ring(w.bell.take());
         sleep.reset(host.after(2 * HOUR));
-        assert!(poll(&mut sleep, &first).is_pending(), "it is too early");
+        assert!(
+            poll(&mut sleep, &first).is_pending(),
+            "the sleep ended too early"
+        );
         let late = ring(w.bell.take());
         block_on(&mut sleep);
         assert!(w.bell.take().is_none());
@@ -112,9 +116,9 @@ fn it_rings_while_it_is_set_anew() {
     });
 }
 
-/// By the scheduler's own timer, whatever its thread is about.
+/// The scheduler's own timer rings the alarm, whatever the timer thread is doing.
 #[test]
-fn the_timer_wakes_who_sleeps() {
+fn sleep_ends_when_timer_thread_rings() {
     model(3, || {
         let (timer, handle) = timer();
         let host = host(Mailbox::new(), Box::new(timer), (1, Duration::ZERO));
@@ -125,10 +129,9 @@ fn the_timer_wakes_who_sleeps() {
     });
 }
 
-/// One that is dropped, or set anew, is no reason for the timer to stay awake, and none
-/// to miss the other.
+/// A dropped sleep neither keeps the timer thread awake nor makes it miss the second sleep.
 #[test]
-fn the_timer_wakes_who_is_left() {
+fn second_sleep_ends_when_first_is_dropped() {
     model(3, || {
         let (timer, handle) = timer();
         let host = host(Mailbox::new(), Box::new(timer), (1, Duration::ZERO));
@@ -143,7 +146,7 @@ fn the_timer_wakes_who_is_left() {
     });
 }
 
-/// Another thread turns the clock, and does what a timer does.
+/// Turns the clock on another thread, and rings the alarms that are due.
 fn time_passes(w: &World) -> thread::JoinHandle<()> {
     w.bell.stop_the_clock();
     let bell = Arc::clone(&w.bell);
@@ -153,9 +156,10 @@ fn time_passes(w: &World) -> thread::JoinHandle<()> {
     })
 }
 
-/// Who comes to sleep meanwhile sees that it is time, or is woken.
+/// The sleep is polled meanwhile. Either the sleep sees that the time has come, or its waker is
+/// woken.
 #[test]
-fn the_time_comes_while_one_goes_to_sleep() {
+fn time_comes_during_first_poll_of_sleep() {
     model(4, || {
         let w = world();
         let passes = time_passes(&w);
@@ -163,10 +167,10 @@ fn the_time_comes_while_one_goes_to_sleep() {
             Arc::clone(w.r.core().host()),
             w.bell.started().checked_add(HOUR),
         );
-        let waker = Noted::new(w.token());
+        let waker = CountedWaker::new(w.token());
         let polled = poll(&mut sleep, &waker);
         passes.join().unwrap();
-        // What was set too late is due all the same.
+        // An alarm that was set too late is due all the same.
         w.bell.ring();
         assert!(polled.is_ready() || waker.is_woken());
         assert!(poll(&mut sleep, &waker).is_ready());
@@ -175,14 +179,15 @@ fn the_time_comes_while_one_goes_to_sleep() {
     });
 }
 
-/// Queued in an hour: the errand that waits for it is there, and its alarm.
-fn later(w: &World) -> (Completion<Token>, thread::JoinHandle<()>) {
+/// Submits a task that is delayed by an hour, and rings its alarm on another thread.
+fn submit_delayed(w: &World) -> (Completion<Token>, thread::JoinHandle<()>) {
     let task = w.r.submit_after(HOUR, w.entry(1));
     (task, ring(w.bell.take()))
 }
 
-/// The two tokens of [`later`] are gone, and it ran, or did not.
-fn account(w: World, outcome: Result<Token, TaskError>, refusal: &TaskError) {
+/// Checks that both tokens of a delayed task were dropped, and that the task ran or failed with
+/// `refusal`.
+fn check_outcome(w: World, outcome: Result<Token, TaskError>, refusal: &TaskError) {
     let expected: &[u8] = match &outcome {
         Ok(_) => &[1],
         Err(error) => {
@@ -201,25 +206,25 @@ fn finished(w: &World, task: Completion<Token>) -> Result<Token, TaskError> {
 }
 
 #[test]
-fn a_later_task_is_cancelled_while_its_time_comes() {
+fn delayed_task_is_cancelled_during_ring() {
     model(3, || {
         let w = world();
-        let (task, rings) = later(&w);
+        let (task, rings) = submit_delayed(&w);
         let cancelled = task.cancel();
         let outcome = finished(&w, task);
         assert_eq!(outcome.is_err(), cancelled);
         rings.join().unwrap();
-        account(w, outcome, &TaskError::Cancelled);
+        check_outcome(w, outcome, &TaskError::Cancelled);
     });
 }
 
-/// By one thread, while another has the errand in hand.
+/// One thread cancels the task, a second thread rings its alarm, and a third thread runs its job.
 #[test]
-fn a_later_task_is_cancelled_while_it_is_queued() {
+fn delayed_task_is_cancelled_during_queueing() {
     model(2, || {
         let w = World::new(1, Duration::ZERO, pooled());
         let task = w.r.submit_after(HOUR, w.entry(1));
-        // By the errand's job, which sets the alarm.
+        // No job is queued yet, because `submit_after` sets the alarm itself.
         w.run_jobs();
         let rings = ring(w.bell.take());
         let works = w.spawn(|w| w.run_jobs());
@@ -228,15 +233,15 @@ fn a_later_task_is_cancelled_while_it_is_queued() {
         let outcome = finished(&w, task);
         assert_eq!(outcome.is_err(), cancelled);
         rings.join().unwrap();
-        account(w, outcome, &TaskError::Cancelled);
+        check_outcome(w, outcome, &TaskError::Cancelled);
     });
 }
 
 #[test]
-fn the_completion_of_a_later_task_goes_while_its_time_comes() {
+fn delayed_task_runs_when_completion_drops() {
     model(3, || {
         let w = world();
-        let (task, rings) = later(&w);
+        let (task, rings) = submit_delayed(&w);
         drop(task);
         w.work_until_gone(2);
         rings.join().unwrap();
@@ -245,22 +250,22 @@ fn the_completion_of_a_later_task_goes_while_its_time_comes() {
 }
 
 #[test]
-fn it_is_closed_while_the_time_of_a_later_task_comes() {
+fn close_during_ring_of_delayed_task() {
     model(3, || {
         let w = world();
-        let (task, rings) = later(&w);
+        let (task, rings) = submit_delayed(&w);
         let works = w.spawn(|w| w.run_jobs());
         w.r.close();
         works.join();
         let outcome = finished(&w, task);
         rings.join().unwrap();
-        account(w, outcome, &TaskError::Closed);
+        check_outcome(w, outcome, &TaskError::Closed);
     });
 }
 
-/// While its errand goes to sleep, on another thread. Its time does not come.
+/// The close fails the delayed task before its time comes.
 #[test]
-fn closing_reaches_a_later_task() {
+fn delayed_task_fails_when_resource_closes() {
     model(2, || {
         let w = World::new(1, Duration::ZERO, pooled());
         let task = w.r.submit_after(HOUR, w.entry(1));
@@ -269,18 +274,18 @@ fn closing_reaches_a_later_task() {
         works.join();
         let outcome = finished(&w, task);
         assert!(outcome.is_err());
-        // The errand lets go of its alarm.
-        account(w, outcome, &TaskError::Closed);
+        // The timer still has the alarm, but no token is kept.
+        check_outcome(w, outcome, &TaskError::Closed);
     });
 }
 
-/// It does not keep its resource, and is told when that goes.
+/// A delayed task does not keep its resource alive, and fails if the resource is dropped first.
 #[test]
-fn the_last_handle_goes_while_the_time_of_a_later_task_comes() {
+fn last_handle_drops_during_ring_of_delayed_task() {
     model(3, || {
         let w = world();
-        let (task, rings) = later(&w);
-        let tally = w.part();
+        let (task, rings) = submit_delayed(&w);
+        let tally = w.drop_handle();
         tally.work_until(|| task.is_finished());
         let outcome = task.wait();
         rings.join().unwrap();
@@ -292,15 +297,15 @@ fn the_last_handle_goes_while_the_time_of_a_later_task_comes() {
     });
 }
 
-/// The clock is turned while it is submitted, and its errand goes to sleep.
+/// The clock is turned while the task is submitted and its sleep is polled.
 #[test]
-fn the_time_of_a_later_task_comes_while_it_is_submitted() {
+fn time_comes_during_submission_of_delayed_task() {
     model(3, || {
         let w = world();
         let passes = time_passes(&w);
         drop(w.r.submit_after(HOUR, w.entry(1)));
         passes.join().unwrap();
-        // It may be an hour later only now.
+        // If the clock was turned before the submission, the delay ends at hour two.
         w.bell.pass(2);
         w.bell.ring();
         w.work_until_gone(2);
@@ -308,8 +313,9 @@ fn the_time_of_a_later_task_comes_while_it_is_submitted() {
     });
 }
 
-/// Sleeps, is woken by another, lets go of its sleep, and waits for nothing any more.
-fn lets_go(w: &World, to: &Arc<Mailbox<Waker>>) -> Completion<()> {
+/// Submits a task that starts a sleep, is woken by another thread, drops the sleep, and then waits
+/// for ever.
+fn submit_sleep_dropper(w: &World, to: &Arc<Mailbox<Waker>>) -> Completion<()> {
     let (mut sleep, to) = (sleep(w), Arc::clone(to));
     w.r.submit_async(async move |log: &mut Log| {
         let _ = poll_fn(|cx| Poll::Ready(poll_with(&mut sleep, cx.waker()))).await;
@@ -320,11 +326,11 @@ fn lets_go(w: &World, to: &Arc<Mailbox<Waker>>) -> Completion<()> {
     })
 }
 
-/// Nobody is left who could wake it, though its alarm is still set, or just rings.
-fn is_given_up(rings: bool) {
+/// No thread is left that could wake the task, although its alarm is still set or just rings.
+fn gives_up_task(rings: bool) {
     model(3, move || {
         let (w, to) = (world(), Mailbox::new());
-        let task = lets_go(&w, &to);
+        let task = submit_sleep_dropper(&w, &to);
         let waker = to.wait();
         let (ringing, kept) = match (w.bell.take(), rings) {
             (alarm, true) => (alarm, None),
@@ -343,7 +349,7 @@ fn is_given_up(rings: bool) {
 }
 
 #[test]
-fn a_task_that_lets_go_of_its_sleep_is_given_up() {
-    is_given_up(false);
-    is_given_up(true);
+fn task_is_given_up_when_sleep_is_dropped() {
+    gives_up_task(false);
+    gives_up_task(true);
 }

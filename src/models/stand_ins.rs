@@ -1,5 +1,5 @@
-//! What stands for a scheduler's threads in a model: jobs and alarms wait until a
-//! model thread runs them, or lets them ring.
+//! Stand-ins for the threads of a scheduler: jobs and alarms wait until a model thread runs the
+//! jobs and rings the alarms.
 
 use super::Token;
 use crate::Job;
@@ -15,41 +15,41 @@ use std::sync::PoisonError;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// A queue between model threads. What the checker sees of it is a counter,
-/// which makes it a point to switch threads at.
+/// A queue between model threads. The checker sees a counter only, at which it may switch threads.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T> {
     items: StaticMutex<VecDeque<T>>,
     posted: AtomicUsize,
     post: Ordering,
     take: Ordering,
-    /// Who blocks for an item, where somebody does.
-    news: Option<(Mutex<()>, Condvar)>,
+    /// Present if the reader blocks for an item.
+    arrival: Option<(Mutex<()>, Condvar)>,
 }
 
 impl<T> Mailbox<T> {
-    /// Does its reader block?
+    /// Checks whether the reader blocks.
     pub(super) fn blocks(&self) -> bool {
-        self.news.is_some()
+        self.arrival.is_some()
     }
 
-    /// What was done before an item was posted is seen by who takes it, as
-    /// with any channel.
+    /// Makes a mailbox that orders like a channel: the thread that takes an item sees what was done
+    /// before the post.
     pub(crate) fn new() -> Arc<Self> {
         Self::with_orderings(Ordering::Release, Ordering::Acquire)
     }
 
-    /// Brings no such edge.
+    /// Makes a mailbox that brings no edge between the two threads.
     pub(crate) fn edgeless() -> Arc<Self> {
         Self::with_orderings(Ordering::Relaxed, Ordering::Relaxed)
     }
 
-    /// Its reader blocks. With three threads that is needed: loom follows two
-    /// threads that spin, each while the other does, for ever.
+    /// Makes a mailbox whose reader blocks. Models with three threads need this: if two threads
+    /// spin, each while the other spins, loom follows them for ever.
     pub(crate) fn blocking() -> Arc<Self> {
         let mut mailbox = Self::new();
-        Arc::get_mut(&mut mailbox).expect("just made").news =
-            Some((Mutex::new(()), Condvar::new()));
+        Arc::get_mut(&mut mailbox)
+            .expect("the mailbox is not shared yet")
+            .arrival = Some((Mutex::new(()), Condvar::new()));
         mailbox
     }
 
@@ -59,20 +59,20 @@ impl<T> Mailbox<T> {
             posted: AtomicUsize::new(0),
             post,
             take,
-            news: None,
+            arrival: None,
         })
     }
 
     pub(crate) fn post(&self, item: T) {
         self.items.lock().unwrap().push_back(item);
         self.posted.fetch_add(1, self.post);
-        if let Some((gate, news)) = &self.news {
+        if let Some((gate, arrival)) = &self.arrival {
             drop(lock(gate));
-            news.notify_one();
+            arrival.notify_one();
         }
     }
 
-    /// "Yes" may be out of date.
+    /// Checks whether no item is posted. `true` may be out of date.
     pub(crate) fn is_empty(&self) -> bool {
         self.posted.load(Ordering::Relaxed) == 0
     }
@@ -88,13 +88,13 @@ impl<T> Mailbox<T> {
 
     /// Waits for an item.
     pub(crate) fn wait(&self) -> T {
-        if let Some((gate, news)) = &self.news {
+        if let Some((gate, arrival)) = &self.arrival {
             let mut closed = lock(gate);
             loop {
                 if let Some(item) = self.take() {
                     return item;
                 }
-                closed = news.wait(closed).unwrap_or_else(PoisonError::into_inner);
+                closed = arrival.wait(closed).unwrap_or_else(PoisonError::into_inner);
             }
         }
         loop {
@@ -106,7 +106,7 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// What comes to the model thread that stands for the pool.
+/// A message to the model thread that stands in for the pool.
 #[derive(Debug)]
 pub(crate) enum Call {
     Job(Job),
@@ -135,19 +135,19 @@ impl JobSink for Jobs {
     }
 }
 
-/// Alarms wait here until a model thread lets them ring, or drops them.
+/// Alarms wait here until a model thread rings or drops them.
 #[derive(Default)]
 pub(crate) struct ManualTimer {
     alarms: StaticMutex<Vec<(Instant, Box<dyn Alarm>)>>,
     clock: OnceLock<Clock>,
 }
 
-/// A clock that a model thread turns. It brings no edge: who is woken because it is
-/// time must not need one.
+/// A clock that a model thread turns. The clock brings no edge, because a thread that is woken when
+/// the time has come must not need such an edge.
 struct Clock {
     epoch: Instant,
     hours: AtomicUsize,
-    /// For the checker, who sees by it that setting alarms and ringing them conflict.
+    /// Shows the checker that setting an alarm and ringing the alarms conflict.
     turns: AtomicUsize,
 }
 
@@ -157,38 +157,40 @@ impl Clock {
     }
 }
 
-/// Longer than any model runs: without a [`Clock`] it has not passed, unless an alarm
-/// says so.
+/// Longer than any model runs. Without a [`Clock`], an hour passes only when an alarm rings.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 impl ManualTimer {
-    /// The alarm that was set last.
+    /// Takes the alarm that was set last.
     pub(crate) fn take(&self) -> Option<Box<dyn Alarm>> {
         self.alarms.lock().unwrap().pop().map(|(_, alarm)| alarm)
     }
 
-    /// From now on, time passes by [`ManualTimer::pass`] alone.
+    /// Stops the clock: from now on, time passes only by [`ManualTimer::pass`].
     pub(crate) fn stop_the_clock(&self) {
         let clock = Clock {
             epoch: Instant::now(),
             hours: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
         };
-        assert!(self.clock.set(clock).is_ok(), "it stands still");
+        assert!(
+            self.clock.set(clock).is_ok(),
+            "the clock was stopped before"
+        );
     }
 
-    /// When the clock was stopped.
+    /// Returns when the clock was stopped.
     pub(crate) fn started(&self) -> Instant {
-        self.clock.get().expect("it was stopped").epoch
+        self.clock.get().expect("the clock was stopped").epoch
     }
 
-    /// It is so many hours later than at the start. By one thread.
+    /// Sets the clock to `hours` hours after the start. Must be called by one thread only.
     pub(crate) fn pass(&self, hours: usize) {
-        let clock = self.clock.get().expect("it was stopped");
+        let clock = self.clock.get().expect("the clock was stopped");
         clock.hours.store(hours, Ordering::Relaxed);
     }
 
-    /// Does as a timer does: what is due rings.
+    /// Rings the alarms that are due, as a timer does.
     pub(crate) fn ring(&self) {
         let now = self.now();
         self.turn();
@@ -223,15 +225,15 @@ impl Alarms for Arc<ManualTimer> {
     }
 }
 
-/// A waker that counts, and that is counted itself: it has to go.
-pub(crate) struct Noted {
+/// A waker that counts its wake-ups. Its token shows that the waker was dropped.
+pub(crate) struct CountedWaker {
     woken: Counter,
     _token: Token,
 }
 
-impl Noted {
+impl CountedWaker {
     pub(crate) fn new(token: Token) -> Arc<Self> {
-        Arc::new(Noted {
+        Arc::new(CountedWaker {
             woken: Counter::new(),
             _token: token,
         })
@@ -242,68 +244,71 @@ impl Noted {
     }
 }
 
-impl Wake for Noted {
+impl Wake for CountedWaker {
     fn wake(self: Arc<Self>) {
         self.woken.add(1);
     }
 }
 
-/// Polls with this waker.
+/// Polls the future with `waker`.
 pub(crate) fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
-/// The same, once, with one that is counted.
-pub(crate) fn poll<F: Future + Unpin>(future: &mut F, waker: &Arc<Noted>) -> Poll<F::Output> {
+/// Polls the future once with a counted waker.
+pub(crate) fn poll<F: Future + Unpin>(
+    future: &mut F,
+    waker: &Arc<CountedWaker>,
+) -> Poll<F::Output> {
     poll_with(future, &Waker::from(Arc::clone(waker)))
 }
 
 /// A thread that waits for futures.
 ///
-/// It spins: loom forgets that a thread was unparked which waits for a lock just then.
-/// One waker for all that a thread waits for: a new one may have the address of one that
-/// was dropped by another thread, and it is only by the allocator's edge, which loom does
-/// not see, that the two are told apart.
-pub(crate) struct WaitProbe(Arc<Told>);
+/// The thread spins, because loom forgets an unpark of a thread that waits for a lock at that
+/// moment. The thread uses one waker for all futures. A new waker may get the address of a waker
+/// that a second thread dropped. Only the allocator's edge tells the two wakers apart, and loom
+/// does not see that edge.
+pub(crate) struct WaitProbe(Arc<WakeCount>);
 
-/// Counts how often it was told. Waiting for that is nothing for the checker to branch on.
-struct Told {
+/// Counts wake-ups. The checker does not branch on a wait for the count.
+struct WakeCount {
     times: Counter,
     edge: AtomicUsize,
 }
 
-impl Wake for Told {
+impl Wake for WakeCount {
     fn wake(self: Arc<Self>) {
         self.edge.fetch_add(0, Ordering::Release);
         self.times.add(1);
     }
 }
 
-/// More than it takes until all other threads have ended.
+/// More turns than all other threads need to end.
 const TURNS: usize = 1000;
 
 impl WaitProbe {
     pub(crate) fn new() -> Self {
-        WaitProbe(Arc::new(Told {
+        WaitProbe(Arc::new(WakeCount {
             times: Counter::new(),
             edge: AtomicUsize::new(0),
         }))
     }
 
-    /// Polls until it is ready, again only if it was woken, and works meanwhile.
+    /// Polls until the future is ready, and again only after a wake-up. Calls `work` meanwhile.
     pub(crate) fn block_on<F: Future>(&self, future: F, work: impl Fn()) -> F::Output {
         let mut future = pin!(future);
         let waker = Waker::from(Arc::clone(&self.0));
         loop {
             let before = self.0.times.get();
-            // What was done before it was told is seen, as with any executor.
+            // As with any executor, this thread sees what was done before the wake-up.
             self.0.edge.fetch_add(0, Ordering::Acquire);
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return output;
             }
             let mut turns = 0..TURNS;
             while self.0.times.get() == before {
-                assert!(turns.next().is_some(), "a wake-up is lost");
+                assert!(turns.next().is_some(), "a wake-up was lost");
                 work();
                 yield_now();
             }
@@ -311,13 +316,13 @@ impl WaitProbe {
     }
 }
 
-/// Polls until it is ready.
+/// Polls until the future is ready.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     WaitProbe::new().block_on(future, || ())
 }
 
-/// A step that two threads take, so that loom tries both orders of what they do next,
-/// where it does not see that to conflict: who lets go of an `Arc` last, say.
+/// A step that two threads take, so that loom tries both orders of their next steps. loom does not
+/// see that two drops of an `Arc` conflict, for example.
 pub(crate) struct Crossing(AtomicUsize);
 
 impl Crossing {

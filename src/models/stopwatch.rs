@@ -1,11 +1,11 @@
-//! The stopwatch: the watchdog reads what a holder writes.
+//! Models of the stopwatch: the watchdog reads the record that a holder writes.
 
 use super::model;
 use crate::raw::timing::stopwatch::{NEVER, Running};
 use crate::sync::{Arc, thread};
 
 #[test]
-fn the_watchdog_sees_one_task_or_another_and_never_half_of_each() {
+fn watchdog_reads_whole_entry_during_write() {
     model(3, || {
         let running = Arc::new(Running::new());
         let writer = Arc::clone(&running);

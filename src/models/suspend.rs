@@ -1,5 +1,5 @@
-//! A task that waits and keeps the resource, and those who wake it, cancel it, or
-//! let go of the last waker.
+//! Models of a task that waits and keeps its resource. Other threads wake or cancel the task, or
+//! drop its last waker.
 
 use super::{Log, Mailbox, Token, World, model, named, pooled, ran_all};
 use crate::raw::submit::Admission;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 type Wakers = Arc<Mailbox<Waker>>;
 
-/// Waits to be woken, once, by whoever takes the waker from `to`.
+/// Waits once for a wake-up by the thread that takes the waker from `to`.
 pub(super) async fn wait(to: &Wakers) {
     let mut waited = false;
     poll_fn(|cx| {
@@ -27,7 +27,7 @@ pub(super) async fn wait(to: &Wakers) {
     .await;
 }
 
-/// A task that notes `n`, waits `waits` times, and notes `n + 1`.
+/// Submits a task that logs `n`, waits `waits` times, and logs `n + 1`.
 pub(super) fn submit_waiting(w: &World, n: u8, waits: usize, to: &Wakers) -> Completion<Token> {
     let (closure, result) = (w.token(), w.token());
     let to = Arc::clone(to);
@@ -42,22 +42,22 @@ pub(super) fn submit_waiting(w: &World, n: u8, waits: usize, to: &Wakers) -> Com
     })
 }
 
-/// Nothing runs between a task's two halves.
-fn undivided(ran: &[u8], n: u8) {
-    let at = ran.iter().position(|r| *r == n).expect("it began");
+/// Asserts that no task ran between the two halves of this task.
+fn assert_undivided(ran: &[u8], n: u8) {
+    let at = ran.iter().position(|r| *r == n).expect("the task began");
     assert_eq!(ran.get(at + 1), Some(&(n + 1)), "{ran:?}");
 }
 
-/// A thread that takes a waker, and does this with it.
+/// Starts a thread that takes a waker and passes the waker to `f`.
 fn on_waker(w: &World, to: &Wakers, f: impl FnOnce(Waker) + Send + 'static) -> super::Spawned {
     let to = Arc::clone(to);
     w.spawn(move |_| f(to.wait()))
 }
 
 #[test]
-fn waking_races_with_parking() {
+fn task_resumes_when_woken_during_parking() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to = Mailbox::new();
         let wakes = on_waker(&w, &to, Waker::wake);
         let task = submit_waiting(&w, 1, 1, &to);
@@ -69,9 +69,9 @@ fn waking_races_with_parking() {
 }
 
 #[test]
-fn what_is_submitted_meanwhile_runs_after() {
+fn submissions_wait_when_task_is_suspended() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to = Mailbox::new();
         let wakes = on_waker(&w, &to, Waker::wake);
         drop(submit_waiting(&w, 1, 1, &to));
@@ -84,9 +84,9 @@ fn what_is_submitted_meanwhile_runs_after() {
 }
 
 #[test]
-fn another_thread_submits_meanwhile() {
+fn second_thread_submits_during_suspension() {
     model(1, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to = Mailbox::new();
         let wakes = on_waker(&w, &to, Waker::wake);
         let submitter = w.spawn(|w| w.r.execute(w.entry(5)).unwrap());
@@ -96,17 +96,17 @@ fn another_thread_submits_meanwhile() {
         submitter.join();
         let ran = w.finish();
         ran_all(&ran, &[1, 2, 5]);
-        undivided(&ran, 1);
+        assert_undivided(&ran, 1);
     });
 }
 
-/// Another takes the idle word while the task runs in the lane, and gives it back while
-/// the task comes to keep the role for longer than the lane is for. It does not give away
-/// what is the task's by then.
+/// A second thread takes the idle word while the task runs in the lane. That thread gives the word
+/// back while the task moves from the lane to the word. That thread must not give away the role
+/// that the task holds by then.
 #[test]
-fn another_thread_queues_while_it_leaves_the_lane() {
+fn push_during_step_from_lane_to_word() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to: Wakers = Mailbox::new();
         let woken = Arc::new(AtomicUsize::new(0));
         let (is_woken, inside) = (Arc::clone(&woken), Arc::clone(&to));
@@ -128,16 +128,16 @@ fn another_thread_queues_while_it_leaves_the_lane() {
         drop(task);
         let ran = w.finish();
         ran_all(&ran, &[1, 2, 5]);
-        undivided(&ran, 1);
+        assert_undivided(&ran, 1);
     });
 }
 
-/// What was done before it was woken is seen by the task when it goes on, also where
-/// it goes on by itself.
+/// The task sees what was done before its wake-up. The task may be woken while parked, or before it
+/// parks.
 #[test]
-fn the_task_sees_what_was_done_before_it_was_woken() {
+fn task_sees_earlier_writes_when_woken() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to = Mailbox::new();
         let news = Arc::new(AtomicUsize::new(0));
         let told = Arc::clone(&news);
@@ -154,7 +154,7 @@ fn the_task_sees_what_was_done_before_it_was_woken() {
             w.r.core()
                 .queue_body(body, Tag::default(), Admission::Bounded);
         let Ok::<Handle<()>, _>(handle) = queued else {
-            panic!("it is open")
+            panic!("the resource refused the task")
         };
         w.work_until(|| handle.is_complete());
         assert!(handle.take().is_ok());
@@ -164,9 +164,9 @@ fn the_task_sees_what_was_done_before_it_was_woken() {
 }
 
 #[test]
-fn a_task_waits_again() {
+fn task_resumes_when_suspended_twice() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to: Wakers = Mailbox::new();
         let wakes = w.spawn({
             let to = Arc::clone(&to);
@@ -182,11 +182,11 @@ fn a_task_waits_again() {
     });
 }
 
-/// Who is too late wakes nobody: neither the task again, nor the next that waits.
+/// A late wake-up wakes neither the finished task nor the next task that waits.
 #[test]
-fn a_waker_outlives_its_wait() {
+fn late_wake_up_is_ignored_when_wait_is_over() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let (to, next) = (Mailbox::new(), Mailbox::new());
         let wakes = on_waker(&w, &to, |waker| {
             waker.wake_by_ref();
@@ -201,7 +201,7 @@ fn a_waker_outlives_its_wait() {
             assert_eq!(
                 is_woken.load(Ordering::Relaxed),
                 1,
-                "it was not for this one"
+                "the late wake-up reached the second task"
             );
             log.push(5);
         });
@@ -215,9 +215,9 @@ fn a_waker_outlives_its_wait() {
     });
 }
 
-/// A thread waits for a task behind the one that is suspended.
+/// A thread waits for a task that is queued behind the suspended task.
 #[test]
-fn a_waiter_behind_a_suspended_task_is_served() {
+fn waiter_is_served_when_task_ahead_suspends() {
     model(1, || {
         let w = World::served(named());
         let to = Mailbox::new();
@@ -229,13 +229,14 @@ fn a_waiter_behind_a_suspended_task_is_served() {
         waiter.join();
         let ran = w.finish();
         ran_all(&ran, &[1, 2, 5]);
-        undivided(&ran, 1);
+        assert_undivided(&ran, 1);
     });
 }
 
-/// A sweep meets the task where it waits, on its way back, or asks it to stop.
+/// The sweep finds the task suspended, on its way back, or running. A running task is asked to
+/// stop.
 #[test]
-fn a_sweep_races_with_waking() {
+fn sweep_during_wake_up() {
     model(3, || {
         let w = World::new(1, Duration::ZERO, pooled());
         let to = Mailbox::new();
@@ -251,9 +252,9 @@ fn a_sweep_races_with_waking() {
     });
 }
 
-/// And while it runs, and comes to wait.
+/// The sweep finds the task queued, running, or about to wait.
 #[test]
-fn a_sweep_races_with_its_first_run() {
+fn sweep_during_first_run() {
     model(2, || {
         let w = World::new(1, Duration::ZERO, pooled());
         let to: Wakers = Mailbox::new();
@@ -263,7 +264,8 @@ fn a_sweep_races_with_its_first_run() {
         });
         w.run_jobs();
         sweeps.join();
-        // It was swept before it ran, asked while it did, or swept where it waits.
+        // The sweep took the task before its run, asked the task to stop during the run, or gave up
+        // the waiting task.
         w.work_until(|| task.is_finished());
         assert!(matches!(task.wait(), Err(TaskError::Cancelled)));
         drop(to);
@@ -271,11 +273,12 @@ fn a_sweep_races_with_its_first_run() {
     });
 }
 
-/// And while its submitter, who ran it, leaves it to wait: it has begun, so it is met.
+/// The submitter runs the task and leaves it to wait, while a sweep comes. The task has begun, so
+/// the sweep finds the task.
 #[test]
-fn a_sweep_meets_one_that_was_begun_by_its_submitter() {
+fn sweep_cancels_task_when_submitter_began_run() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to: Wakers = Mailbox::new();
         let inside = Arc::clone(&to);
         let sweeps = w.spawn(move |w| {
@@ -293,7 +296,7 @@ fn a_sweep_meets_one_that_was_begun_by_its_submitter() {
 }
 
 #[test]
-fn cancelling_races_with_waking() {
+fn cancel_during_wake_up() {
     model(2, || {
         let w = World::new(1, Duration::ZERO, pooled());
         let to = Mailbox::new();
@@ -307,7 +310,7 @@ fn cancelling_races_with_waking() {
                 assert!(!cancelled);
                 drop(token);
             }
-            // It was asked while it ran, or given up where it waits.
+            // The canceller asked the running task to stop, or gave up the waiting task.
             Err(error) => assert_eq!(error, TaskError::Cancelled),
         }
         wakes.join();
@@ -316,9 +319,9 @@ fn cancelling_races_with_waking() {
     });
 }
 
-/// The one who cancels comes while it runs, and it never comes to wait then.
+/// The canceller comes before or while the task runs, or while the task waits.
 #[test]
-fn cancelling_races_with_its_first_run() {
+fn cancel_during_first_run() {
     model(2, || {
         let w = World::new(1, Duration::ZERO, pooled());
         let to: Wakers = Mailbox::new();
@@ -336,7 +339,7 @@ fn cancelling_races_with_its_first_run() {
 }
 
 #[test]
-fn a_deadline_races_with_waking() {
+fn deadline_passes_during_wake_up() {
     model(2, || {
         let w = World::new(1, Duration::ZERO, pooled());
         let to: Wakers = Mailbox::new();
@@ -361,12 +364,12 @@ fn a_deadline_races_with_waking() {
     });
 }
 
-/// With the last waker goes the last hope: the task is given up, whether the waker
-/// goes before it waits or after.
+/// Without a waker, the task can never resume, so captor cancels the task. The last waker is
+/// dropped before or after the task comes to wait.
 #[test]
-fn the_last_waker_is_dropped() {
+fn task_is_cancelled_when_last_waker_drops() {
     model(3, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to = Mailbox::new();
         let drops = on_waker(&w, &to, drop);
         let closure = w.token();
@@ -389,9 +392,9 @@ fn the_last_waker_is_dropped() {
 }
 
 #[test]
-fn two_wake_at_once() {
+fn task_resumes_once_when_two_threads_wake() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to: Wakers = Mailbox::new();
         drop(submit_waiting(&w, 1, 1, &to));
         let waker = to.wait();
@@ -404,7 +407,7 @@ fn two_wake_at_once() {
     });
 }
 
-/// Notes in the log that it is dropped: the value is its future's until then.
+/// Logs its own drop: the future has the value until then.
 struct Notes<'a>(&'a mut Log);
 
 impl Drop for Notes<'_> {
@@ -413,7 +416,7 @@ impl Drop for Notes<'_> {
     }
 }
 
-/// A task that waits with a borrow in hand, whose drop uses it.
+/// Submits a task that waits with a borrow of the value. The drop of the borrow uses the value.
 fn submit_borrowing(w: &World, to: &Wakers) -> Completion<()> {
     let to = Arc::clone(to);
     w.r.submit_async(async move |log: &mut Log| {
@@ -423,11 +426,12 @@ fn submit_borrowing(w: &World, to: &Wakers) -> Completion<()> {
     })
 }
 
-/// Cancelled while it is woken: nobody else has the value before its future is gone.
+/// The task is cancelled while its last waker is dropped. No other task has the value before the
+/// future is dropped.
 #[test]
-fn the_value_is_its_futures_until_that_is_gone() {
+fn future_keeps_value_when_task_is_cancelled() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to = Mailbox::new();
         let wakes = on_waker(&w, &to, drop);
         let task = submit_borrowing(&w, &to);
@@ -441,9 +445,9 @@ fn the_value_is_its_futures_until_that_is_gone() {
 }
 
 #[test]
-fn the_value_is_its_futures_also_in_a_sweep() {
+fn future_keeps_value_during_sweep() {
     model(2, || {
-        let w = World::restless();
+        let w = World::handing_off();
         let to: Wakers = Mailbox::new();
         let task = submit_borrowing(&w, &to);
         let submits = w.spawn(|w| w.r.execute(w.entry(5)).unwrap());

@@ -1,15 +1,15 @@
-//! A task that follows another, while that one completes, is cancelled or both.
+//! Models of a continuation while the first task completes, is cancelled, or both.
 
 use super::{Log, Token, World, model, named, pooled};
 use crate::{Completion, TaskError};
 use std::time::Duration;
 
-/// Another thread runs what is submitted to it.
+/// Makes a resource whose tasks another thread runs.
 fn pooled_world() -> World {
     World::new(1, Duration::ZERO, pooled())
 }
 
-/// 1, and then 2 with the result of 1.
+/// Submits task 1, and task 2 with the result of task 1.
 fn pair(w: &World) -> Completion<Token> {
     let second = w.entry(2);
     w.r.submit(w.entry(1)).then(&w.r, |log: &mut Log, first| {
@@ -18,9 +18,9 @@ fn pair(w: &World) -> Completion<Token> {
     })
 }
 
-/// The second is queued by the first's completer, or by the caller.
+/// The completer of the first task or the caller of `then` queues the second task.
 #[test]
-fn the_first_completes_while_the_second_is_joined_to_it() {
+fn first_task_completes_during_call_of_then() {
     model(3, || {
         let w = pooled_world();
         let worker = w.spawn(|w| w.work_until_gone(4));
@@ -31,7 +31,7 @@ fn the_first_completes_while_the_second_is_joined_to_it() {
 }
 
 #[test]
-fn a_thread_waits_for_the_second() {
+fn thread_wakes_when_second_task_completes() {
     model(2, || {
         let w = pooled_world();
         let waiter = w.spawn(|w| drop(pair(&w).wait().unwrap()));
@@ -41,10 +41,10 @@ fn a_thread_waits_for_the_second() {
     });
 }
 
-/// The second belongs to one of three: who completes the first, who cancels,
-/// who runs it.
+/// Three threads contend for the second task: the completer of the first task, the canceller, and
+/// the holder.
 #[test]
-fn it_is_cancelled_while_the_first_completes() {
+fn cancel_during_completion_of_first_task() {
     model(2, || {
         let w = pooled_world();
         let canceller = w.spawn(|w| {
@@ -63,9 +63,9 @@ fn it_is_cancelled_while_the_first_completes() {
     });
 }
 
-/// A sweep cancels the first, the second, or neither; the handle cancels too.
+/// A sweep cancels the first task, the second task, or neither. The handle cancels too.
 #[test]
-fn it_is_cancelled_while_all_is_swept() {
+fn cancel_of_second_task_during_sweep() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| {
@@ -84,9 +84,9 @@ fn it_is_cancelled_while_all_is_swept() {
     });
 }
 
-/// It runs or is refused, and the first's result goes with it.
+/// The second task runs or is refused. On a refusal, the result of the first task is dropped.
 #[test]
-fn it_is_closed_while_the_first_completes() {
+fn close_during_completion_of_first_task() {
     model(2, || {
         let w = pooled_world();
         let closer = w.spawn(|w| w.r.close());
@@ -102,10 +102,10 @@ fn it_is_closed_while_the_first_completes() {
     });
 }
 
-/// The first's completer finds the resource closed, and refuses the second,
-/// which is cancelled through its handle before, after, or meanwhile.
+/// The completer of the first task finds the resource closed and refuses the second task. A
+/// canceller cancels the second task before, during or after that.
 #[test]
-fn it_is_cancelled_while_it_is_refused() {
+fn cancel_during_refusal_of_second_task() {
     model(3, || {
         let w = pooled_world();
         let end = pair(&w);
@@ -121,7 +121,7 @@ fn it_is_cancelled_while_it_is_refused() {
         });
         w.work_until_gone(4);
         canceller.join();
-        // The second was never submitted, so it was not cancelled either.
+        // The second task was never submitted, so a cancellation is not counted.
         let completed = w.r.stats().completed;
         let ran = w.finish();
         assert!(ran.is_empty() || ran == [1], "{ran:?}");

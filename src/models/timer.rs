@@ -1,4 +1,4 @@
-//! Alarms that come while the timer's thread goes to sleep, or ends.
+//! Models of alarms that are set while the timer thread goes to sleep or ends.
 
 use super::model;
 use crate::pool::spawn::Spawn;
@@ -7,7 +7,8 @@ use crate::raw::timing::alarm::{Alarm, Alarms};
 use crate::sync::{Arc, StaticMutex, UnsafeCell, thread};
 use std::time::{Duration, Instant};
 
-/// Unparks who waits for it. Written by who adds it and by who lets it ring.
+/// Unparks the thread that made the alarm. The cell is written by the thread that adds the alarm
+/// and by the thread that rings it.
 struct UnparkAlarm(thread::Thread, UnsafeCell<()>);
 
 impl Alarm for UnparkAlarm {
@@ -23,7 +24,7 @@ impl Alarm for UnparkAlarm {
 
 pub(super) type Handle = Arc<StaticMutex<Option<thread::JoinHandle<()>>>>;
 
-/// A timer, and its thread once it has one.
+/// Returns a timer, and a slot for the handle of its thread.
 pub(super) fn timer() -> (Timer, Handle) {
     let handle = Handle::default();
     let kept = Arc::clone(&handle);
@@ -40,30 +41,33 @@ fn bell() -> Box<UnparkAlarm> {
     Box::new(UnparkAlarm(thread::current(), touched))
 }
 
-/// Models have no clock: this is due.
+/// Returns a time that is due: the clock of a model's timer stands still, far in the future.
 fn now() -> Instant {
     Instant::now()
 }
 
-/// And this never is.
+/// Returns a time that is never due.
 fn never() -> Instant {
     Instant::now() + Duration::from_secs(400 * 365 * 24 * 3600)
 }
 
-/// Every thread ends: nobody is parked for ever.
+/// Drops the timer and joins its thread, so that no thread stays parked.
 fn end(timer: Timer, handle: &Handle) {
     drop(timer);
     join(handle);
 }
 
-/// The thread of a timer that is gone ends.
+/// Joins the thread of a timer that was dropped.
 pub(super) fn join(handle: &Handle) {
     let handle = handle.lock().unwrap().take();
-    handle.expect("it was started").join().unwrap();
+    handle
+        .expect("the timer thread was started")
+        .join()
+        .unwrap();
 }
 
 #[test]
-fn an_alarm_rings_whatever_the_thread_is_about() {
+fn alarm_rings_when_timer_thread_parks() {
     model(3, || {
         let (timer, handle) = timer();
         for _ in 0..2 {
@@ -75,7 +79,7 @@ fn an_alarm_rings_whatever_the_thread_is_about() {
 }
 
 #[test]
-fn one_that_is_due_rings_behind_one_that_is_not() {
+fn due_alarm_rings_when_later_alarm_waits() {
     model(3, || {
         let (timer, handle) = timer();
         timer.add(never(), bell());
@@ -86,7 +90,7 @@ fn one_that_is_due_rings_behind_one_that_is_not() {
 }
 
 #[test]
-fn two_add_at_once() {
+fn both_alarms_ring_when_two_threads_add() {
     model(2, || {
         let (timer, handle) = timer();
         let timer = Arc::new(timer);
@@ -100,11 +104,14 @@ fn two_add_at_once() {
         timer.add(now(), bell());
         thread::park();
         other.join().unwrap();
-        end(Arc::into_inner(timer).expect("the last"), &handle);
+        end(
+            Arc::into_inner(timer).expect("this is the last reference"),
+            &handle,
+        );
     });
 }
 
-/// Of no interest.
+/// An alarm without effect.
 struct Silent;
 
 impl Alarm for Silent {
@@ -115,15 +122,16 @@ impl Alarm for Silent {
     fn ring(self: Box<Self>) {}
 }
 
-/// Farther than what a model's timer takes for now, so many hours.
+/// Returns a time that is `hours` hours after the time at which the clock of a model's timer
+/// starts.
 fn future(hours: u64) -> Instant {
     now() + Duration::from_nanos(NEVER / 2) + Duration::from_secs(3600 * hours)
 }
 
-/// One is added while the thread wakes up for another and goes to sleep again, for longer
-/// than before.
+/// The alarm is added while the timer thread wakes for another alarm. The timer thread then sleeps
+/// for longer than before.
 #[test]
-fn one_is_added_while_another_rings() {
+fn alarm_is_added_during_ring() {
     model(3, || {
         let (timer, handle) = timer();
         let (soon, later, last) = (future(1), future(2), future(3));
@@ -138,6 +146,9 @@ fn one_is_added_while_another_rings() {
         clock.join().unwrap();
         timer.pass_to(later);
         thread::park();
-        end(Arc::into_inner(timer).expect("the last"), &handle);
+        end(
+            Arc::into_inner(timer).expect("this is the last reference"),
+            &handle,
+        );
     });
 }

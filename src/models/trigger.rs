@@ -1,15 +1,15 @@
-//! Firing a trigger while its task is queued, runs, is cancelled or refused.
+//! Models of firing a trigger while its task is queued, runs, is cancelled or is refused.
 
 use super::{Log, World, model, named, pooled};
 use crate::Trigger;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What was written before it was fired.
+/// Flags that each thread sets before it fires.
 #[derive(Clone)]
 struct Written(Arc<[AtomicUsize; 2]>);
 
-/// Notes, each time it runs, what each of two threads had written by then.
+/// Returns a trigger that logs, at each run, which of two threads have written.
 fn noting(w: &World) -> (Trigger, Written) {
     let written = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let read = Arc::clone(&written);
@@ -26,9 +26,9 @@ impl Written {
     }
 }
 
-/// The last run sees what both wrote, also if it was queued by one of them.
+/// The last run sees the writes of both threads, even if one thread queued the task for both.
 #[test]
-fn two_fire_behind_a_task() {
+fn last_run_sees_writes_when_two_threads_fire() {
     model(3, || {
         let w = World::new(10, Duration::ZERO, named());
         let (trigger, written) = noting(&w);
@@ -55,9 +55,10 @@ fn two_fire_behind_a_task() {
     });
 }
 
-/// Both may queue a task, neither having seen the other's; one run serves both.
+/// Both threads may queue a task before either sees the task of the other thread. One run serves
+/// both.
 #[test]
-fn two_fire_before_it_runs() {
+fn closure_runs_once_when_two_threads_fire() {
     model(3, || {
         let w = World::new(10, Duration::ZERO, pooled());
         let (trigger, written) = noting(&w);
@@ -76,9 +77,9 @@ fn two_fire_before_it_runs() {
     });
 }
 
-/// A sweep leaves nothing behind that keeps it from being queued again.
+/// After a sweep, the trigger can be queued again.
 #[test]
-fn it_is_fired_while_it_is_cancelled() {
+fn trigger_fires_during_sweep() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let (trigger, written) = noting(&w);
@@ -100,10 +101,10 @@ fn it_is_fired_while_it_is_cancelled() {
     });
 }
 
-/// A call that succeeds is followed by a run, also if it joined another that
-/// raced with the close.
+/// If a call succeeds, a run follows. This holds too if the call joined a call that raced with the
+/// close.
 #[test]
-fn two_fire_while_it_is_closed() {
+fn successful_fire_runs_closure_during_close() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let (trigger, written) = noting(&w);

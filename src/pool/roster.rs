@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_a_job_on_the_way_to_sleep_goes_on_and_leaves_the_others_asleep() {
+    fn sleeper_stays_asleep_when_worker_finds_job() {
         let (roster, asleep) = (two_at_work(), Barrier::new(2));
         thread::scope(|s| {
             let sleeper = s.spawn(|| roster.rest(0, || sleep(&asleep)));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_one_does_not_wake_another_as_if_for_work() {
+    fn sleeper_stays_asleep_when_worker_ends() {
         let (roster, asleep) = (two_at_work(), Barrier::new(2));
         thread::scope(|s| {
             let sleeper = s.spawn(|| roster.rest(0, || sleep(&asleep)));
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_too_many_is_a_surplus() {
+    fn thread_is_surplus_when_place_was_taken() {
         let roster = two_at_work();
         assert!(!roster.has_surplus());
         roster.stand_down();

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn alarms_ring_in_order_of_time_and_then_of_addition() {
+    fn alarms_ring_by_time_then_by_addition() {
         let t = tower();
         let soon = Instant::now() + SOON;
         t.add(3, soon + SOON);
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_alarm_wakes_the_thread() {
+    fn timer_thread_wakes_when_earlier_alarm_comes() {
         let t = tower();
         let later = Instant::now() + LATER;
         t.add(1, later);
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_one_is_no_end() {
+    fn later_alarm_rings_when_alarm_panics() {
         let t = tower();
         let now = Instant::now();
         t.add(PANICS, now);
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn alarms_that_are_over_go_where_there_are_many() {
+    fn finished_alarms_are_dropped_when_heap_grows() {
         let t = tower();
         let later = Instant::now() + LATER;
         let all: Vec<_> = (0..4 * MANY as u32).map(|n| t.add(n, later)).collect();
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn and_where_no_others_come() {
+    fn finished_alarms_are_dropped_when_time_passes() {
         let mut heap = Heap::new();
         let (rings, heard) = mpsc::channel();
         let overs: Vec<_> = (0..=MANY as u32)
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_goes_unrung_with_the_timer() {
+    fn alarms_are_dropped_unrung_when_timer_drops() {
         let t = tower();
         t.add(1, Instant::now() + LATER);
         let Tower { timer, heard, .. } = t;
@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_cannot_be_had_is_tried_again() {
+    fn thread_start_is_retried_when_spawn_fails() {
         let tries = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&tries);
         let spawn = move |name, main| {

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_variable_is_a_number_in_range_or_nothing() {
+    fn workers_variable_is_ignored_when_invalid() {
         let parse = |text| parse_workers(OsStr::new(text));
         assert_eq!(parse(" 3 "), Some(3));
         assert_eq!(parse("1024"), Some(1024));

@@ -246,7 +246,7 @@ mod tests {
     /// The start of a worker fails while a shutdown waits for that worker. The task runs all the
     /// same, and the shutdown ends.
     #[test]
-    fn a_failed_start_is_not_waited_for() {
+    fn shutdown_ends_when_worker_start_fails() {
         let ((entered, starts), (fail, failing)) = (mpsc::channel(), mpsc::channel::<()>());
         let failing = Mutex::new(failing);
         let spawn = move |_, main| {

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hand_offs_are_counted_past_what_half_a_word_holds() {
+    fn hand_offs_are_counted_when_u32_overflows() {
         let (counters, rare) = (Counters::default(), RareCounters::default());
         counters.handoffs.set(u32::MAX - 1);
         for expected in [u32::MAX.into(), 1 << 32, (1 << 32) + 1] {

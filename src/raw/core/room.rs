@@ -247,7 +247,7 @@ mod tests {
 
     /// If the flag stayed set, each thread that gives room back would take the lock from then on.
     #[test]
-    fn the_flag_goes_with_the_last_who_waits() {
+    fn flag_is_cleared_when_last_waiter_leaves() {
         let room = Room::new(1);
         assert!(room.try_take());
         assert_eq!(word(&room), 0);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_memory_has_room_for() {
+    fn room_is_capped_when_capacity_is_usize_max() {
         let room = Room::new(usize::MAX);
         assert!(room.try_take());
         room.give_back();

@@ -177,7 +177,7 @@ mod tests {
     const MODES: [Mode; 4] = [Mode::Idle, Mode::Held, Mode::Offered, Mode::Suspended];
 
     #[test]
-    fn every_field_is_independent_of_the_others() {
+    fn fields_keep_values_when_single_field_changes() {
         let mut node = [0u128; 4];
         for head in [core::ptr::null_mut(), (&raw mut node[1]).cast::<()>()] {
             for mode in MODES {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_are_what_the_fast_path_expects() {
+    fn constants_match_fast_path() {
         assert_eq!(State::IDLE.mode(), Mode::Idle);
         assert_eq!(State::HELD, State::IDLE.with_mode(Mode::Held));
         assert_eq!(State::IDLE_POOLED, State::IDLE.with_job(true));

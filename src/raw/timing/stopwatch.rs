@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_cover_all_times_a_quarter_apart() {
+    fn bucket_error_is_at_most_quarter_of_time() {
         for n in (0..200).chain((8..64).flat_map(|p| [(1 << p) - 1, 1 << p, (1 << p) + 1])) {
             let at = bucket(n);
             assert!(most(at) >= n, "{n}");

@@ -1,6 +1,6 @@
 //! Models of the lane beside the state word, and of the two barriers of unequal cost.
 //!
-//! Every other model of a resource that is not pooled uses an open lane too. The models here cover
+//! Most other models of a resource that is not pooled use an open lane too. The models here cover
 //! the cases that those models leave out.
 
 use super::{Spawned, World, in_order, model, named, ran_all};

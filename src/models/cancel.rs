@@ -1,6 +1,6 @@
 //! Models of cancelling and sweeping while a resource runs tasks.
 
-use super::{Spawned, World, model, named, pooled};
+use super::{Spawned, World, long_model, model, named, pooled};
 use crate::TaskError;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn cancel_on_drop_handle_drops_during_drain() {
 /// Each task runs or is swept, and `cancel_pending` counts the swept tasks.
 #[test]
 fn sweep_count_is_exact_during_drain_and_push() {
-    model(2, || {
+    long_model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let pusher = w.spawn(|w| w.queue(1));
         let sweeper = w.spawn(|w| w.r.cancel_pending());

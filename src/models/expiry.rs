@@ -3,7 +3,7 @@
 //! The alarm rings on a thread of its own. So up to three threads use the memory of a task at the
 //! same time.
 
-use super::{Spawned, World, model, named, pooled, ran_all};
+use super::{Spawned, World, long_model, model, named, pooled, ran_all};
 use crate::TaskError;
 use crate::raw::timing::alarm::Alarm;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn task_expires_during_drop_of_handle() {
 
 #[test]
 fn alarm_is_dropped_during_drop_of_handle() {
-    model(3, || {
+    long_model(3, || {
         let w = pooled_world();
         let task = w.queue_timed(1);
         let bell = drop_alarm(&w).expect("an alarm is set");

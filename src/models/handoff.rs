@@ -1,6 +1,6 @@
 //! Models of a hand-off to the pool or to a waiter, while other threads submit.
 
-use super::{Spawned, World, in_order, model, named, pooled, ran_all};
+use super::{Spawned, World, in_order, long_model, model, named, pooled, ran_all};
 use std::time::Duration;
 
 #[test]
@@ -22,7 +22,7 @@ fn hand_off_to_pool_during_pushes() {
 
 #[test]
 fn tasks_all_run_when_two_submitters_hand_off() {
-    model(2, || {
+    long_model(2, || {
         let w = World::handing_off();
         let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.slow_entry(n)).unwrap()));
         w.queue(3);

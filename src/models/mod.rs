@@ -483,6 +483,17 @@ pub(crate) fn pooled() -> Settings {
     }
 }
 
+/// Whether the long half of the models is asked for.
+fn is_long_run() -> bool {
+    std::env::var_os("CAPTOR_LONG").is_some_and(|value| value == "1")
+}
+
+/// A model that takes most of the time: by default, with one preemption less than `preemptions`.
+/// `CAPTOR_LONG=1` asks for all of them.
+pub(crate) fn long_model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
+    model(preemptions - usize::from(!is_long_run()), f);
+}
+
 /// Runs `f` in all interleavings with at most `preemptions` preemptions.
 #[cfg(captor_loom)]
 pub(crate) fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
@@ -512,11 +523,12 @@ pub(crate) fn model(_preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
 
 /// Runs `f` in interleavings drawn in two ways: at random, and with few, well-placed switches
 /// (probabilistic concurrency testing, Burckhardt et al., 2010). `SCHEDULES` sets the number of
-/// interleavings of each of the three runs. The default is 1,500.
+/// interleavings of each of the three runs. The default is 500, and 1,500 with `CAPTOR_LONG=1`.
 #[cfg(captor_shuttle)]
 pub(crate) fn draw(f: impl Fn() + Send + Sync + 'static) {
+    let default = if is_long_run() { 1500 } else { 500 };
     let schedules =
-        std::env::var("SCHEDULES").map_or(1500, |n| n.parse().expect("SCHEDULES is a number"));
+        std::env::var("SCHEDULES").map_or(default, |n| n.parse().expect("SCHEDULES is a number"));
     let f = Arc::new(f);
     let run = |scheduler: Box<dyn Draws + Send>| {
         let mut config = shuttle::Config::new();

@@ -1,6 +1,6 @@
 //! Models of tasks that the holder sorts by priority, while other threads push and sweep.
 
-use super::{Log, Spawned, World, in_order, model, named, ran_all};
+use super::{Log, Spawned, World, in_order, long_model, model, named, ran_all};
 use crate::raw::core::cold_state::{Priorities, Settings};
 use crate::raw::submit::Admission;
 use crate::raw::task::tag::Tag;
@@ -40,7 +40,7 @@ fn order_within_level_holds_during_pushes() {
 /// The tasks that one holder has sorted pass to the next holder.
 #[test]
 fn sorted_tasks_run_when_role_is_handed_off() {
-    model(2, || {
+    long_model(2, || {
         let w = two_levels(2);
         let others = [0, 1].map(|n| w.spawn(move |w| w.queue_at(n, n)));
         w.queue_at(1, 2);

@@ -1,6 +1,6 @@
 //! Models of bounded queues: no room is lost or given twice, and no thread waits in vain.
 
-use super::{FOREVER, Spawned, World, model, named};
+use super::{FOREVER, Spawned, World, long_model, model, named};
 use crate::raw::core::cold_state::Settings;
 use crate::raw::core::room::{Room, TurnedAway};
 use crate::raw::thread::park::thread_waker;
@@ -178,7 +178,7 @@ fn has_room_at_the_end(w: World) -> Vec<u8> {
 /// A refused task does not run, and an accepted task runs.
 #[test]
 fn submission_runs_or_is_refused_when_bounded() {
-    model(2, || {
+    long_model(2, || {
         let w = World::new(10, FOREVER, bounded());
         let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.entry(n))));
         w.r.execute(w.slow_entry(3)).expect("one task finds room");

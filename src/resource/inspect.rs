@@ -1,4 +1,4 @@
-//! What a handle tells of its resource.
+//! The name, the statistics and the identity of a resource.
 
 use crate::resource::Resource;
 use crate::stats::{QueueWaits, ResourceStats};

@@ -167,7 +167,7 @@ impl<T: Send + 'static> Resource<T> {
     }
 }
 
-// What the calls have in common, with or without attributes.
+// The common part of the calls, with and without attributes.
 impl<T: Send + 'static> Resource<T> {
     #[inline(always)]
     fn try_inline<R, F>(&self, f: F, given: Given<'_>) -> Result<Result<R, TaskError>, F>

@@ -131,9 +131,9 @@ impl Header {
             (*w).write(waker);
         });
     }
+
     /// Puts a waker in place and sets `WAITING` and `kind`. Returns `false` if the task is
     /// complete. Must be called by the waiter.
-
     pub(super) fn register(&self, waker: &Waker, kind: u32) -> bool {
         loop {
             let life = self.life();

@@ -11,7 +11,7 @@ has_nightly || skip "there is no nightly toolchain (to choose minimal versions)"
 copy=$target/minimal-versions/copy
 rm -rf "$copy"
 mkdir -p "$copy"
-cp -R Cargo.toml README.md src "$copy/"
+cp -R Cargo.toml README.md src docs "$copy/"
 cd "$copy"
 sed -i.orig -e '/^members = /d' -e '/^default-members = /d' \
     -e '/^\[dev-dependencies\]/,/^$/d' Cargo.toml

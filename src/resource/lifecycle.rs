@@ -14,9 +14,9 @@ use std::time::Duration;
 impl<T: Send + 'static> Resource<T> {
     /// Closes the resource: later submissions are refused, and accepted tasks still run.
     ///
-    /// A submission that races with `close` is either refused, or accepted before the close. `close`
-    /// may be called from anywhere, also inside a task, and more than once. In the guide: [life
-    /// cycle](crate::guide::life_cycle).
+    /// A submission that races with `close` is either refused, or accepted before the close. The
+    /// end of the resource waits for each accepted task. `close` may be called from anywhere, also
+    /// inside a task, and more than once. In the guide: [life cycle](crate::guide::life_cycle).
     ///
     /// ```
     /// use captor::{Resource, SubmitError};

@@ -110,8 +110,8 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// Tasks that are still queued when the process exits are lost. Before `main` returns, wait for
     /// a later task, [close and wait](Self::wait_closed), or [shut the scheduler
-    /// down](crate::Scheduler::shutdown). A shutdown of the global scheduler closes only resources that
-    /// have a [name](crate::ResourceBuilder::name).
+    /// down](crate::Scheduler::shutdown). A shutdown of the global scheduler closes only resources
+    /// that have a [name](crate::ResourceBuilder::name).
     ///
     /// # Errors
     /// [`SubmitError`] if the resource is closed, poisoned or full. Only a resource with a

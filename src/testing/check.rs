@@ -10,8 +10,8 @@ const SEED_VAR: &str = "CAPTOR_SEED";
 /// Runs `test` once for each seed, with a simulation of that seed.
 ///
 /// When `test` returns, `check` runs the tasks that are left. The seed fails if `test` panics, or
-/// if a task panics and no caller takes its outcome. `check` then prints the seed and panics. If
-/// the environment variable `CAPTOR_SEED` is set, `check` tries that seed only.
+/// if a task panics and no caller takes its outcome. `check` then prints the seed, and the panic
+/// continues. If the environment variable `CAPTOR_SEED` is set, `check` tries that seed only.
 ///
 /// # Panics
 /// Panics if a seed fails, or if `CAPTOR_SEED` is not a number.

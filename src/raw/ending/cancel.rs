@@ -52,8 +52,8 @@ impl Shell {
     }
 
     /// Gives up a task that waits, and returns the signal by which the caller must wake the task.
-    /// Only the next holder may drop the future, which has the value. Returns `None` for a task that
-    /// does not wait. Must be called with the backlog in hand.
+    /// Only the next holder may drop the future, which has the value. Returns `None` for a task
+    /// that does not wait. Must be called with the backlog in hand.
     fn gives_up(&self, task: &Header, why: u32) -> Option<Arc<Signal>> {
         let signal = task.gives_up(why)?;
         self.tell_waiting(task);

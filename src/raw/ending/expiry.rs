@@ -3,10 +3,11 @@
 //! The timer refers to the task, as the queue and the handle do, and claims the task as a canceller
 //! does. The remains lie in the queue until their turn.
 //!
-//! The timer keeps an alarm until the alarm is due, or until the timer throws away the alarms that
-//! are over. So the timer may refer to a task long after the task has finished. Only the bare
-//! memory of the task lasts that long. The last of queue and handle drops the outcome: see
-//! [`life`](crate::raw::task::life) and "Deadlines" in `docs/design/timers.md`.
+//! The timer keeps an alarm until the alarm is due. If the timer has many alarms, it throws away
+//! the alarms that are over, before they are due. So the timer may refer to a task long after the
+//! task has finished. Only the bare memory of the task lasts that long. The last of queue and
+//! handle drops the outcome: see [`life`](crate::raw::task::life) and "Deadlines" in
+//! `docs/design/timers.md`.
 
 use crate::error::TaskError;
 use crate::raw::core::{Core, Owner, Value};

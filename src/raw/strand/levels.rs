@@ -1,10 +1,9 @@
 //! Tasks sorted by priority: a list for each level, and the rule that chooses the next task.
 //!
 //! The next task is the oldest of the most urgent level that has tasks. If tasks *age*, every n-th
-//! task is taken from another level instead. These turns go round all levels that have tasks,
-//! except level
-//! 0. So no level is passed over for ever, however many tasks are queued at the levels above it.
-//!   The oldest task of a level starts after at most n · (levels − 1) other tasks.
+//! task is taken from another level instead. Except for level 0, these turns go round all levels
+//! that have tasks. So no level is passed over for ever, however many tasks are queued at the
+//! levels above it. The oldest task of a level starts after at most n · (levels − 1) other tasks.
 //!
 //! The remains of cancelled and expired tasks take no turns. Whenever a task is to be chosen, the
 //! head of one level is checked, round all levels. Remains at that head are cleared away first. So

@@ -134,8 +134,9 @@ impl Strand {
             .is_ok()
     }
 
-    /// Records that a job for this strand starts, so that no job is pending any more. Takes the
-    /// role if it is still on offer, and returns whether the caller now has the role.
+    /// Records that a job for this strand starts, so that no job is pending any more. If an
+    /// executor drops a job, the job still starts, on another thread or in its drop. Takes the role
+    /// if it is still on offer, and returns whether the caller now has the role.
     pub(crate) fn accept_job(&self, pooled: Pooled) -> bool {
         let before = self.update(|s| {
             let s = if pooled { s } else { s.with_job(false) };

@@ -100,8 +100,8 @@ pub(crate) struct Meta {
     waited: Counter,
 }
 
-// SAFETY: the holder uses the span while the task runs. Afterwards, only the last owner uses the
-// span.
+// SAFETY: the holder uses the span while the task runs. Afterwards, the last of queue and handle
+// takes the span out, or the last owner drops it. The timer never looks at the span.
 unsafe impl Sync for Meta {}
 
 impl Meta {

@@ -39,8 +39,8 @@ pub(crate) enum Kind {
     Own = 0,
     /// A task of another submitter, to which the thread only lends itself.
     Lent = 1,
-    /// Code that is not a task but comes with a task: wakers, and drops of outcomes and closures. For
-    /// the deadlock check, the thread holds the resource all the same.
+    /// Code that is not a task but comes with a task: wakers, and drops of outcomes and closures.
+    /// For the deadlock check, the thread holds the resource all the same.
     Aside = 2,
 }
 

@@ -65,7 +65,8 @@ impl<T> Inbox<T> {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             let flag = head.addr() & PARKED;
-            // SAFETY: the node was made above and is not pushed yet, so no other thread uses the node.
+            // SAFETY: the node was made above and is not pushed yet, so no other thread uses the
+            // node.
             unsafe { (*node).next = head.map_addr(|a| a & !PARKED) };
             // Release: partners with the Acquire of `take`, which sees the node.
             // Acquire: partners with the Release of `park`. This thread sees what the reader did
@@ -91,8 +92,8 @@ impl<T> Inbox<T> {
         let mut at = head.map_addr(|a| a & !PARKED);
         let mut items = Vec::new();
         while !at.is_null() {
-            // SAFETY: `push` made the node by `Box`. The swap above took the node out of the word, so
-            // the node is this thread's alone.
+            // SAFETY: `push` made the node by `Box`. The swap above took the node out of the word,
+            // so the node is this thread's alone.
             let node = unsafe { Box::from_raw(at) };
             at = node.next;
             items.push(node.item);

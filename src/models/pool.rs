@@ -6,6 +6,10 @@ use crate::pool::roster::{Rest, Roster};
 use crate::sync::{Arc, thread, yield_now};
 
 /// Runs jobs like a thread of the pool, until the pool is closed.
+///
+/// This is a copy of the loop of `PoolShared::work` in `src/pool/mod.rs`, so a change there needs
+/// the same change here. The copy leaves out `has_surplus` and the hook that is called when a task
+/// blocks.
 fn work(roster: &Roster, jobs: &Mailbox<u8>) {
     let seat = roster.enlist(thread::current());
     loop {

@@ -1,8 +1,7 @@
 //! The worker pool: threads that drain the resources handed off to them.
 //!
-//! This room may name from `raw` only the [`Job`], the thread's context, the containment of panics,
-//! and the alarms and inbox of `timing`. Outside of `raw`, the room may name `sync`. The pool sees
-//! jobs, and never resources or values. The scheduler stands above the pool.
+//! This layer must not touch resources or values: the pool sees only jobs and alarms. The scheduler
+//! stands above the pool. `ci/layering.sh` says which layers this layer may name.
 //!
 //! Jobs wait in one FIFO queue that all workers share. So no idle worker sleeps while a job waits,
 //! and a resource that is put back after its quantum goes to the tail. Hand-offs are rare next to
@@ -91,7 +90,7 @@ impl Pool {
     ///
     /// If the pool was shut down, or if not one thread can be started, no worker ever comes. The
     /// job then gets a thread of its own. If that thread cannot be started either, the job is
-    /// dropped, and [so](Job) is run here.
+    /// dropped, and the [drop](Job) runs the job on this thread.
     pub(crate) fn push(&self, job: Job) {
         let shared = &self.0;
         shared.roster.announce();
@@ -251,11 +250,15 @@ impl PoolShared {
             panics::contain("job", || job.run_to_end());
         };
         let name = format!("{}-extra", self.thread_name);
-        // If the thread cannot be started, the job is dropped, and so is run here.
+        // If the thread cannot be started, the job is dropped, and the drop runs the job on this
+        // thread.
         let _ = (self.spawn)(name, Box::new(main));
     }
 
     /// Runs a worker, from its first look for a job to its end.
+    ///
+    /// `work` in `src/models/pool.rs` is a copy of this loop, so a change here needs the same change
+    /// there. The copy leaves out `has_surplus` and the hook that is called when a task blocks.
     fn work(self: Arc<Self>) {
         let seat = self.roster.enlist(thread::current());
         EMPLOYER.with(|e| e.replace(Some(Arc::clone(&self))));

@@ -1,5 +1,6 @@
 //! The choices behind settings of [`ResourceBuilder`](crate::ResourceBuilder): where tasks run,
-//! what a panic does, and how less urgent tasks age.
+//! what a panic does, and how less urgent tasks age. The values of all settings are kept in
+//! `Settings`, in `raw/core/cold_state.rs`.
 
 /// Where a resource's tasks may run.
 ///

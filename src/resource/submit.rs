@@ -292,7 +292,8 @@ impl<T: Send + 'static> Resource<T> {
         Completion::ready(Err(panics::refused(error, f)))
     }
 
-    /// Returns the reason why a task would be refused now, if there is one.
+    /// If the resource refuses tasks now, counts a refused task and returns the reason. The caller
+    /// must then refuse the task.
     #[cold]
     pub(crate) fn refusal_if_any(&self) -> Option<SubmitError> {
         let refuses = self.core.strand().state().is_refusing();

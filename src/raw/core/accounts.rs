@@ -1,7 +1,15 @@
-//! The events that change a resource's counters, and the statistics that are read from them.
+//! Most of the events that change a resource's counters, and the statistics that are read from
+//! them.
 //!
 //! Each function here names one event and updates the counters of [`counters`](super::counters),
-//! the room of the task and the hook where the event touches them.
+//! the room of the task and the hook where the event touches them. Some events are counted
+//! elsewhere:
+//!
+//! - panics, in `ending/close.rs`
+//! - swept tasks, in `ending/cancel.rs`
+//! - refusals, in `admission.rs`
+//! - hand-offs and lent time, in `counters.rs`
+//! - tasks that start and end, in `run/shift.rs`, `run/start.rs` and `raw/submit.rs`
 
 use crate::raw::core::Shell;
 use crate::raw::core::counters::{Depth, RareCounters};

@@ -25,7 +25,8 @@ impl Shell {
         }
     }
 
-    /// Counts a refused task, and returns the reason.
+    /// Counts a refused task, and returns the reason: closed or poisoned. Must be called once for
+    /// each task that the strand refuses, because each call counts a refusal.
     pub(crate) fn why_refused(&self) -> SubmitError {
         // Poison may have been cleared since the refusal. Closing is for ever.
         self.note_refused(if self.refusal().closed {

@@ -33,9 +33,14 @@ pub(crate) enum FirstRun<R> {
 
 impl<T: Send + 'static> Core<T> {
     /// Runs an asynchronous task at once, on this thread, if the resource is idle. Otherwise, gives
-    /// `body` back. A task with a deadline is given back too, since only the drain checks
-    /// deadlines. So is every task of a resource that is pool-only or slow-path-only: only the
-    /// drain times tasks and calls the hook. So is every task of a thread that is nested too deep.
+    /// `body` back.
+    ///
+    /// Three kinds of tasks are given back even if the resource is idle:
+    /// - A task with a deadline. A task that waits must be given up at its deadline, and only a
+    ///   queued task has an alarm that does so.
+    /// - A task of a resource that is pooled or slow-path-only. Only the drain times tasks and calls
+    ///   the hook.
+    /// - A task of a thread that is nested too deep.
     pub(crate) fn try_start<R, F>(
         self: &Arc<Self>,
         body: F,

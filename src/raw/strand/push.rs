@@ -119,7 +119,7 @@ impl Strand {
     fn step_of_push(&self, s: State, terms: Terms, pooled: Pooled) -> PushStep {
         match s.mode() {
             Mode::Idle if !s.head().is_null() => PushStep::Queue,
-            // Such a strand has no lane.
+            // A pooled strand has no lane.
             Mode::Idle if pooled => PushStep::Offer,
             Mode::Idle if self.lane.is_taken() => PushStep::Leave,
             Mode::Idle => PushStep::Claim,

@@ -73,8 +73,13 @@ impl Queued {
         self.header().claims()
     }
 
-    /// Checks whether the deadline has passed: before the task started, or at any time if the task
-    /// may wait.
+    /// Checks whether the deadline has passed. Must be called by the holder, before the task starts
+    /// or resumes.
+    ///
+    /// - *A task that may wait*: the holder asks before the start and again before each resume, and
+    ///   the deadline counts each time.
+    /// - *A plain task*: the holder asks once, before the start. `is_late_to_start` also looks at
+    ///   whether the task has started. That look is redundant, because a plain task runs once.
     pub(crate) fn is_late(&self, clock: &dyn Alarms) -> bool {
         self.meta().is_some_and(|meta| match self.header().waits() {
             true => meta.is_late(clock),

@@ -18,7 +18,8 @@ pub(crate) struct Attributes {
     pub(crate) name: TaskName,
     /// The task's priority, which exists on the resource.
     pub(crate) level: Option<u8>,
-    /// The time by which the task must have started.
+    /// The time by which the task must have started. An asynchronous task that waits at that time, or
+    /// comes to wait later, is given up: its deadline bounds the whole task.
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -90,7 +91,7 @@ pub(crate) struct Meta {
     pub(crate) name: TaskName,
     /// Used by the holder, while the task runs.
     span: UnsafeCell<Span>,
-    /// The time by which the task must have started.
+    /// See [`Attributes::deadline`].
     pub(crate) deadline: Option<Instant>,
     /// The time at which the task was made.
     made: Instant,
@@ -153,6 +154,7 @@ impl Meta {
         is_past(self.deadline, clock)
     }
 
+    /// Checks whether the deadline has passed and the task has not started.
     pub(crate) fn is_late_to_start(&self, clock: &dyn Alarms) -> bool {
         self.waited.get() == 0 && self.is_late(clock)
     }

@@ -12,9 +12,9 @@ open my $rows, '<', $table or die "$table: $!";
 while (<$rows>) {
     s/#.*//;
     my ($folder, @allowed) = split or next;
-    # A folder names only folders further down, so no circle can be written into the table.
+    # A folder names only folders in earlier rows, so no circle can be written into the table.
     for my $other (@allowed) {
-        complain("$folder may not name $other, which does not stand below it in the table")
+        complain("$folder may not name $other, which does not stand in an earlier row of the table")
             unless exists $may{$other};
     }
     push @order, $folder;
@@ -23,8 +23,8 @@ while (<$rows>) {
 
 # The folder that a module path leads to: `raw::core::room` stands in raw/core, `Job` in lib.
 sub folder_of {
-    my ($folder, $room) = split /::/, shift;
-    $folder .= "/$room" if $folder eq 'raw' && defined $room;
+    my ($folder, $layer) = split /::/, shift;
+    $folder .= "/$layer" if $folder eq 'raw' && defined $layer;
     return exists $may{$folder} ? $folder : 'lib';
 }
 

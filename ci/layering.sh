@@ -56,7 +56,9 @@ done < <(find src -name '*.rs' ! -path src/sync.rs ! -path 'src/models*' | sort)
 say "the state word imports nothing"
 forbid "src/raw/strand/state.rs names others" '^\s*(pub )?use (?!core::)|\b(crate|super|std)::' src/raw/strand/state.rs
 
-# A folder names only folders that stand above it here, and of those only the ones in its row.
+# The layers, from the lowest to the highest, one in a row. A layer is a folder or a file of src. A
+# layer names only layers in earlier rows, and of these only the layers that its own row lists. The
+# comments in src refer to this table and do not repeat it.
 layers() {
     cat <<'END'
 # folder        may name

@@ -1,15 +1,15 @@
 //! Calls that are built from the public calls of a resource, without unsafe code: triggers,
 //! continuations, batches, timed tasks, streams and sinks.
 //!
-//! This is the uppermost room. Its files may name the public types of `resource`, `future` and
-//! `scheduler`, and of the core the modules under `raw` that carry one task: `core`, `task`,
-//! `run`, `waiting`, `submit` and `thread`. They must not name `pool`, nor touch a state word, a
-//! lane or a life word. No other room names `compose`; `lib.rs` exports its types.
+//! Only `testing` stands above this layer. Files here must not name `pool`, nor touch a state word,
+//! a lane or a life word. `ci/layering.sh` says which layers this layer may name. No other layer
+//! names `compose`; `lib.rs` exports its types.
 //!
-//! `when`, `steps` and `attach` run an *errand*: an asynchronous task of a resource of its own,
-//! which submits plain tasks to the resource of the caller. `docs/design/composed.md` argues the
-//! races of triggers and continuations, and `docs/design/tasks-that-wait.md` shows which call is
-//! built from which.
+//! `when`, `steps` and `attach` run an *errand*: an asynchronous task that works on behalf of the
+//! caller's resource without keeping that resource. The errand keeps a resource of its own, and
+//! submits plain tasks to the caller's resource. `docs/design/composed.md` argues the races of
+//! triggers and continuations, and `docs/design/tasks-that-wait.md` shows which call is built from
+//! which.
 //!
 //! - `then`: a task that is queued when another task has finished.
 //! - `timed`: tasks that are queued at a time or each period.

@@ -1,8 +1,8 @@
 //! The futures that callers hold: of one task's outcome, and of the end of a resource.
 //!
 //! This folder turns the core's handles, listeners and records of waits into futures and blocking
-//! calls. The folder may name `error`, `sync` and the core in `raw`. The rooms above, such as
-//! `resource` and `scheduler`, must not be named here. The folder has no unsafe code.
+//! calls. This layer must not name the layers above, such as `resource` and `scheduler`, and has no
+//! unsafe code. `ci/layering.sh` says which layers this layer may name.
 //!
 //! Files:
 //!

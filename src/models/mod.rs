@@ -1,17 +1,18 @@
 //! Models: small programs that run the production code under a model checker.
 //!
-//! This room is built only under `--cfg captor_loom` or `--cfg captor_shuttle`. A model runs the
+//! This module is built only under `--cfg captor_loom` or `--cfg captor_shuttle`. A model runs the
 //! crate itself: `crate::sync` replaces its atomics, cells, locks and threads by those of the
 //! checker. The model adds a few threads, a scheduler whose jobs a model thread runs, and the
-//! assertions. Models may name every other room; no room names this one.
+//! assertions. Models may name every layer. No layer names the models.
 //!
 //! - loom tries every interleaving of two or three threads, up to a bound on preemptions, and every
 //!   value that the orderings allow. So loom finds weak orderings. There is one file per event.
 //! - shuttle draws interleavings at random and treats every ordering as sequentially consistent. So
 //!   shuttle finds lost wake-ups and hangs: in larger programs ([`programs`]), and in some of
 //!   loom's models. In those models the order matters in which two threads drop an `Arc`. loom
-//!   reorders only operations that it sees conflict, and the counts of an `Arc` are `std`'s. Every
-//!   model of a resource asserts the same things:
+//!   reorders only operations that it sees conflict, and the counts of an `Arc` are `std`'s.
+//!
+//! Every model of a resource asserts the same things:
 //!
 //! - Exclusive and visible (G1, G3): the value lies in a checked cell. A second checked cell inside
 //!   the value is touched by each task.

@@ -8,6 +8,7 @@
 //! - *Holder*: the thread that has the role now.
 //! - *Lane*: a word beside the state word. While no thread contends, a submitter claims and
 //!   releases the role through the lane, with one read-modify-write.
+//! - *Entrant*: a thread that has entered the lane and not left it yet.
 //! - *Backlog*: tasks that the holder has taken from the state word and not started.
 //! - *Shift*: one holder's turn: which tasks it may run, and for how long.
 //! - *Captured*: said of a submitter that runs queued tasks after its own.
@@ -17,17 +18,23 @@
 //!   takes it.
 //! - *Job*: the message that brings an offer to the pool.
 //! - *Suspended*: said of a task that keeps the role while it waits, and of its strand.
+//! - *Park*: of a thread, to sleep until another thread unparks it. Of a signal, to leave the
+//!   strand to the thread that wakes the task, with word how to bring the strand back.
+//! - *Pooled*: said of a resource, and of its strand, that never runs tasks on its callers.
+//! - *Watched*: said of a resource whose settings time each task: `timings` or `slow_task`.
 //! - *Slow-path-only*: said of a strand whose tasks all pass the drain loop, because the
-//!   resource times tasks or has an `on_idle` hook.
+//!   resource is watched or has an `on_idle` hook.
 //! - *Sweep*: takes every queued task out of a strand, to cancel them.
 //! - *Remains*: a queued node whose closure is gone, because its task was cancelled or expired.
-//! - *Errand*: a resource of its own for work on behalf of another resource.
+//! - *Errand*: an asynchronous task that works on behalf of a resource without keeping that
+//!   resource. The errand keeps a resource of its own.
+//! - *G1* to *G10*: the guarantees, which `docs/design/guarantees.md` argues.
 //!
-//! # Rooms
+//! # Layers
 //!
-//! Each room names only rooms below it; `ci/layering.sh` holds the table.
+//! Each layer names only layers below it, and of these only the layers that `ci/layering.sh` lists.
 //!
-//! | room | what it is for |
+//! | layer | what it is for |
 //! |---|---|
 //! | [`submit`] | the way in: run here, queue, or block |
 //! | [`waiting`] | how a thread or a task waits for an outcome |

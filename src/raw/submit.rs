@@ -1,7 +1,7 @@
 //! The way into a resource: the fast path, lingering, queueing, and blocking for the result.
 //!
-//! This file stands on top of `raw`: it may name every room of `raw`, and no room of `raw` may name
-//! this file. It must not name any module outside of `raw`, except `error` and `sync`.
+//! This file stands on top of `raw`, and no other layer of `raw` may name this file. `ci/layering.sh`
+//! says which layers this file may name.
 //!
 //! If the resource is idle, the submitter runs its own task (`try_run`). If the resource is busy,
 //! the submitter watches it for a bounded time and runs the task if the resource falls idle
@@ -264,6 +264,7 @@ impl<T: Send + 'static> Core<T> {
         })
     }
 
+    /// Takes the room that the entry needs. Returns whether the task must give room back.
     fn enter_queue(&self, entry: Admission) -> Result<bool, SubmitError> {
         match entry {
             Admission::Bounded => self.take_room(),

@@ -1,9 +1,9 @@
 //! [`Resource`]: the handle to a value and its tasks, and the ways to submit a closure.
 //!
 //! This folder is the public interface of one resource. It decides between the fast path and the
-//! busy path of a submission, and turns the core's answers into completions and errors. It may name
-//! `error`, `future`, `scheduler`, `stats`, `sync` and the core in `raw`. It must not name `pool`
-//! or `compose`, and has no unsafe code.
+//! busy path of a submission, and turns the core's answers into completions and errors. This layer
+//! must not name `pool` or `compose`, and has no unsafe code. `ci/layering.sh` says which layers
+//! this layer may name.
 //!
 //! Files:
 //!

@@ -2,8 +2,8 @@
 //! default settings of resources.
 //!
 //! A `Scheduler` is a public handle around the core's `Host`, which is a scheduler as its resources
-//! see it. This room may name the rooms below: `pool`, `future`, `raw`, and the crate's `error` and
-//! `stats`. This room must not name `resource` or `compose`, which name it.
+//! see it. This layer must not name `resource` or `compose`, and knows resources only as cores.
+//! `ci/layering.sh` says which layers this layer may name.
 //!
 //! - `mod`: the handle, the global scheduler, statistics and the list of named resources.
 //! - `builder`: the settings, their defaults and ranges.

@@ -79,10 +79,10 @@
 //! [`Completion::wait`]: crate::Completion::wait
 //! [`TaskError::WouldDeadlock`]: crate::TaskError::WouldDeadlock
 
-// For maintainers: this room is the outermost. Its files may name `scheduler`, `resource`, `pool`
-// and the core, and no other room names them. `check` runs a test under many seeds. `world` is the
-// list of jobs, the random order and the virtual clock behind the simulated scheduler. The
-// traits `JobSink` and `Alarms` of the core are the seam: `docs/design/resources.md` describes it.
+// For maintainers: this layer is the outermost, and no other layer names it. `ci/layering.sh` says
+// which layers this layer may name. `check` runs a test under many seeds. `world` is the list of
+// jobs, the random order and the virtual clock behind the simulated scheduler. The traits `JobSink`
+// and `Alarms` of the core are the seam: `docs/design/resources.md` describes it.
 mod check;
 mod world;
 

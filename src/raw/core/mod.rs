@@ -5,10 +5,10 @@
 //! needed state. Code off the fast path works on `Core<dyn Value>`, the same allocation without
 //! its type, so that this code is compiled once.
 //!
-//! The value may be touched by the holder only. The shell may be used by any thread. This room may
-//! name `task`, `timing`, `thread` and `strand`, and no other room of `raw`. The rooms above
-//! this room, `ending`, `run`, `waiting` and `submit`, add their own methods to `Core` and
-//! `Shell`. See `docs/design/resources.md` and `docs/design/room-and-priorities.md`.
+//! The value may be touched by the holder only. The shell may be used by any thread. This layer
+//! must not run a queued task. The layers above, `ending`, `run`, `waiting` and `submit`, add their
+//! own methods to `Core` and `Shell`. `ci/layering.sh` says which layers this layer may name. See
+//! `docs/design/resources.md` and `docs/design/room-and-priorities.md`.
 //!
 //! - `accounts`: the events that change the counters
 //! - `admission`: whether a task is accepted, and why not

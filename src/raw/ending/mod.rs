@@ -6,8 +6,7 @@
 //! `docs/design/tasks.md` and `docs/design/timers.md`.
 //!
 //! No code here may touch the value, or drop the future of a task that waits: both belong to the
-//! holder. This room may name `core`, `task`, `timing`, `thread` and `strand`. It must not name
-//! `run`, `waiting` and `submit`, which lie above.
+//! holder. `ci/layering.sh` says which layers this layer may name.
 //!
 //! - `cancel`: cancels one task through its handle, or all pending tasks
 //! - `close`: closes or poisons a resource

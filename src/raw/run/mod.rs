@@ -1,9 +1,8 @@
 //! Running tasks: how a thread takes the role of a resource, how long the thread runs queued tasks,
 //! and how the role is given away.
 //!
-//! This room may name the rooms below it: `strand`, `thread`, `timing`, `task`, `core` and
-//! `ending`. The room must not name `waiting`, `submit` or any module outside of `raw`, except
-//! `error` and `sync`. Only the holder may touch the value.
+//! Only the holder may touch the value. No code here may block for an outcome: `waiting` lies
+//! above. `ci/layering.sh` says which layers this layer may name.
 //!
 //! A thread that has the role works through the queue for one *shift*. When the shift is over and
 //! tasks are left, the thread hands the role off: to a thread that is parked for this resource, or

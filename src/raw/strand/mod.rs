@@ -4,8 +4,8 @@
 //! and the [`Lane`]. The state machine never sees the value, threads or time. The drain asks a
 //! [`Crew`](drain::Crew) for what it needs from them.
 //!
-//! This room is at the bottom of `src/raw`, beside `thread`. Files of this room may name each other
-//! and `crate::sync`. They must not name any other room.
+//! This layer is at the bottom of `src/raw`, beside `thread`. Code here must not touch a value, and
+//! only `linger` reads a clock. `ci/layering.sh` says which layers this layer may name.
 //!
 //! Submitters push onto a Treiber stack in the state word, and the holder takes that stack whole.
 //! The lane releases a resource without a read-modify-write: an asymmetric Dekker lock. The sources

@@ -1,9 +1,9 @@
 //! The state of a thread: the tasks that the thread is inside of, its waits, and the user code that
 //! the thread calls.
 //!
-//! Nothing here knows of strands or cores. A resource is only an address, which is compared and
-//! never followed. This room may name no other room of `raw`. Its state is kept for each
-//! thread, except the wait-for graph, which the process has once.
+//! This layer must not touch a strand or a core. A resource is only an address, which is compared
+//! and never followed. `ci/layering.sh` says which layers this layer may name. The state of this
+//! layer is kept for each thread, except the wait-for graph, which the process has once.
 //!
 //! - [`context`]: the tasks that this thread is inside of
 //! - [`deadlock`]: refuses waits that would never end

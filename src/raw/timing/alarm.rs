@@ -1,6 +1,6 @@
 //! The interface of a timer: [`Alarms`] takes alarms, and an [`Alarm`] rings.
 //!
-//! The rooms that set alarms know only these traits. The timer thread implements `Alarms`, and so
+//! The layers that set alarms know only these traits. The timer thread implements `Alarms`, and so
 //! do the simulations and the models.
 
 use std::time::Instant;

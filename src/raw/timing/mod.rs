@@ -1,7 +1,7 @@
 //! Time, as the core needs it: alarms, the way to the timer thread, and the times of tasks.
 //!
-//! This room starts no thread and takes no lock. The timer thread itself is in `pool`. This room
-//! may name `thread` and `strand`, and no room above itself. See `docs/design/timers.md`.
+//! This layer must not start a thread or take a lock. The timer thread itself is in `pool`.
+//! `ci/layering.sh` says which layers this layer may name. See `docs/design/timers.md`.
 //!
 //! - [`alarm`]: the interface of a timer
 //! - [`inbox`]: the stack by which alarms reach the timer thread

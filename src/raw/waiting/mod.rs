@@ -1,10 +1,8 @@
 //! Waiting for an outcome: how a thread blocks for a task, how an asynchronous task awaits a
 //! completion, and how a chain of tasks moves on.
 //!
-//! This room may name the rooms below it: `strand`, `thread`, `timing`, `task`, `core`, `ending`
-//! and `run`. The room must not name `submit` or any module outside of `raw`, except `error` and
-//! `sync`. No file here touches the value: a waiting thread that takes the role drains through
-//! `run`.
+//! No code here may touch the value: a waiting thread that takes the role drains through `run`.
+//! `ci/layering.sh` says which layers this layer may name.
 //!
 //! A thread and a future are told of an outcome through the same waker slot of the task, so there
 //! is one waiting core. `docs/design/waiting.md` describes and argues the protocol.

@@ -1,8 +1,9 @@
 //! The roster of a pool: which workers work, which workers sleep, and which worker is woken.
 //!
 //! Each thread has a *seat* from its start to its end. A thread that looks for jobs or works on a
-//! job has one of the *places*, of which there are as many as `workers`. A *pusher* is a thread that
-//! gives a job to the pool. These words decide, and every step on them is sequentially consistent:
+//! job has one of the *places*, of which there are as many as `workers`. A *pusher* is a thread
+//! that gives a job to the pool. These words decide, and every step on them is sequentially
+//! consistent:
 //!
 //! - `pending`: the jobs that are announced and not yet taken.
 //! - `running`: the places that are taken. A thread that sleeps or is blocked in a wait has no

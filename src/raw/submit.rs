@@ -1,7 +1,7 @@
 //! The way into a resource: the fast path, lingering, queueing, and blocking for the result.
 //!
-//! This file stands on top of `raw`, and no other layer of `raw` may name this file. `ci/layering.sh`
-//! says which layers this file may name.
+//! This file stands on top of `raw`, and no other layer of `raw` may name this file.
+//! `ci/layering.sh` says which layers this file may name.
 //!
 //! If the resource is idle, the submitter runs its own task (`try_run`). If the resource is busy,
 //! the submitter watches it for a bounded time and runs the task if the resource falls idle

@@ -2,9 +2,9 @@
 //! queue, and an asynchronous task that has started and waits.
 //!
 //! The timer refers to the task, as the queue and the handle do, and claims the task as a canceller
-//! does. The remains lie in the queue until their turn. A task that waits is claimed already, so the
-//! timer gives the task up. If the asynchronous task runs at its deadline, the holder gives the task
-//! up at its next wait.
+//! does. The remains lie in the queue until their turn. A task that waits is claimed already, so
+//! the timer gives the task up. If an asynchronous task runs at its deadline, the holder gives the
+//! task up at its next wait.
 //!
 //! The timer keeps an alarm until the alarm is due. If the timer has many alarms, it throws away
 //! the alarms that are over, before they are due. So the timer may refer to a task long after the

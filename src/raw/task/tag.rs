@@ -18,8 +18,8 @@ pub(crate) struct Attributes {
     pub(crate) name: TaskName,
     /// The task's priority, which exists on the resource.
     pub(crate) level: Option<u8>,
-    /// The time by which the task must have started. An asynchronous task that waits at that time, or
-    /// comes to wait later, is given up: its deadline bounds the whole task.
+    /// The time by which the task must have started. An asynchronous task that waits at that time,
+    /// or comes to wait later, is given up: its deadline bounds the whole task.
     pub(crate) deadline: Option<Instant>,
 }
 

@@ -3,7 +3,8 @@
 # and its definitions lead to files. In rustdoc the definitions of docs/links.md come first.
 # Here the files, the headings and the labels are checked. rustdoc itself checks the items
 # in docs/links.md (`cargo doc` with `-D warnings`, see ci/docs.sh), but not the headings.
-# Comments in the code may name pages and their headings, so these are checked too.
+# Comments in the code may name pages and their headings, so these are checked too. The tables of
+# docs/design/README.md name the files of src. Each named file exists, and each file is in a table.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.bash"
 
@@ -200,6 +201,27 @@ for my $key (sort keys %shared) {
         if defined $fragment && $page && !headings($page)->{$fragment};
 }
 
+# The design's tables of files begin with `| file of `src/FOLDER` | has |`. A row names its files.
+# The models list themselves, and a folder's mod.rs needs no row.
+my $design = 'docs/design/README.md';
+my ($folder, %in_table);
+my $number = 0;
+for my $line (split /\n/, slurp($design)) {
+    $number++;
+    if ($line =~ /^\| file of `([^`]+)` \|/) { $folder = $1; next }
+    if ($line !~ /^\|/) { $folder = undef; next }
+    next unless defined $folder;
+    my (undef, $files) = split /\|/, $line;
+    for my $file (map { "$folder/$_" } $files =~ /`([^`]+)`/g) {
+        complain($design, $number, "there is no $file") unless -f $file;
+        complain($design, $number, "$file is in two rows") if $in_table{$file}++;
+    }
+}
+find({ no_chdir => 1, wanted => sub {
+    return unless /\.rs$/ && !m{^src/models/|/mod\.rs$};
+    complain($design, $number, "$_ is in no table") unless $in_table{$_};
+} }, 'src');
+
 # Pages that comments name, by path or by file.
 my @code;
 find({ no_chdir => 1, wanted => sub { push @code, $_ if /\.rs$/ } }, qw(src tests examples benches));
@@ -228,16 +250,28 @@ links || bad=1
 copy=$(mktemp -d)
 trap 'rm -r "$copy"' EXIT
 
-# fault PAGE TEXT COMPLAINT: with TEXT at the end of a copy of PAGE, there is this complaint.
-fault() {
-    local page=$1 complaint=$3
-    { cat "$page" && printf '\n%b\n' "$2"; } >"$copy/page"
+# must_find PAGE COMPLAINT: with $copy/page in the place of PAGE, there is this complaint.
+must_find() {
+    local page=$1 complaint=$2
     if grep -qF ": $complaint" <(links "$page=$copy/page"); then
         printf 'found in a copy of %s: %s\n' "$page" "$complaint"
     else
         printf 'NOT FOUND in a copy of %s: %s\n' "$page" "$complaint"
         bad=1
     fi
+}
+
+# fault PAGE TEXT COMPLAINT: with TEXT at the end of a copy of PAGE, there is this complaint.
+fault() {
+    { cat "$1" && printf '\n%b\n' "$2"; } >"$copy/page"
+    must_find "$1" "$3"
+}
+
+# fault_without PAGE START COMPLAINT: without the lines of PAGE that begin with START, there is this
+# complaint.
+fault_without() {
+    awk -v start="$2" 'index($0, start) != 1' "$1" >"$copy/page"
+    must_find "$1" "$3"
 }
 
 say "faults that must be found"
@@ -258,5 +292,10 @@ fault docs/links.md '[waiting]: crate::guide::waiting' "[waiting] is defined twi
 fault docs/links.md '[no]: crate::guide::timers#no' "[no]: docs/guide/timers.md has no heading #no"
 fault src/lib.rs '/// [no](crate::guide::timers#no)' "docs/guide/timers.md has no heading #no"
 fault src/lib.rs '// See docs/no.md.' "there is no docs/no.md"
+page=docs/design/README.md
+fault $page '| file of `src/pool` | has |\n|---|---|\n| `no.rs` | x |' "there is no src/pool/no.rs"
+fault $page '| file of `src/pool` | has |\n|---|---|\n| `timer.rs` | x |' \
+    "src/pool/timer.rs is in two rows"
+fault_without $page '| `timer.rs` |' "src/pool/timer.rs is in no table"
 
 ((bad == 0)) || fail "links"

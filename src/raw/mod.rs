@@ -8,14 +8,14 @@
 //! - *Holder*: the thread that has the role now.
 //! - *Lane*: a word beside the state word. While no thread contends, a submitter claims and
 //!   releases the role through the lane, with one read-modify-write.
-//! - *Entrant*: a thread that has entered the lane and not left it yet.
+//! - *Entrant*: a thread that is in the lane.
 //! - *Backlog*: tasks that the holder has taken from the state word and not started.
 //! - *Shift*: one holder's turn: which tasks it may run, and for how long.
 //! - *Captured*: said of a submitter that runs queued tasks after its own.
 //! - *Hand-off*: the holder's shift is over and tasks are left, so the role passes to a waiter
 //!   or to the pool.
-//! - *Offer*: the role while no thread has it and tasks are queued. The first thread that comes
-//!   takes it.
+//! - *Offer*: the role while tasks are queued and no thread is the holder. The first thread that
+//!   comes takes the role.
 //! - *Job*: the message that brings an offer to the pool.
 //! - *Suspended*: said of a task that keeps the role while it waits, and of its strand.
 //! - *Park*: of a thread, to sleep until another thread unparks it. Of a signal, to leave the
@@ -32,7 +32,7 @@
 //!
 //! # Layers
 //!
-//! Each layer names only layers below it, and of these only the layers that `ci/layering.sh` lists.
+//! Each layer names only lower layers, and of these only the layers that `ci/layering.sh` lists.
 //!
 //! | layer | what it is for |
 //! |---|---|

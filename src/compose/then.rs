@@ -34,7 +34,7 @@
 use crate::error::{SubmitError, TaskError};
 use crate::future::completion::Completion;
 use crate::raw::core::{Core, Owner, Value};
-use crate::raw::run::role::{queue, queue_for_others};
+use crate::raw::run::role::{push_for_others, push_task};
 use crate::raw::task::body::Once;
 use crate::raw::task::handle::Handle;
 use crate::raw::task::queued::Queued;
@@ -256,8 +256,8 @@ enum By {
 impl By {
     fn queue(self, owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
         match self {
-            By::Caller => queue(owner, task),
-            By::Waker => queue_for_others(owner, task),
+            By::Caller => push_task(owner, task),
+            By::Waker => push_for_others(owner, task),
         }
     }
 

@@ -30,7 +30,7 @@
 //!
 //! The files:
 //!
-//! - [`stand_ins`]: jobs, alarms, clocks, wakers and waiting threads of a model
+//! - [`doubles`]: jobs, alarms, clocks, wakers and waiting threads of a model
 //! - [`attach`]: attachments and sinks
 //! - `cancel`: cancelling and sweeping
 //! - `claim`: claiming an idle resource
@@ -67,6 +67,7 @@ mod claim;
 mod close;
 #[cfg(captor_loom)]
 mod completion;
+mod doubles;
 #[cfg(captor_loom)]
 mod expiry;
 #[cfg(captor_loom)]
@@ -91,7 +92,6 @@ mod queue;
 #[cfg(captor_loom)]
 mod room;
 mod sleep;
-mod stand_ins;
 #[cfg(captor_loom)]
 mod stopwatch;
 mod suspend;
@@ -110,12 +110,12 @@ use crate::raw::task::tag::Tag;
 use crate::raw::timing::alarm::Alarms;
 use crate::resource::Resource;
 use crate::sync::{Arc, Counter, StaticMutex, UnsafeCell, thread, yield_now};
-#[cfg(captor_shuttle)]
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler as Draws};
-use stand_ins::Jobs;
-pub(crate) use stand_ins::{
+use doubles::Jobs;
+pub(crate) use doubles::{
     Call, CountedWaker, Crossing, HOUR, Mailbox, ManualTimer, WaitProbe, block_on, poll, poll_with,
 };
+#[cfg(captor_shuttle)]
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler as Draws};
 use std::time::Duration;
 
 /// Longer than any model runs, so that the clock decides nothing.

@@ -191,7 +191,7 @@ impl PoolShared {
             match (self.spawn)(name, Box::new(move || shared.work())) {
                 Ok(()) => true,
                 Err(error) => {
-                    panics::tell(|| {
+                    panics::log_safely(|| {
                         tracing::error!(target: "captor", %error, "could not start a worker thread");
                     });
                     failed = true;
@@ -208,7 +208,7 @@ impl PoolShared {
 
     /// Starts a thread for each job, if no worker will ever come.
     fn serve_deserted(self: &Arc<Self>) {
-        while self.roster.is_deserted() {
+        while self.roster.has_no_waker() {
             let Some(job) = self.take_job() else { break };
             self.start_extra(job);
         }
@@ -219,7 +219,7 @@ impl PoolShared {
     fn report_if_stuck(&self) {
         if self.roster.has_pending() && self.roster.is_blocked() {
             let threads = self.roster.threads();
-            panics::tell(|| {
+            panics::log_safely(|| {
                 tracing::error!(target: "captor", threads, "every worker is blocked in a wait, and no other thread can stand in");
             });
         }
@@ -233,7 +233,7 @@ impl PoolShared {
 
     /// Starts a thread that runs one job, because no worker will come.
     fn start_extra(self: &Arc<Self>, job: Job) {
-        panics::tell(|| {
+        panics::log_safely(|| {
             tracing::warn!(target: "captor", ?job, "no worker will come: a hand-off gets a thread of its own");
         });
         /// Counts the thread, from before its start to its end.

@@ -126,7 +126,7 @@ impl Roster {
 
     /// Checks whether no worker is sure to come for the queued jobs: the pool is closed, or has no
     /// thread.
-    pub(crate) fn is_deserted(&self) -> bool {
+    pub(crate) fn has_no_waker(&self) -> bool {
         self.is_closed() || self.threads() == 0
     }
 

@@ -18,7 +18,7 @@
 //!   takes O(1) for each alarm;
 //! - at least every [`PURGE`].
 //!
-//! For the same reason, every [`MANY`]th alarm wakes the thread. While more than [`FAR_TOO_MANY`]
+//! For the same reason, every [`MANY`]th alarm wakes the thread. While more than [`PACE_ABOVE`]
 //! alarms lie unseen, each adder gives up a turn.
 //!
 //! The thread starts at the first alarm, and ends with the scheduler. See `docs/design/timers.md`.
@@ -42,7 +42,7 @@ const MANY: usize = 1024;
 const PURGE: u64 = 1_000_000_000;
 
 /// How many alarms may lie unseen before adders pace themselves.
-const FAR_TOO_MANY: isize = 16 * MANY as isize;
+const PACE_ABOVE: isize = 16 * MANY as isize;
 
 /// The time of an alarm when no alarm is set.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -147,7 +147,7 @@ impl Alarms for Timer {
         // counts. The thread may have taken alarms that are not counted yet, so the difference may
         // be negative.
         let left = added.wrapping_sub(shared.taken.load(Ordering::Relaxed));
-        if left as isize > FAR_TOO_MANY {
+        if left as isize > PACE_ABOVE {
             yield_now();
         }
     }
@@ -196,7 +196,7 @@ impl TimerShared {
         if let Err(error) = (self.spawn)(self.name.clone(), Box::new(move || shared.run())) {
             // The next alarm tries again. Until then, tasks expire when their turn comes.
             self.started.store(0, Ordering::Relaxed);
-            panics::tell(|| {
+            panics::log_safely(|| {
                 tracing::error!(target: "captor", %error, "could not start the timer thread");
             });
         }

@@ -11,7 +11,7 @@
 
 use crate::error::{Panic, SubmitError, TaskError};
 use crate::raw::core::Core;
-use crate::raw::run::role::{captured, pass_on, queue};
+use crate::raw::run::role::{captured, pass_on, push_task};
 use crate::raw::strand::claim::{Claim, Look, Way};
 use crate::raw::strand::linger::{self, Spins, Turns};
 use crate::raw::task::body::{Body, Once};
@@ -44,7 +44,7 @@ enum Lingered<F> {
 
 /// How a caller may deal with a busy resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Patience {
+enum WhenBusy {
     /// The caller goes on with a future.
     GoesOn,
     /// The caller blocks for the outcome anyway.
@@ -54,11 +54,11 @@ enum Patience {
 }
 
 /// Returns the patience of a submission that does not block.
-fn goes_on() -> Patience {
+fn goes_on() -> WhenBusy {
     if context::depth() < MAX_DEPTH {
-        Patience::GoesOn
+        WhenBusy::GoesOn
     } else {
-        Patience::TooDeep
+        WhenBusy::TooDeep
     }
 }
 
@@ -118,13 +118,13 @@ impl<T: Send + 'static> Core<T> {
     }
 
     /// Looks at the strand, and looks again for as long as spinning is better than yielding.
-    fn spin(&self, how: Patience) -> Look {
+    fn spin(&self, how: WhenBusy) -> Look {
         let mut look = self.strand.look();
         let time = self.strand.task_time();
         if time.is_long() {
             let mut spins = match how {
-                Patience::Blocks => time.spins(),
-                Patience::GoesOn | Patience::TooDeep => Spins::NONE,
+                WhenBusy::Blocks => time.spins(),
+                WhenBusy::GoesOn | WhenBusy::TooDeep => Spins::NONE,
             };
             while look == Look::Busy && spins.take() {
                 look = self.strand.look();
@@ -160,14 +160,14 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: F,
         given: Given<'_>,
-        how: Patience,
+        how: WhenBusy,
     ) -> Result<Result<R, TaskError>, Lingered<F>>
     where
         F: FnOnce(&mut T) -> R,
     {
         let inside = context::depth() > 0;
         if self.settings().pooled
-            || how == Patience::TooDeep
+            || how == WhenBusy::TooDeep
             // This thread has the role, so the resource cannot fall idle before this returns.
             || inside && context::holds(self.id())
         {
@@ -177,7 +177,7 @@ impl<T: Send + 'static> Core<T> {
         // - Inside a task: lingering would hold that task's resource.
         // - Tasks are long: the caller's own work can overlap with the tasks.
         let long = self.strand.task_time().is_long();
-        let goes_on = how == Patience::GoesOn;
+        let goes_on = how == WhenBusy::GoesOn;
         let mut turns = if goes_on && (inside || long) {
             Turns::none()
         } else {
@@ -248,7 +248,7 @@ impl<T: Send + 'static> Core<T> {
     where
         F: FnOnce(&mut T) + Send + 'static,
     {
-        let takes_room = match self.enter_queue(entry) {
+        let takes_room = match self.take_room_for_entry(entry) {
             Ok(takes_room) => takes_room,
             Err(error) => return Err((error, f)),
         };
@@ -256,7 +256,7 @@ impl<T: Send + 'static> Core<T> {
         if takes_room {
             task.header().takes_room();
         }
-        queue(self, task).map_err(|(error, task)| {
+        push_task(self, task).map_err(|(error, task)| {
             // SAFETY: `Queued::detached` made the task as this type just above, the push was
             // refused, and the task has no handle (contract of `into_closure`).
             let Once(f) = unsafe { task.into_closure::<Once<F>, ()>() };
@@ -265,7 +265,7 @@ impl<T: Send + 'static> Core<T> {
     }
 
     /// Takes the room that the entry needs. Returns whether the task must give room back.
-    fn enter_queue(&self, entry: Admission) -> Result<bool, SubmitError> {
+    fn take_room_for_entry(&self, entry: Admission) -> Result<bool, SubmitError> {
         match entry {
             Admission::Bounded => self.take_room(),
             Admission::Reserved => Ok(false),
@@ -299,7 +299,7 @@ impl<T: Send + 'static> Core<T> {
         F: Body<T, R> + Send + 'static,
         R: Send + 'static,
     {
-        let takes_room = match self.enter_queue(entry) {
+        let takes_room = match self.take_room_for_entry(entry) {
             Ok(takes_room) => takes_room,
             Err(error) => return Err((error, body)),
         };
@@ -307,7 +307,7 @@ impl<T: Send + 'static> Core<T> {
         if takes_room {
             task.header().takes_room();
         }
-        match queue(self, task) {
+        match push_task(self, task) {
             Ok(()) => Ok(handle),
             Err((error, task)) => {
                 core::mem::forget(handle);
@@ -324,7 +324,7 @@ impl<T: Send + 'static> Core<T> {
         self: &Arc<Self>,
         f: F,
         given: Given<'_>,
-        how: Patience,
+        how: WhenBusy,
         queue: impl FnOnce(F, Tag) -> Result<Q, (E, F)>,
     ) -> Result<Entered<R, Q>, (E, F)>
     where
@@ -380,7 +380,7 @@ impl<T: Send + 'static> Core<T> {
             return Err(panics::refused(TaskError::WouldDeadlock, f));
         }
         let deadline = given.and_then(|attributes| attributes.deadline);
-        let entered = self.enter(f, given, Patience::Blocks, |f, tag| match deadline {
+        let entered = self.enter(f, given, WhenBusy::Blocks, |f, tag| match deadline {
             None if !self.host().limits.pooled => self.queue_and_wait(f, tag),
             deadline => self.queue_and_wait_until(f, tag, deadline),
         });
@@ -423,7 +423,7 @@ impl<T: Send + 'static> Core<T> {
             let _wait = deadlock::Wait::begin(self.id(), task.event())?;
             // If the push is refused, the task stays on this stack frame and is dropped with the
             // frame.
-            queue(self, queued).map_err(|(error, _)| error)?;
+            push_task(self, queued).map_err(|(error, _)| error)?;
             wait::wait(self, task, None);
             Ok(())
         })
@@ -453,7 +453,7 @@ impl<T: Send + 'static> Core<T> {
             Err(error) => Err((error.into(), task)),
             Ok(_wait) => {
                 let frame = AbortOnUnwind;
-                let queued = queue(self, task);
+                let queued = push_task(self, task);
                 if queued.is_ok() && !wait::wait(self, handle.waiting(), deadline) {
                     match deadline {
                         Some(_) => handle.expire(self),

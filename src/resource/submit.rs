@@ -274,7 +274,7 @@ impl<T: Send + 'static> Resource<T> {
                 panics::drop_outcome::<()>(Err(error));
                 Ok(())
             }
-            Err((error, f)) => Err(panics::turned_away(error, f)),
+            Err((error, f)) => Err(panics::drop_refused(error, f)),
         }
     }
 

@@ -253,10 +253,10 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
                     drop(self.resource.late::<(), _>(f));
                     Ok(())
                 }
-                Some(error) => Err(panics::turned_away(error, f)),
+                Some(error) => Err(panics::drop_refused(error, f)),
             },
             Ok(()) => (self.resource).execute_as(f, Some(&self.attributes), Admission::Bounded),
-            Err(error) => Err(panics::turned_away(error, f)),
+            Err(error) => Err(panics::drop_refused(error, f)),
         }
     }
 

@@ -80,7 +80,7 @@ impl<E: Executor> JobSink for ByExecutor<E> {
     }
 
     fn rescue(&self, job: Job) {
-        panics::tell(|| {
+        panics::log_safely(|| {
             tracing::warn!(target: "captor", ?job, "the executor did not run a hand-off; the built-in pool takes it");
         });
         Scheduler::global().host.dispatch.dispatch(job);

@@ -95,7 +95,7 @@ impl Scheduler {
         // The error is logged after `get_or_init` has returned: a subscriber may use a resource of
         // the global scheduler.
         if let Some(value) = nonsense {
-            panics::tell(|| {
+            panics::log_safely(|| {
                 tracing::error!(
                     target: "captor",
                     ?value,

@@ -104,7 +104,7 @@ impl Scheduler {
             return Ok(());
         }
         let error = ShutdownError { resources, threads };
-        panics::tell(
+        panics::log_safely(
             || tracing::warn!(target: "captor", left = %error, "a shutdown left tasks or threads"),
         );
         Err(error)

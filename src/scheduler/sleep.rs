@@ -221,7 +221,7 @@ impl Alarm for Ringing {
             // The timer thread must be back for the next alarm. In this frame, tasks that the waker
             // submits are queued for the pool.
             let timer = ptr::without_provenance(self.host);
-            context::enter_apart(timer, || panics::wake(waker));
+            context::enter_without_tasks(timer, || panics::wake(waker));
         }
     }
 }

@@ -118,7 +118,7 @@ impl World {
     /// lets time pass to the next alarm or to the deadline. Prefers a job of the resource `first`.
     pub(super) fn wait(&self, first: Option<Id>, deadline: Option<Instant>) -> Instead {
         if self.is_spent() {
-            panics::tell(
+            panics::log_safely(
                 || tracing::error!(target: "captor", "a simulation has reached its step limit; the wait is given up"),
             );
             return Instead::InVain;

@@ -41,7 +41,7 @@ impl Shell {
     /// Counts a task that came out of the queue after its deadline. Must be called by the holder.
     pub(crate) fn note_late_in_queue(&self) {
         self.cold().rare.expired.add(1);
-        self.note_passed();
+        self.note_left_unrun();
     }
 
     /// Counts a task that ran, did not finish, and is given up. Must be called by the holder.
@@ -57,11 +57,11 @@ impl Shell {
     /// by the holder.
     pub(crate) fn note_remains(&self) {
         self.cold().rare.remains.sub(1);
-        self.note_passed();
+        self.note_left_unrun();
     }
 
     /// Records that a task left the queue and does not run.
-    fn note_passed(&self) {
+    fn note_left_unrun(&self) {
         self.cold().hook.skip();
         self.counters.dequeued.turn();
     }

@@ -38,7 +38,7 @@ impl Shell {
 
     fn note_refused(&self, error: SubmitError) -> SubmitError {
         self.cold().rare.rejected.add(1);
-        panics::tell(|| {
+        panics::log_safely(|| {
             tracing::debug!(target: "captor", resource = self.name(), reason = %error, "task refused");
         });
         error

@@ -47,7 +47,7 @@ impl Shell {
             if let Some(signal) = waiting {
                 signal.wake();
             }
-            self.refuse_all(swept, || TaskError::Cancelled) + given_up
+            self.refuse_swept(swept, || TaskError::Cancelled) + given_up
         })
     }
 
@@ -65,7 +65,7 @@ impl Shell {
     /// Returns `false` if the task was given up before, or does not wait. A task that runs is given
     /// up by the holder at its next wait.
     pub(in crate::raw) fn give_up(&self, task: &Header, why: u32) -> bool {
-        let signal = self.strand.in_one_step(|| {
+        let signal = self.strand.with_backlog_in_hand(|| {
             if !task.is_suspended() {
                 self.stop(task, why);
             }
@@ -78,7 +78,7 @@ impl Shell {
     }
 
     /// Refuses the swept tasks with `error`. Returns how many tasks had not been claimed before.
-    pub(super) fn refuse_all(&self, swept: Chain, error: impl Fn() -> TaskError) -> usize {
+    pub(super) fn refuse_swept(&self, swept: Chain, error: impl Fn() -> TaskError) -> usize {
         let mut count = 0;
         for link in swept {
             // SAFETY: the sweep took the task out of the queue, and no other thread has its link.

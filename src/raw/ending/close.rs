@@ -28,7 +28,7 @@ impl Shell {
         }
         let at_rest = self.strand.refuse();
         drop(refusal);
-        panics::tell(|| {
+        panics::log_safely(|| {
             tracing::debug!(target: "captor", resource = self.name(), "resource closed");
         });
         context::enter(self.id(), Kind::Aside, || {
@@ -67,13 +67,13 @@ impl Shell {
             self.strand.refuse();
         }
         context::enter(self.id(), Kind::Aside, || {
-            panics::tell(|| {
+            panics::log_safely(|| {
                 tracing::debug!(target: "captor", resource = self.name(), task = name, "task panicked");
             });
             if cold.settings.poison {
                 self.turn_away();
                 let swept = self.strand.sweep(is_waiting, |_| ());
-                self.refuse_all(swept, || TaskError::Poisoned);
+                self.refuse_swept(swept, || TaskError::Poisoned);
             }
         });
     }

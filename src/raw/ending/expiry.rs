@@ -51,7 +51,7 @@ impl Expiry {
 
 impl Alarm for Expiry {
     fn is_over(&self) -> bool {
-        self.header().is_past_claims()
+        self.header().is_alarm_over()
     }
 
     fn ring(self: Box<Self>) {
@@ -61,7 +61,7 @@ impl Alarm for Expiry {
             // the next alarm. So they run in a frame that runs no task.
             // SAFETY: the timer's reference keeps the task live until `self` is dropped (contract
             // of `Expiry::new`), and the task is one of this core.
-            context::enter_apart(core.id(), || unsafe { core.expire(self.task) });
+            context::enter_without_tasks(core.id(), || unsafe { core.expire(self.task) });
         }
     }
 }

@@ -28,7 +28,7 @@ const MAX_PACE: u64 = 16;
 
 /// Queues a task. If the push gives the submitter the role, the submitter drains. If the push puts
 /// the role on offer, the submitter dispatches a job.
-pub(crate) fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
+pub(crate) fn push_task(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
     let core = owner.core();
     let settings = core.settings();
     let terms = match context::depth() {
@@ -38,19 +38,19 @@ pub(crate) fn queue(owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError,
         0..context::MAX_DEPTH if settings.priorities.is_none() => Terms::Own,
         _ => Terms::None,
     };
-    queue_on(terms, owner, task)
+    push_on(terms, owner, task)
 }
 
 /// Queues a task and leaves the task to other threads. For a caller that is not the submitter and
 /// must get on with another resource.
-pub(crate) fn queue_for_others(
+pub(crate) fn push_for_others(
     owner: &dyn Owner,
     task: Queued,
 ) -> Result<(), (SubmitError, Queued)> {
-    queue_on(Terms::None, owner, task)
+    push_on(Terms::None, owner, task)
 }
 
-fn queue_on(terms: Terms, owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
+fn push_on(terms: Terms, owner: &dyn Owner, task: Queued) -> Result<(), (SubmitError, Queued)> {
     let core = owner.core();
     let depth = core.count_push();
     let pooled = core.settings().pooled;
@@ -163,5 +163,7 @@ fn hand_off(owner: &dyn Owner) {
             "pool"
         }
     };
-    panics::tell(|| tracing::trace!(target: "captor", resource = core.name(), to, "hand-off"));
+    panics::log_safely(
+        || tracing::trace!(target: "captor", resource = core.name(), to, "hand-off"),
+    );
 }

@@ -326,7 +326,7 @@ impl Crew for Shift<'_> {
             }
             return Flow::Done;
         }
-        match self.run_claimed(&task, is_own, woken) {
+        match self.run_queued(&task, is_own, woken) {
             Ran::Suspended(signal) => return self.suspends(task, &signal),
             Ran::Returned | Ran::Panicked => self.completes(task),
         }
@@ -344,7 +344,7 @@ impl Shift<'_> {
     }
 
     /// Runs a claimed task, or resumes a task that was `woken`.
-    fn run_claimed(&mut self, task: &Queued, is_own: bool, woken: bool) -> Ran {
+    fn run_queued(&mut self, task: &Queued, is_own: bool, woken: bool) -> Ran {
         self.count();
         if let Some(meta) = task.meta() {
             meta.starts(self.core.host().clock());
@@ -438,12 +438,12 @@ impl Shift<'_> {
     /// Checks whether no waker is left that could wake this suspended task. If so, returns the
     /// error that the task ends with.
     fn deserted(&self, task: &Queued, signal: &Signal) -> Option<TaskError> {
-        if !signal.is_deserted() {
+        if !signal.has_no_waker() {
             return None;
         }
         let (resource, task) = (self.name, task.header().name());
         context::enter(self.core.id(), Kind::Aside, || {
-            panics::tell(|| {
+            panics::log_safely(|| {
                 tracing::warn!(target: "captor", resource, task, "cancelled a suspended task: no waker for it exists, so it could never resume");
             });
         });

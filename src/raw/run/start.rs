@@ -50,8 +50,8 @@ impl<T: Send + 'static> Core<T> {
         F: Body<T, R> + Send + 'static,
         R: Send + 'static,
     {
-        let is_timed = given.is_some_and(|attributes| attributes.deadline.is_some());
-        if is_timed || self.settings().pooled || context::depth() >= MAX_DEPTH {
+        let has_deadline = given.is_some_and(|attributes| attributes.deadline.is_some());
+        if has_deadline || self.settings().pooled || context::depth() >= MAX_DEPTH {
             return Err(body);
         }
         // `tag` calls a subscriber, which is user code, so the call comes before the claim.
@@ -86,7 +86,7 @@ impl<T: Send + 'static> Core<T> {
         let outcome = match ran {
             Ok(Polled::Wait(signal)) => {
                 let (task, handle) = task.into_waiting();
-                self.strand().by_word(way);
+                self.strand().move_to_word(way);
                 self.wait_on(task, &signal);
                 return FirstRun::Waits(handle);
             }
@@ -113,7 +113,7 @@ impl<T: Send + 'static> Core<T> {
     fn wait_on(self: &Arc<Self>, task: Queued, signal: &Signal) {
         // A sweep asks the running task to stop with the backlog in hand. This step has the backlog
         // in hand too, so the sweep always finds that a task runs.
-        self.strand().in_one_step(|| {
+        self.strand().with_backlog_in_hand(|| {
             self.counters.dequeued.turn();
             self.inline.interrupt();
         });

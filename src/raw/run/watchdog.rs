@@ -48,8 +48,8 @@ impl Stopwatch {
             self.longest.bump_by(took - longest);
         }
         if self.slow.is_some_and(|slow| took >= slow) {
-            // The alarm may be late. If it has warned already, `bark` does nothing.
-            self.bark(shell, started.task, name, took, "a task ran for long");
+            // The alarm may be late. If it has warned already, `warn_slow` does nothing.
+            self.warn_slow(shell, started.task, name, took, "a task ran for long");
         }
     }
 
@@ -98,7 +98,7 @@ impl Stopwatch {
         if takes < slow {
             self.set_alarm(core, seen.since.saturating_add(slow));
         } else {
-            self.bark(
+            self.warn_slow(
                 core,
                 seen.task,
                 seen.name,
@@ -109,16 +109,23 @@ impl Stopwatch {
     }
 
     /// Logs the warning, once for each task.
-    fn bark(&self, shell: &Shell, task: usize, name: TaskName, takes: u64, what: &'static str) {
+    fn warn_slow(
+        &self,
+        shell: &Shell,
+        task: usize,
+        name: TaskName,
+        takes: u64,
+        what: &'static str,
+    ) {
         // Relaxed: this step only decides whether the holder or the timer thread logs the warning.
-        if self.barked.fetch_max(task as u64, Ordering::Relaxed) >= task as u64 {
+        if self.last_warned.fetch_max(task as u64, Ordering::Relaxed) >= task as u64 {
             return;
         }
         let takes = Duration::from_nanos(takes);
         // The subscriber is user code. It runs under the role, or on the timer thread, which must
         // be back for the next alarm.
-        context::enter_apart(shell.id(), || {
-            panics::tell(|| {
+        context::enter_without_tasks(shell.id(), || {
+            panics::log_safely(|| {
                 tracing::warn!(target: "captor", resource = shell.name(), task = name, ?takes, "{what}");
             });
         });

@@ -39,9 +39,9 @@ const TAGS: usize = TAKEN | SORTED | EMPTY;
 const NOTHING: *mut Link = ptr::without_provenance_mut(EMPTY);
 
 /// The levels, in a cell so that a model checker sees which thread uses them.
-type Shelf = UnsafeCell<Levels>;
+type LevelsCell = UnsafeCell<Levels>;
 
-const _: () = assert!(align_of::<Shelf>() > TAGS);
+const _: () = assert!(align_of::<LevelsCell>() > TAGS);
 
 pub(crate) struct Backlog {
     word: AtomicPtr<Link>,
@@ -128,7 +128,7 @@ impl fmt::Debug for Backlog {
     }
 }
 
-fn shelf(word: *mut Link) -> Option<NonNull<Shelf>> {
+fn shelf(word: *mut Link) -> Option<NonNull<LevelsCell>> {
     let sorted = word.addr() & SORTED != 0;
     NonNull::new(word.map_addr(|a| a & !TAGS).cast()).filter(|_| sorted)
 }

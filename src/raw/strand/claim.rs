@@ -87,7 +87,7 @@ impl Strand {
             Ordering::Relaxed,
         );
         match claimed {
-            Ok(_) => self.contest(),
+            Ok(_) => self.confirm_claim(),
             Err(_) => Claim::Failed,
         }
     }
@@ -136,7 +136,7 @@ impl Strand {
     /// task waits (B0 in `docs/design/lane.md`). If the caller has claimed by the word, this does
     /// nothing.
     #[cold]
-    pub(crate) fn by_word(&self, way: Way) {
+    pub(crate) fn move_to_word(&self, way: Way) {
         if way == Way::Word {
             return;
         }
@@ -155,7 +155,7 @@ impl Strand {
     /// Must be called by a thread that has taken an idle word, and by no other thread. While the
     /// word is not idle, an entrant leaves at once.
     #[inline]
-    pub(super) fn contest(&self) -> Claim {
+    pub(super) fn confirm_claim(&self) -> Claim {
         if !self.lane.is_taken() {
             Claim::Made(Way::Word)
         } else if self.yield_to_lane() {
@@ -188,14 +188,14 @@ impl Strand {
             left.then(|| s.with_mode(Mode::Held))
         })
         .is_ok()
-            && self.contest() != Claim::Failed
+            && self.confirm_claim() != Claim::Failed
     }
 
     /// Looks once, and claims an idle strand. A stale job does not matter here.
     pub(crate) fn look(&self) -> Look {
         let s = self.state();
         let claim = match s.mode() {
-            Mode::Idle if s.has_job() || self.lane.is_slow_path_only() => self.claim_anyway(),
+            Mode::Idle if s.has_job() || self.lane.is_slow_path_only() => self.claim_slow_path(),
             // An entry in vain has consequences, so only an idle word is worth a try.
             Mode::Idle if s == State::IDLE => self.try_claim(),
             _ => Claim::Failed,
@@ -211,13 +211,13 @@ impl Strand {
 
     /// Claims an idle strand by the word, although a job is pending or the strand is
     /// slow-path-only.
-    fn claim_anyway(&self) -> Claim {
+    fn claim_slow_path(&self) -> Claim {
         let claimed = self.update(|s| {
             let idle = s.mode() == Mode::Idle && s.head().is_null() && !s.is_refusing();
             idle.then(|| s.with_mode(Mode::Held))
         });
         match claimed {
-            Ok(_) => self.contest(),
+            Ok(_) => self.confirm_claim(),
             Err(_) => Claim::Failed,
         }
     }
@@ -233,6 +233,6 @@ impl Strand {
                     (s.mode() == Mode::Idle && s.is_refusing()).then(|| s.with_mode(Mode::Held))
                 })
                 .is_ok()
-            && self.contest() != Claim::Failed
+            && self.confirm_claim() != Claim::Failed
     }
 }

@@ -67,7 +67,7 @@ impl Strand {
 
     /// Runs `f` with the backlog in hand. To a sweep and to the holder, `f` is one step: meanwhile,
     /// no task comes out of the queue or is put back.
-    pub(crate) fn in_one_step<R>(&self, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn with_backlog_in_hand<R>(&self, f: impl FnOnce() -> R) -> R {
         let _backlog = self.backlog.take();
         f()
     }

@@ -100,7 +100,7 @@ impl Strand {
             PushStep::Claim if terms == Terms::Own && !self.lane.is_taken() => {
                 return Pushed::Captured;
             }
-            PushStep::Claim => self.contest() != Claim::Failed,
+            PushStep::Claim => self.confirm_claim() != Claim::Failed,
             // The caller is inside a task that runs in the lane, and its thread looks when it
             // leaves the lane.
             PushStep::Leave if inside => false,

@@ -74,7 +74,7 @@ impl<F, R> Task<F, R> {
         F: Body<T, R>,
     {
         let mut life = if handle { QUEUED | HANDLE } else { QUEUED };
-        if tag.is_timed() && matches!(free, FreeFn::Boxed) {
+        if tag.has_deadline() && matches!(free, FreeFn::Boxed) {
             life |= TIMED;
         }
         if F::WAITS {

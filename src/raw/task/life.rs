@@ -286,7 +286,7 @@ impl Header {
 
     /// Checks whether the deadline can change nothing any more: the task is claimed, and is
     /// complete or cannot wait.
-    pub(crate) fn is_past_claims(&self) -> bool {
+    pub(crate) fn is_alarm_over(&self) -> bool {
         let life = self.life();
         life & CLAIMED != 0 && life & (WAITS | COMPLETE) != WAITS
     }

@@ -112,7 +112,7 @@ impl Signal {
 
     /// Checks whether no waker is left that could wake the task. Must be called by the holder,
     /// after a run. The answer `true` is final.
-    pub(crate) fn is_deserted(&self) -> bool {
+    pub(crate) fn has_no_waker(&self) -> bool {
         // Relaxed: the caller reads nothing that a waking thread wrote.
         self.word.load(Ordering::Relaxed) & !PARKED == 0
     }

@@ -52,7 +52,7 @@ pub(crate) struct Tag {
 
 impl Tag {
     /// Checks whether the timer must watch over a deadline of the task.
-    pub(crate) fn is_timed(&self) -> bool {
+    pub(crate) fn has_deadline(&self) -> bool {
         self.meta
             .as_ref()
             .is_some_and(|meta| meta.deadline.is_some())
@@ -128,7 +128,7 @@ impl Meta {
         let span =
             (self.span).with_mut(|span| unsafe { core::mem::replace(&mut *span, Span::none()) });
         // Closing a span calls the subscriber.
-        panics::tell(|| drop(span));
+        panics::log_safely(|| drop(span));
     }
 
     fn age(&self, clock: &dyn Alarms) -> u64 {

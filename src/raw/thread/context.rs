@@ -180,7 +180,7 @@ pub(crate) fn enter<R>(resource: Id, kind: Kind, f: impl FnOnce() -> R) -> R {
 
 /// Runs `f` for `resource` on a thread that must run no task. A task that `f` submits is queued for
 /// the pool, as at the greatest depth of nesting.
-pub(crate) fn enter_apart<R>(resource: Id, f: impl FnOnce() -> R) -> R {
+pub(crate) fn enter_without_tasks<R>(resource: Id, f: impl FnOnce() -> R) -> R {
     enter_at(MAX_DEPTH, resource, Kind::Aside, None, f)
 }
 

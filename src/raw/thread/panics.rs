@@ -21,7 +21,7 @@ pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
 
 /// Runs `f`, which logs an event. If the subscriber panics, its event is lost: the panic cannot be
 /// logged either.
-pub(crate) fn tell<R>(f: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn log_safely<R>(f: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn refused<F>(error: impl Into<TaskError>, f: F) -> TaskError {
 
 /// Drops a closure that will not run and whose task has no outcome, and logs a panic of the drop.
 /// Returns `error`.
-pub(crate) fn turned_away<F>(error: SubmitError, f: F) -> SubmitError {
+pub(crate) fn drop_refused<F>(error: SubmitError, f: F) -> SubmitError {
     contain("drop of a refused closure", || drop(f));
     error
 }
@@ -56,7 +56,7 @@ pub(crate) fn wake(waker: Waker) {
 /// Drops an outcome that no caller took. If the outcome is a panic, the panic is logged.
 pub(crate) fn drop_outcome<R>(outcome: Result<R, TaskError>) {
     if let Err(TaskError::Panicked(panic)) = &outcome {
-        tell(|| {
+        log_safely(|| {
             let (resource, task) = (panic.resource(), panic.task());
             tracing::error!(target: "captor", resource, task, panic = panic.message(), "a task panicked and nobody took its outcome");
         });
@@ -72,7 +72,7 @@ fn report(what: &'static str, payload: &(dyn Any + Send)) {
     let message = crate::error::message(payload);
     record::contained();
     record::unasked(message);
-    tell(|| tracing::error!(target: "captor", what, panic = message, "panic contained"));
+    log_safely(|| tracing::error!(target: "captor", what, panic = message, "panic contained"));
 }
 
 /// Records panics that only the log knows of, for simulations and models to ask for.

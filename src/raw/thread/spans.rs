@@ -1,7 +1,7 @@
 //! Keeps the spans of a thread away from the tasks that the thread runs for other submitters, and
 //! enters the spans of those tasks. Subscribers are user code, so their panics are contained here.
 
-use crate::raw::thread::panics::tell;
+use crate::raw::thread::panics::log_safely;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
 
@@ -19,7 +19,7 @@ pub(crate) fn detach() -> Detached {
     if LevelFilter::current() == LevelFilter::OFF {
         return left;
     }
-    tell(|| {
+    log_safely(|| {
         while left.0.len() < MAX {
             let span = Span::current();
             if span.is_disabled() {
@@ -35,7 +35,7 @@ pub(crate) fn detach() -> Detached {
 impl Drop for Detached {
     fn drop(&mut self) {
         while let Some(span) = self.0.pop() {
-            tell(|| {
+            log_safely(|| {
                 span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
                 drop(span);
             });
@@ -48,12 +48,12 @@ impl Drop for Detached {
 pub(crate) struct Within<'a>(&'a Span);
 
 pub(crate) fn within(span: &Span) -> Within<'_> {
-    tell(|| span.with_subscriber(|(id, subscriber)| subscriber.enter(id)));
+    log_safely(|| span.with_subscriber(|(id, subscriber)| subscriber.enter(id)));
     Within(span)
 }
 
 impl Drop for Within<'_> {
     fn drop(&mut self) {
-        tell(|| (self.0).with_subscriber(|(id, subscriber)| subscriber.exit(id)));
+        log_safely(|| (self.0).with_subscriber(|(id, subscriber)| subscriber.exit(id)));
     }
 }

@@ -109,7 +109,7 @@ pub(crate) struct Stopwatch {
     /// 1 if an alarm is set, and 0 if not.
     pub(in crate::raw) alarm: AtomicUsize,
     /// The number of the last task that the watchdog has warned of.
-    pub(in crate::raw) barked: AtomicU64,
+    pub(in crate::raw) last_warned: AtomicU64,
     /// The longest time that a task took, in nanoseconds.
     pub(in crate::raw) longest: Counter,
     pub(in crate::raw) waits: Option<Box<Histogram>>,
@@ -124,7 +124,7 @@ impl Stopwatch {
             slow: slow.map(nanos),
             running: Running::new(),
             alarm: AtomicUsize::new(0),
-            barked: AtomicU64::new(0),
+            last_warned: AtomicU64::new(0),
             longest: Counter::default(),
             waits: times.then(Box::default),
         }

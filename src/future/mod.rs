@@ -7,7 +7,9 @@
 //! Files:
 //!
 //! - `completion.rs`: the outcome of one task
+//! - `state.rs`: where an outcome is, and how a thread blocks for an outcome
 //! - `closed.rs`: the end of a resource, its closing, and its value after the end
 
 pub(crate) mod closed;
 pub(crate) mod completion;
+mod state;

@@ -223,6 +223,8 @@ impl fmt::Debug for SchedulerBuilder {
     }
 }
 
+/// One worker for each CPU that the process may use. `docs/design/dependencies.md` says why
+/// `num_cpus` counts the CPUs, and not `std::thread::available_parallelism`.
 pub(super) fn default_workers() -> usize {
     num_cpus::get().clamp(1, MAX_WORKERS)
 }

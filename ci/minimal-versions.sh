@@ -14,7 +14,7 @@ mkdir -p "$copy"
 cp -R Cargo.toml README.md src docs "$copy/"
 cd "$copy"
 sed -i.orig -e '/^members = /d' -e '/^default-members = /d' \
-    -e '/^\[dev-dependencies\]/,/^$/d' Cargo.toml
+    -e '/^\[dev-dependencies\]/,/^$/d' -e '/^\[\[test\]\]/,/^$/d' Cargo.toml
 run cargo +nightly update -Zdirect-minimal-versions
 CARGO_TARGET_DIR=$target/minimal-versions/build run cargo check --lib
 run cargo tree --edges normal --depth 1

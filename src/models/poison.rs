@@ -1,13 +1,17 @@
-//! Models of a poisoning panic and of the heal, while other threads submit.
+//! Models of a panic that poisons or closes, and of the heal, while other threads submit.
 
 use super::{FOREVER, Spawned, World, model, named};
-use crate::raw::core::cold_state::Settings;
+use crate::raw::core::cold_state::{AfterPanic, Settings};
 use crate::{HealError, SubmitError, TaskError};
 use std::time::Duration;
 
 fn poisonable(capture_limit: usize, quantum: Duration) -> World {
+    world(AfterPanic::Poison, capture_limit, quantum)
+}
+
+fn world(after_panic: AfterPanic, capture_limit: usize, quantum: Duration) -> World {
     let settings = Settings {
-        poison: true,
+        after_panic,
         ..named()
     };
     World::new(capture_limit, quantum, settings)
@@ -34,6 +38,29 @@ fn submission_runs_or_fails_during_poisoning() {
         assert_eq!(w.r.execute(|_| ()), Err(SubmitError::Poisoned));
         other.join();
         heal(&w);
+        assert!(w.finish().contains(&3));
+    });
+}
+
+/// A panic closes the resource and drops the value, while another thread submits. No task runs on
+/// the dropped value: a checked cell lies inside the value.
+#[test]
+fn value_is_dropped_once_during_submissions() {
+    model(3, || {
+        let w = world(AfterPanic::Close, 10, FOREVER);
+        let other = w.spawn(|w| {
+            for n in [1, 2] {
+                match w.r.submit(w.entry(n)).wait() {
+                    Ok(_) | Err(TaskError::Cancelled | TaskError::Closed) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+        let outcome = w.r.submit(w.panicking_entry(3)).wait();
+        assert!(matches!(outcome, Err(TaskError::Panicked(_))));
+        assert!(w.r.is_closed());
+        assert_eq!(w.r.execute(|_| ()), Err(SubmitError::Closed));
+        other.join();
         assert!(w.finish().contains(&3));
     });
 }

@@ -3,7 +3,7 @@
 //! deadlocks. loom checks the orderings.
 
 use super::{FOREVER, World, draw};
-use crate::raw::core::cold_state::Settings;
+use crate::raw::core::cold_state::{AfterPanic, Settings};
 use crate::sync::{Arc, thread, yield_now};
 use crate::{Dispatch, Resource, Scheduler, TaskError};
 use std::future::poll_fn;
@@ -299,7 +299,7 @@ fn suspended_tasks_resume_during_submissions() {
 fn heal_succeeds_when_task_has_panicked() {
     draw(|| {
         let settings = Settings {
-            poison: true,
+            after_panic: AfterPanic::Poison,
             ..Settings::default()
         };
         let w = World::new(1, Duration::ZERO, settings);

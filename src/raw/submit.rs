@@ -106,7 +106,8 @@ impl<T: Send + 'static> Core<T> {
             }
             Err(payload) => {
                 let name = tag::name(given);
-                self.note_panic(name);
+                // SAFETY: claimed by the caller, and the task, which borrowed the value, has unwound.
+                unsafe { self.note_panic(name) };
                 if !self.strand.try_release(way) {
                     captured(self);
                 }

@@ -2,7 +2,7 @@
 
 use crate::error::{BuildError, PriorityRange};
 use crate::raw::core::Core;
-use crate::raw::core::cold_state::{Priorities, Settings};
+use crate::raw::core::cold_state::{AfterPanic, Priorities, Settings};
 use crate::raw::strand::levels::MAX_LEVELS;
 use crate::resource::Resource;
 use crate::resource::settings::{Ageing, Dispatch, PanicPolicy};
@@ -285,7 +285,11 @@ impl ResourceBuilder {
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
-        self.settings.poison = policy == PanicPolicy::Poison;
+        self.settings.after_panic = match policy {
+            PanicPolicy::Continue => AfterPanic::Continue,
+            PanicPolicy::Poison => AfterPanic::Poison,
+            PanicPolicy::Close => AfterPanic::Close,
+        };
         self
     }
 

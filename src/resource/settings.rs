@@ -54,6 +54,15 @@ pub enum PanicPolicy {
     /// [`TaskError::Poisoned`](crate::TaskError::Poisoned), until
     /// [`clear_poison`](crate::Resource::clear_poison) heals the resource.
     Poison,
+    /// The panic closes the resource and drops the value, as the panic of a thread drops what the
+    /// thread owns.
+    ///
+    /// Queued tasks end in [`TaskError::Cancelled`](crate::TaskError::Cancelled), and later
+    /// submissions in [`TaskError::Closed`](crate::TaskError::Closed). The value is dropped before
+    /// any of them resolves, on the thread that ran the panicking task. So a caller that waits for
+    /// a channel or a oneshot whose other end lies inside the value is told at once.
+    /// [`into_inner`](crate::Resource::into_inner) then resolves to `Closed`.
+    Close,
 }
 
 /// How less urgent tasks get their turn among more urgent tasks.

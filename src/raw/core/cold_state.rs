@@ -21,8 +21,8 @@ pub(crate) struct Settings {
     pub(crate) capture_time: Option<Duration>,
     /// The resource never runs tasks on its callers.
     pub(crate) pooled: bool,
-    /// After a panic, the resource refuses later tasks.
-    pub(crate) poison: bool,
+    /// The effect of a panic on the resource.
+    pub(crate) after_panic: AfterPanic,
     /// The number of tasks that may be queued.
     pub(crate) capacity: Option<usize>,
     /// The levels of priority, if there is more than one level.
@@ -31,6 +31,17 @@ pub(crate) struct Settings {
     pub(crate) timings: bool,
     /// The resource warns of tasks that take this long.
     pub(crate) slow_task: Option<Duration>,
+}
+
+/// The effect of a panic on the resource.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AfterPanic {
+    /// The next task runs.
+    Continue,
+    /// The resource refuses tasks until a heal, and keeps the value.
+    Poison,
+    /// The resource closes, and drops the value.
+    Close,
 }
 
 /// How a resource sorts its tasks by priority.
@@ -50,7 +61,7 @@ impl Settings {
         capture_limit: None,
         capture_time: None,
         pooled: false,
-        poison: false,
+        after_panic: AfterPanic::Continue,
         capacity: None,
         priorities: None,
         timings: false,

@@ -80,7 +80,9 @@ impl Core<dyn Value> {
             context::enter(self.id(), Kind::Aside, || {
                 panics::drop_outcome::<()>(Err(TaskError::Panicked(panic)));
             });
-            self.poison_if_set(Some(NAME));
+            // SAFETY: the caller is the holder (contract of `call_hook`), and the hook, which borrowed
+            // the value, has unwound.
+            unsafe { self.after_panic(Some(NAME)) };
         }
         true
     }

@@ -373,7 +373,9 @@ impl Shift<'_> {
             stopwatch.ends(self.core, header.name(), started);
         }
         if matches!(ran, Ran::Panicked) {
-            self.core.note_panic(header.name());
+            // SAFETY: the role is this thread's. The task, which borrowed the value, has unwound, and
+            // an asynchronous task has dropped its future.
+            unsafe { self.core.note_panic(header.name()) };
         }
         self.account(is_own);
         ran
@@ -460,7 +462,11 @@ impl Shift<'_> {
         let drops = || task.drop_closure(error, self.name);
         match context::enter(self.core.id(), Kind::Aside, drops) {
             ClosureDrop::Dropped => self.core.note_given_up(late),
-            ClosureDrop::Panicked => self.core.note_panic(task.header().name()),
+            ClosureDrop::Panicked => {
+                // SAFETY: the role is this thread's, and the future, which borrowed the value, is
+                // dropped.
+                unsafe { self.core.note_panic(task.header().name()) }
+            }
         }
         self.completes(task);
     }

@@ -92,7 +92,9 @@ impl<T: Send + 'static> Core<T> {
             }
             Ok(Polled::Done(result)) => Ok(result),
             Err(payload) => {
-                self.note_panic(header.name());
+                // SAFETY: claimed by the caller. The task dropped its future, which borrowed the value,
+                // as it unwound.
+                unsafe { self.note_panic(header.name()) };
                 let panic = Panic::new(payload).of(self.name(), header.name());
                 Err(TaskError::Panicked(panic))
             }

@@ -4,7 +4,9 @@
 mod common;
 
 use captor::{Resource, Scheduler, TaskError};
-use common::{DEADLINE, Gate, hold, hold_running, panic_message, wait_until, within_deadline};
+use common::{
+    DEADLINE, Drops, Gate, hold, hold_running, panic_message, wait_until, within_deadline,
+};
 use futures::channel::mpsc;
 use futures::stream;
 use std::panic::resume_unwind;
@@ -152,16 +154,24 @@ fn always_ready_stream_does_not_starve_callers() {
 }
 
 #[test]
-fn closure_is_not_called_again_after_panic() {
-    let r = Resource::new(0);
+fn items_in_flight_run_when_closure_panicked() {
+    let (r, drops) = (Resource::new(Vec::new()), Drops::new());
     let held = hold(&r);
-    let items = r.attach_limited(8, stream::iter(0..8), |n, _| {
-        *n += 1;
-        resume_unwind(Box::new("spilled"))
+    let (kept, mut calls) = (drops.counted(), 0);
+    let items = r.attach_limited(8, stream::iter(0..8), move |log, n| {
+        let _ = &kept;
+        calls += 1;
+        log.push((calls, n));
+        if n == 2 {
+            resume_unwind(Box::new("spilled"));
+        }
     });
+    wait_until("all items are queued", || r.stats().outstanding == 9);
     held.release();
     assert_eq!(panic_message(items.wait()), "spilled");
-    assert_eq!(r.into_inner().wait(), Ok(1));
+    let expected = (0..8).map(|n| (n + 1, n)).collect();
+    assert_eq!(r.into_inner().wait(), Ok(expected));
+    wait_until("the closure is dropped", || drops.count() == 1);
 }
 
 /// Three resources in a row, connected by bounded channels.

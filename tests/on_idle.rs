@@ -159,6 +159,25 @@ fn hook_panic_poisons_only_under_poison_policy() {
 }
 
 #[test]
+fn hook_runs_again_after_its_panic() {
+    let r = Resource::new(Vec::new());
+    let mut calls = 0;
+    r.on_idle(move |log| {
+        calls += 1;
+        log.push(calls);
+        if calls == 1 {
+            panic!("intended");
+        }
+    })
+    .wait()
+    .unwrap();
+    for ran in 0..3 {
+        let before = r.submit(|log| log.clone());
+        assert_eq!(outcome(before), Ok((1..=ran).collect()));
+    }
+}
+
+#[test]
 fn hook_does_not_run_when_poisoned() {
     let r = hooked(Resource::builder().panic_policy(PanicPolicy::Poison));
     assert!(r.with(|_| panic!("intended")).is_err());

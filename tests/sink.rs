@@ -56,6 +56,36 @@ fn sink_returns_errors_and_continues() {
     });
 }
 
+#[test]
+fn sink_runs_each_item_after_closure_panicked() {
+    let r = Resource::new(Vec::new());
+    let mut calls = 0;
+    let mut sink = r.sink(move |log: &mut Vec<_>, n: u32| {
+        calls += 1;
+        if n == 2 {
+            resume_unwind(Box::new("two"));
+        }
+        log.push((calls, n));
+    });
+    block_on(async {
+        for n in 1..=4 {
+            match n {
+                2 => assert_eq!(panic_message(sink.send(n).await), "two"),
+                n => assert_eq!(sink.send(n).await, Ok(())),
+            }
+        }
+        let held = hold(&r);
+        for n in [5, 2, 6] {
+            sink.feed(n).await.unwrap();
+        }
+        held.release();
+        assert_eq!(panic_message(sink.flush().await), "two");
+        assert_eq!(sink.flush().await, Ok(()));
+    });
+    let log = r.with(|log| log.clone());
+    assert_eq!(log, Ok(vec![(1, 1), (3, 3), (4, 4), (5, 5), (7, 6)]));
+}
+
 /// Chains two resources: the results of the first are the commands of the second.
 #[test]
 fn results_forward_as_stream_to_second_resource() {

@@ -43,7 +43,8 @@ impl<T: Send + 'static> Resource<T> {
     /// - [`TaskError::Cancelled`], if an item's task was cancelled, or the attachment was
     ///   [detached](Attachment::detach).
     ///
-    /// If `f` panics, `f` is not called again: items that were in flight behind it are dropped.
+    /// A panic of `f` ends only that call of `f`. `f` keeps what it captured. The attachment takes
+    /// no more items, but `f` is called again for the items that were in flight already.
     ///
     /// # Cancellation
     /// Dropping the [`Attachment`] leaves the stream attached.

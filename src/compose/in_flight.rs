@@ -7,6 +7,7 @@
 
 use crate::error::TaskError;
 use crate::future::completion::Completion;
+use crate::raw::thread::panics;
 use crate::resource::permit::Permit;
 use crate::sync::{Arc, MODEL, Mutex, lock};
 use std::collections::VecDeque;
@@ -19,9 +20,7 @@ pub(crate) const LIMIT: usize = if MODEL { 2 } else { 64 };
 
 /// A closure, and the tasks in flight that call it.
 pub(crate) struct InFlight<F> {
-    /// Only tasks of one resource lock the closure, so the lock is never contended. `None` while
-    /// the closure runs, and for good after the closure has panicked.
-    f: Arc<Mutex<Option<F>>>,
+    f: Arc<Closure<F>>,
     /// Oldest first. The tasks finish in this order.
     tasks: VecDeque<Completion<()>>,
     limit: usize,
@@ -30,7 +29,7 @@ pub(crate) struct InFlight<F> {
 impl<F> InFlight<F> {
     pub(crate) fn new(limit: usize, f: F) -> Self {
         InFlight {
-            f: Arc::new(Mutex::new(Some(f))),
+            f: Arc::new(Closure(Mutex::new(Some(f)))),
             tasks: VecDeque::new(),
             limit: limit.max(1),
         }
@@ -71,13 +70,22 @@ impl<F> InFlight<F> {
     {
         let f = Arc::clone(&self.f);
         self.tasks.push_back(permit.submit(move |value| {
-            let mut slot = lock(&f);
-            // A closure that panics is dropped here and never called again. The tasks of later
-            // items then do nothing.
-            if let Some(mut f) = slot.take() {
+            // The closure stays in place if it panics, so the tasks of later items call it again.
+            if let Some(f) = &mut *lock(&f.0) {
                 f(value, item);
-                *slot = Some(f);
             }
         }));
+    }
+}
+
+/// The closure that the tasks in flight call. Only tasks of one resource lock the closure, so the
+/// lock is never contended. `None` only when the last owner drops the closure.
+struct Closure<F>(Mutex<Option<F>>);
+
+/// The closure's drop is user code. If it panics, the outcome of the last task stays as it is.
+impl<F> Drop for Closure<F> {
+    fn drop(&mut self) {
+        let f = lock(&self.0).take();
+        panics::contain("drop of a closure", || drop(f));
     }
 }

@@ -31,9 +31,10 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// # Errors
     /// The sink returns the error of each failed task once. If the resource refuses an item, the
-    /// sink returns the reason. After an error, the sink accepts further items. After a panic of
-    /// `f`, though, `f` is not called again: the tasks of all later items drop their item and
-    /// succeed.
+    /// sink returns the reason. After an error, the sink accepts further items.
+    ///
+    /// A panic of `f` ends only that call of `f`: the panic is the error of that item's task. `f`
+    /// keeps what it captured, and the tasks of all later items call `f` again.
     ///
     /// # Panics
     /// `start_send` panics if the sink was not ready, as the contract of [`Sink`] allows.

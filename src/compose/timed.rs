@@ -111,7 +111,8 @@ impl<T: Send + 'static> Resource<T> {
     ///
     /// # Errors
     /// The [`Attachment`] resolves to the first error, as for [`attach`](Self::attach). A panic of
-    /// `f` ends the ticks.
+    /// `f` is such an error, and ends the ticks: no tick is in flight behind it. To go on after a
+    /// panic, call `every` again.
     ///
     /// # Cancellation
     /// [`Attachment::detach`] ends the ticks. Dropping the [`Attachment`] leaves the ticks running.

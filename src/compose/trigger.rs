@@ -54,8 +54,10 @@ const ROUND: usize = 1 << 2;
 ///
 /// # Panics of the closure
 ///
-/// A panic is reported like a panic in [`execute`](Resource::execute). The trigger works as before,
-/// unless the panic [poisons](crate::PanicPolicy::Poison) the resource.
+/// A panic is reported like a panic in [`execute`](Resource::execute). The panic ends only that call
+/// of the closure. The closure keeps what it captured, and the next call of `fire` runs the closure
+/// again, unless the panic [poisons](crate::PanicPolicy::Poison) the resource. The run that panicked
+/// is not repeated.
 ///
 /// # Cancellation
 ///

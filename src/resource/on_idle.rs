@@ -39,6 +39,9 @@ impl<T: Send + 'static> Resource<T> {
     /// for. With [`PanicPolicy::Poison`](crate::PanicPolicy::Poison), the panic poisons the
     /// resource. The statistics do not count the panic as a task's.
     ///
+    /// The panic ends only that call of `f`. `f` keeps what it captured, and stays in place as the
+    /// hook. The call that panicked is not repeated: the next call comes after another task.
+    ///
     /// ```
     /// use captor::Resource;
     ///

@@ -74,6 +74,7 @@ impl Core<dyn Value> {
         if let Some((stopwatch, started)) = timing {
             stopwatch.ends(self, Some(NAME), started);
         }
+        // The hook stays in place after a panic. The next call comes after another task.
         if let Some(Err(panic)) = called {
             let panic = panic.of(self.name(), Some(NAME));
             // The drop of the payload is user code, and runs under the role.

@@ -491,7 +491,7 @@ impl PartialEq for HealError {
 /// let r = Resource::builder().name("orders").scheduler(&scheduler);
 /// let r = r.dispatch(captor::Dispatch::Pool).build(())?;
 /// let (go, gate) = mpsc::channel::<()>();
-/// r.execute(move |_| gate.recv().is_ok())?;
+/// r.execute(move |_| drop(gate.recv()))?;
 /// let error = scheduler.try_shutdown(Duration::from_millis(5)).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),

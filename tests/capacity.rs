@@ -773,7 +773,9 @@ fn all_room_returns_however_tasks_end() {
                     thread::spawn(move || {
                         for round in 0..ROUNDS {
                             let ran = ran.clone();
-                            let task = move |_: &mut u64| ran.fetch_add(1, Ordering::Relaxed);
+                            let task = move |_: &mut u64| {
+                                ran.fetch_add(1, Ordering::Relaxed);
+                            };
                             match (round * 5 + i) % 7 {
                                 0 => drop(r.submit(task).cancel_on_drop()),
                                 1 => drop(r.reserve_timeout(Duration::ZERO)),

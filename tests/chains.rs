@@ -59,7 +59,7 @@ fn chain_of_5000_waiters_fits_on_stack() {
     for (i, r) in links.iter().enumerate() {
         // Submitted from inside a task it is queued, and then handed off.
         let (inside, work) = (r.clone(), link(&links, i));
-        r.execute(move |_| inside.execute(work)).unwrap();
+        r.execute(move |_| inside.execute(work).unwrap()).unwrap();
     }
     gate.open();
     assert_eq!(wait_until_all_ran(&links), 0);

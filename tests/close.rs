@@ -219,8 +219,10 @@ fn wait_closed_sees_writes_of_last_task() {
         let held = hold(&r2);
         for _ in 0..3 {
             let written = written.clone();
-            r2.execute(move |_| written.fetch_add(1, Ordering::Relaxed))
-                .unwrap();
+            r2.execute(move |_| {
+                written.fetch_add(1, Ordering::Relaxed);
+            })
+            .unwrap();
         }
         r2.close();
         let gate = held.gate();

@@ -421,8 +421,11 @@ fn task_submitted_by_expiry_avoids_timer_thread() {
     let held = hold(&r);
     let (send, threads) = mpsc::channel();
     let submits_when_dropped = on_drop(move || {
-        log.execute(move |_| send.send(thread::current().name().map(str::to_owned)))
-            .unwrap();
+        log.execute(move |_| {
+            send.send(thread::current().name().map(str::to_owned))
+                .unwrap()
+        })
+        .unwrap();
     });
     let task = r.task().timeout(SOON);
     task.execute(move |_| drop(submits_when_dropped)).unwrap();

@@ -33,15 +33,21 @@ fn executed_tasks_run_once_with_four_producers() {
 }
 
 #[test]
-fn execute_drops_result_where_task_ran() {
+fn execute_drops_closure_where_task_ran() {
     let drops = Drops::new();
     let r = Resource::new(());
-    let made = drops.clone();
-    r.execute(move |_| made.counted()).unwrap();
+    let tag = drops.counted();
+    r.execute(move |_| {
+        let _ = &tag;
+    })
+    .unwrap();
     assert_eq!(drops.count(), 1);
     let held = hold(&r);
-    let made = drops.clone();
-    r.execute(move |_| made.counted()).unwrap();
+    let tag = drops.counted();
+    r.execute(move |_| {
+        let _ = &tag;
+    })
+    .unwrap();
     assert_eq!(drops.count(), 1);
     held.release();
     assert_eq!(r.with(|_| drops.count()), Ok(2));

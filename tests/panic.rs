@@ -211,11 +211,11 @@ fn panic_in_drop_of_refused_closure_is_outcome() {
 fn panic_in_drop_of_unread_result_is_contained() {
     let r = Resource::new(0);
     drop(r.submit(|_| Bomb));
-    // The result is dropped inside the task's own call, so this panic counts as the task's.
-    r.execute(|_| Bomb).unwrap();
+    // The value is dropped inside the task's own call, so this panic counts as the task's.
+    r.execute(|_| drop(Bomb)).unwrap();
     let held = hold(&r);
     drop(r.submit(|_| Bomb));
-    r.execute(|_| Bomb).unwrap();
+    r.execute(|_| drop(Bomb)).unwrap();
     let after = r.submit(|n| *n += 1);
     held.release();
     assert_eq!(outcome(after), Ok(()));

@@ -305,7 +305,7 @@ fn handoff_runs_after_shutdown_as_worker_blocks() {
         let (gate, task) = hold_running(&r, move |()| {
             let later = pooled(&inside, 7);
             let (send, receive) = mpsc::channel();
-            later.execute(move |n| send.send(*n)).unwrap();
+            later.execute(move |n| send.send(*n).unwrap()).unwrap();
             receive.recv_timeout(DEADLINE)
         });
         assert!(!s.shutdown(SOON));

@@ -337,9 +337,9 @@ fn submit(
             let brittle = rng.once_in(32);
             let done = if brittle {
                 // The result panics when it is dropped, inside the task.
-                builder.execute(move |v| work(v).brittle_in_execute())
+                builder.execute(move |v| drop(work(v).brittle_in_execute()))
             } else {
-                builder.name("soak").execute(move |v| work(v))
+                builder.name("soak").execute(move |v| drop(work(v)))
             };
             ledger.submitted(id);
             if let Err(error) = done {

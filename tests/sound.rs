@@ -216,7 +216,10 @@ fn in_place(dispatch: Dispatch) {
     let queued = r.submit(move |value| std::mem::replace(value, big));
     let cancelled = r.submit(move |_| sum(&big));
     assert!(cancelled.cancel());
-    r.execute(move |_| big).unwrap();
+    r.execute(move |_| {
+        std::hint::black_box(big);
+    })
+    .unwrap();
     held.release();
     assert_eq!(sum(&outcome(queued).unwrap()), 2 << 16);
     assert_eq!(r.with(|v| sum(v)), Ok(1 << 16));

@@ -210,7 +210,7 @@ impl<R> Completion<R> {
     ///
     /// let r = Resource::builder().dispatch(Dispatch::Pool).build(0)?;
     /// let (go, gate) = mpsc::channel::<()>();
-    /// r.execute(move |_| gate.recv().is_ok())?;
+    /// r.execute(move |_| drop(gate.recv()))?;
     /// let second = r.submit(|n| *n = 7);
     /// assert!(second.cancel());
     /// assert_eq!(second.wait(), Err(TaskError::Cancelled));
@@ -230,7 +230,7 @@ impl<R> Completion<R> {
     ///
     /// let r = Resource::builder().dispatch(Dispatch::Pool).build(0)?;
     /// let (go, gate) = mpsc::channel::<()>();
-    /// r.execute(move |_| gate.recv().is_ok())?;
+    /// r.execute(move |_| drop(gate.recv()))?;
     /// drop(r.submit(|n| *n = 7).cancel_on_drop());
     /// drop(go);
     /// assert_eq!(r.with(|n| *n), Ok(0));

@@ -181,7 +181,7 @@ impl ResourceBuilder {
     ///
     /// let r = Resource::builder().priorities(3).dispatch(Dispatch::Pool).build(Vec::new())?;
     /// let (go, gate) = mpsc::channel::<()>();
-    /// r.execute(move |_| gate.recv().is_ok())?;
+    /// r.execute(move |_| drop(gate.recv()))?;
     /// r.task().priority(2).execute(|log| log.push("clean up"))?;
     /// r.execute(|log| log.push("publish"))?; // level 1, the default
     /// r.task().priority(0).execute(|log| log.push("acknowledge"))?;

@@ -125,7 +125,7 @@ impl<T: Send + 'static> Resource<T> {
     /// let (started, running) = mpsc::channel();
     /// r.execute(move |_| {
     ///     started.send(()).unwrap();
-    ///     gate.recv()
+    ///     let _ = gate.recv();
     /// })?;
     /// running.recv().unwrap();
     /// let second = r.submit(|_| ());

@@ -221,9 +221,9 @@ impl<T: Send + 'static> Permit<T> {
     /// r.reserve_blocking()?.execute(|n| *n += 1)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn execute<R, F>(self, f: F) -> Result<(), SubmitError>
+    pub fn execute<F>(self, f: F) -> Result<(), SubmitError>
     where
-        F: FnOnce(&mut T) -> R + Send + 'static,
+        F: FnOnce(&mut T) + Send + 'static,
     {
         let resource = self.resource.clone();
         resource.execute_as(self.into_task(f), None, Admission::Reserved)

@@ -40,7 +40,9 @@ impl<T: Send + 'static> Resource<T> {
     /// use captor::Resource;
     ///
     /// let cache = Resource::new(std::collections::HashMap::new());
-    /// cache.execute(|c| c.insert("k", 1))?;
+    /// cache.execute(|c| {
+    ///     c.insert("k", 1);
+    /// })?;
     /// let hit = cache.submit(|c| c.get("k").copied());
     /// assert_eq!(hit.wait()?, Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -100,9 +102,13 @@ impl<T: Send + 'static> Resource<T> {
 
     /// Submits `f` without a completion: fire and forget.
     ///
-    /// The result of `f` is dropped on the thread that ran `f`. A panic of `f` is reported through
-    /// `tracing`, and counted in the [statistics](Self::stats). `execute` never waits for another
-    /// thread.
+    /// `f` returns `()`, because no caller could see a result. So an `async` block inside `f`, which
+    /// would never be polled, does not compile. To run a future, call
+    /// [`submit_async`](Self::submit_async) or [`submit_steps`](Self::submit_steps). To drop a
+    /// result, end `f` with a semicolon.
+    ///
+    /// A panic of `f` is reported through `tracing`, and counted in the
+    /// [statistics](Self::stats). `execute` never waits for another thread.
     ///
     /// Once 16,384 tasks are queued, each call yields a few times, so that the resource can catch
     /// up. Such pacing is no bound: if tasks are slow or block, set a
@@ -118,7 +124,7 @@ impl<T: Send + 'static> Resource<T> {
     /// [capacity](crate::ResourceBuilder::capacity) can be full. The refused `f` is dropped.
     ///
     /// # Panics
-    /// Never. A panic of `f`, or of the drop of its result, is reported through `tracing`.
+    /// Never. A panic of `f` is reported through `tracing`.
     ///
     /// # Cancellation
     /// Only [`cancel_pending`](Self::cancel_pending) and [`close_now`](Self::close_now) cancel the
@@ -129,10 +135,17 @@ impl<T: Send + 'static> Resource<T> {
     /// hits.execute(|n| *n += 1)?;
     /// # Ok::<(), captor::SubmitError>(())
     /// ```
+    ///
+    /// A closure that returns a future does not compile:
+    ///
+    /// ```compile_fail,E0308
+    /// let hits = captor::Resource::new(0);
+    /// hits.execute(|_| async move {});
+    /// ```
     #[inline]
-    pub fn execute<R, F>(&self, f: F) -> Result<(), SubmitError>
+    pub fn execute<F>(&self, f: F) -> Result<(), SubmitError>
     where
-        F: FnOnce(&mut T) -> R + Send + 'static,
+        F: FnOnce(&mut T) + Send + 'static,
     {
         self.execute_as(f, None, Admission::Bounded)
     }
@@ -226,16 +239,15 @@ impl<T: Send + 'static> Resource<T> {
     }
 
     #[inline]
-    pub(crate) fn execute_as<R, F>(
+    pub(crate) fn execute_as<F>(
         &self,
         f: F,
         given: Given<'_>,
         entry: Admission,
     ) -> Result<(), SubmitError>
     where
-        F: FnOnce(&mut T) -> R + Send + 'static,
+        F: FnOnce(&mut T) + Send + 'static,
     {
-        let f = |value: &mut T| drop(f(value));
         match self.try_inline(f, given) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {

@@ -115,7 +115,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     ///
     /// let r = Resource::builder().dispatch(Dispatch::Pool).build(0)?;
     /// let (go, gate) = mpsc::channel::<()>();
-    /// r.execute(move |_| gate.recv().is_ok())?;
+    /// r.execute(move |_| drop(gate.recv()))?;
     /// let soon = Instant::now() + Duration::from_millis(5);
     /// let late = r.task().deadline(soon).submit(|n| *n = 7);
     /// assert_eq!(late.wait(), Err(TaskError::Expired)); // while the first still runs
@@ -233,7 +233,7 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// call returns `Ok`.
     ///
     /// # Panics
-    /// Never. A panic of `f`, or of the drop of its result, is reported through `tracing`.
+    /// Never. A panic of `f` is reported through `tracing`.
     ///
     /// # Cancellation
     /// [`cancel_pending`](Resource::cancel_pending), [`close_now`](Resource::close_now) and the
@@ -243,9 +243,9 @@ impl<T: Send + 'static> TaskBuilder<'_, T> {
     /// captor::Resource::new(4).task().execute(|n| *n += 1)?;
     /// # Ok::<(), captor::SubmitError>(())
     /// ```
-    pub fn execute<R, F>(self, f: F) -> Result<(), SubmitError>
+    pub fn execute<F>(self, f: F) -> Result<(), SubmitError>
     where
-        F: FnOnce(&mut T) -> R + Send + 'static,
+        F: FnOnce(&mut T) + Send + 'static,
     {
         match self.check() {
             Ok(()) if self.is_late() => match self.resource.refusal_if_any() {

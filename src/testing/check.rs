@@ -23,7 +23,8 @@ const SEED_VAR: &str = "CAPTOR_SEED";
 ///     let total = sim.resource(0);
 ///     for n in [1, 2] {
 ///         let total = total.clone();
-///         sim.resource(()).execute(move |()| total.execute(move |t| *t += n)).unwrap();
+///         let client = sim.resource(());
+///         client.execute(move |()| total.execute(move |t| *t += n).unwrap()).unwrap();
 ///     }
 ///     sim.run();
 ///     assert_eq!(total.with(|t| *t), Ok(3));

@@ -117,7 +117,7 @@ const LIMIT: u64 = 1_000_000;
 ///     for name in ["a", "b"] {
 ///         let log = log.clone();
 ///         let sender = sim.resource(());
-///         sender.execute(move |()| log.execute(move |log| log.push_str(name))).unwrap();
+///         sender.execute(move |()| log.execute(move |log| log.push_str(name)).unwrap()).unwrap();
 ///     }
 ///     sim.run();
 ///     log.with(|log| log.clone()).unwrap()

@@ -253,7 +253,8 @@ impl Call<'_> {
 
     fn execute(&self, task: &Task) {
         let (one, ticket, builder) = self.begin(task);
-        let done = builder.execute(self.closure(task, ticket));
+        let closure = self.closure(task, ticket);
+        let done = builder.execute(move |value| drop(closure(value)));
         one.submitted();
         if let Err(error) = done {
             one.0.refused(one.1, error);
@@ -300,7 +301,7 @@ impl Call<'_> {
             }
             Use::Execute(task) => {
                 let (one, closure) = begin(task);
-                let done = permit.execute(closure);
+                let done = permit.execute(move |value| drop(closure(value)));
                 one.submitted();
                 if let Err(error) = done {
                     one.0.refused(one.1, error);

@@ -65,13 +65,22 @@ const PATHS: &[Path] = &[
     ("idle-execute", |n| {
         let r = Resource::new(Topic::default());
         for _ in 0..n {
-            black_box(&r).execute(|t| t.touch()).unwrap();
+            black_box(&r)
+                .execute(|t| {
+                    t.touch();
+                })
+                .unwrap();
         }
     }),
     // A task that is submitted from inside a task of the same resource is queued. The queued task
     // runs when the outer task has finished.
     ("queued-execute", |n| {
-        queued(n, |r| r.execute(|t| t.touch()).unwrap());
+        queued(n, |r| {
+            r.execute(|t| {
+                t.touch();
+            })
+            .unwrap()
+        });
     }),
     ("queued-submit", |n| {
         queued(n, |r| drop(r.submit(|t| t.touch())));

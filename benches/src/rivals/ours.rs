@@ -44,7 +44,11 @@ impl Shared for Execute {
     }
     #[inline]
     fn cast(&self, op: Op) {
-        self.0.execute(move |t| op.run(t)).expect("open");
+        self.0
+            .execute(move |t| {
+                op.run(t);
+            })
+            .expect("open");
     }
 }
 

@@ -271,6 +271,48 @@ fn ticks_are_missed_when_tasks_take_time() {
     }
 }
 
+/// The ticks' driver and the task of another resource are ready at the same time. Under some seeds
+/// the other task comes first, and takes ten hours.
+#[test]
+fn delay_counts_from_tick_end_when_worker_busy() {
+    for seed in 0..50 {
+        let sim = Simulation::new(seed);
+        let (r, other, clock) = (sim.resource(Vec::new()), sim.resource(()), sim.clock());
+        let ticks = r.every_with(HOUR, MissedTicks::Delay, move |log| {
+            log.push(clock.elapsed());
+            let clock = clock.clone();
+            if log.len() == 1 {
+                other.execute(move |()| clock.advance(HOUR / 2)).unwrap();
+            }
+        });
+        sim.advance(HOUR * 2);
+        let log = r.with(|log| log.clone()).unwrap();
+        assert_eq!(log, [HOUR, HOUR * 2], "seed {seed}");
+        ticks.detach();
+    }
+}
+
+#[test]
+fn skip_is_on_time_after_u32_max_missed_ticks() {
+    let period = Duration::from_micros(1);
+    let sim = Simulation::new(1);
+    let (r, clock) = (sim.resource(Vec::new()), sim.clock());
+    let ticks = r.every_with(period, MissedTicks::Skip, move |log| {
+        log.push(clock.elapsed());
+        if log.len() == 1 {
+            clock.advance(HOUR * 3 + period / 2);
+        }
+    });
+    sim.advance(HOUR * 3 + period * 4);
+    ticks.detach();
+    let log = r.with(|log| log.clone()).unwrap();
+    let expected = [1, 2, 3, 4].map(|n| match n {
+        1 => period,
+        n => HOUR * 3 + period * n,
+    });
+    assert_eq!(log, expected);
+}
+
 #[test]
 fn deadlines_expire_exactly_on_time() {
     let sim = Simulation::new(3);

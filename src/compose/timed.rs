@@ -13,7 +13,7 @@ use crate::raw::thread::panics;
 use crate::raw::waiting::chain::{Origin, Upstream};
 use crate::resource::Resource;
 use crate::scheduler::sleep::Sleep;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex, lock};
 use futures_core::Stream;
 use std::future::Future;
 use std::pin::Pin;
@@ -153,14 +153,19 @@ impl<T: Send + 'static> Resource<T> {
         F: FnMut(&mut T) + Send + 'static,
     {
         let period = period.max(SHORTEST);
-        let host = self.core().host();
+        let host = Arc::clone(self.core().host());
+        let ended = Arc::new(Mutex::new(None));
         let ticks = Ticks {
-            sleep: Sleep::until(Arc::clone(host), host.after(period)),
+            sleep: Sleep::until(Arc::clone(&host), host.after(period)),
+            ended: Arc::clone(&ended),
             period,
             missed,
             due: true,
         };
-        self.attach_limited(1, ticks, move |value, ()| f(value))
+        self.attach_limited(1, ticks, move |value, ()| {
+            f(value);
+            *lock(&ended) = Some(host.now());
+        })
     }
 }
 
@@ -199,10 +204,21 @@ impl Upstream for Due {
     }
 }
 
+/// Returns what is left of `time` after as many whole periods as `time` has.
+fn remainder(time: Duration, period: Duration) -> Duration {
+    const SECOND: u128 = 1_000_000_000;
+    let nanos = time.as_nanos() % period.as_nanos();
+    // The remainder is at most `time`, so its seconds fit.
+    Duration::new((nanos / SECOND) as u64, (nanos % SECOND) as u32)
+}
+
 /// A stream of ticks. The attachment polls the stream again only when the task of the last tick has
 /// finished.
 struct Ticks {
     sleep: Sleep,
+    /// When the task of the last tick finished. The task notes the time, because the driver's next
+    /// turn may come much later.
+    ended: Arc<Mutex<Option<Instant>>>,
     period: Duration,
     missed: MissedTicks,
     /// `sleep` waits for the next tick. `false` after a tick, until the next poll sets the time of
@@ -213,15 +229,14 @@ struct Ticks {
 impl Ticks {
     /// Returns when the next tick is due, after a tick that was due at `last`.
     fn next(&self, last: Instant) -> Option<Instant> {
-        let now = self.sleep.now();
+        let ended = (*lock(&self.ended)).unwrap_or_else(|| self.sleep.now());
         match self.missed {
             MissedTicks::Burst => last.checked_add(self.period),
-            MissedTicks::Delay => now.checked_add(self.period),
+            MissedTicks::Delay => ended.checked_add(self.period),
             MissedTicks::Skip => {
-                let late = now.saturating_duration_since(last).as_nanos();
-                let periods = late / self.period.as_nanos() + 1;
-                let periods = u32::try_from(periods).unwrap_or(u32::MAX);
-                last.checked_add(self.period.saturating_mul(periods))
+                let late = ended.saturating_duration_since(last);
+                let whole = late - remainder(late, self.period);
+                last.checked_add(whole)?.checked_add(self.period)
             }
         }
     }

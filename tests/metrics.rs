@@ -284,3 +284,16 @@ fn units_match_name_suffixes() {
         assert_eq!(*unit, Some(expected), "{name}");
     }
 }
+
+#[test]
+fn panic_in_recorder_is_contained() {
+    let s = Scheduler::builder().build().unwrap();
+    let recorder = Kept {
+        on_count: Some(Arc::new(|| panic!("intended"))),
+        ..Kept::default()
+    };
+    recorder.publish(&s);
+    let recorder = Kept::default();
+    recorder.publish(&s);
+    recorder.get("captor_threads scheduler=captor");
+}

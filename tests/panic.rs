@@ -3,7 +3,9 @@
 
 mod common;
 
-use captor::{Completion, Dispatch, PanicPolicy, Resource, Scheduler, TaskError};
+use captor::{
+    BuildError, Completion, Dispatch, HealError, PanicPolicy, Resource, Scheduler, TaskError,
+};
 use common::{CountingWaker, Drops, Sleepers, hold, join, outcome, panic_message, wait_until};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -227,6 +229,50 @@ fn panic_in_drop_of_unread_result_is_contained() {
     wait_until("the task ran", || ready.is_finished());
     drop(ready);
     assert_alive(&r);
+}
+
+#[test]
+fn panic_in_drop_is_contained_when_call_is_refused() {
+    let r = Resource::new(0);
+    let bomb = Bomb;
+    let healed = r.clear_poison(move |_| drop(bomb));
+    assert_eq!(healed, Err(HealError::NotPoisoned));
+    let refused = Resource::builder().capacity(0).build(Bomb);
+    assert_eq!(refused.unwrap_err(), BuildError::ZeroCapacity);
+    let refused = Resource::builder().capture_limit(0).build(Bomb);
+    assert_eq!(refused.unwrap_err(), BuildError::ZeroCaptureLimit);
+    let refused = Resource::builder().priorities(0).build(Bomb);
+    assert!(matches!(refused, Err(BuildError::Priorities { .. })));
+}
+
+#[test]
+fn panic_in_drop_of_sink_closure_is_contained() {
+    let r = Resource::new(0);
+    let bomb = Bomb;
+    let mut sink = r.sink(move |n: &mut u32, more: u32| {
+        let _ = &bomb;
+        *n += more;
+    });
+    futures::executor::block_on(futures::SinkExt::send(&mut sink, 2)).unwrap();
+    drop(sink);
+    assert_eq!(r.with(|n| *n), Ok(2));
+    assert_eq!(r.stats().panicked, 0);
+}
+
+#[test]
+fn attach_outcome_stays_when_drop_panics() {
+    let r = Resource::new(0);
+    let (in_stream, in_closure) = (Bomb, Bomb);
+    let items = futures::StreamExt::map(futures::stream::iter(0..3), move |n| {
+        let _ = &in_stream;
+        n
+    });
+    let items = r.attach(items, move |n: &mut u32, more: u32| {
+        let _ = &in_closure;
+        *n += more;
+    });
+    assert_eq!(items.wait(), Ok(3));
+    assert_eq!(r.with(|n| *n), Ok(3));
 }
 
 #[test]

@@ -123,6 +123,16 @@ async fn yield_now() {
     .await;
 }
 
+/// The stream of an attachment. The stream's drop is user code. If it panics, the outcome of the
+/// attachment stays as it is.
+struct Source<'a, S>(Pin<&'a mut Option<S>>);
+
+impl<S> Drop for Source<'_, S> {
+    fn drop(&mut self) {
+        panics::contain("drop of a stream", || self.0.set(None));
+    }
+}
+
 /// Moves the items of a stream to a resource.
 struct To<T, F> {
     resource: WeakResource<T>,
@@ -137,9 +147,9 @@ impl<T: Send + 'static, F> To<T, F> {
         S::Item: Send + 'static,
         F: FnMut(&mut T, S::Item) + Send + 'static,
     {
-        let mut stream = pin!(stream);
+        let mut stream = Source(pin!(Some(stream)));
         let mut items = 0;
-        while let Some(item) = poll_fn(|cx| self.poll_next(stream.as_mut(), cx)).await? {
+        while let Some(item) = poll_fn(|cx| self.poll_next(&mut stream, cx)).await? {
             let resource = self.resource.upgrade().ok_or(TaskError::Closed)?;
             self.items.send(resource.reserve().await?, item);
             items += 1;
@@ -156,11 +166,14 @@ impl<T: Send + 'static, F> To<T, F> {
     /// resource is closed or gone.
     fn poll_next<S: Stream>(
         &mut self,
-        stream: Pin<&mut S>,
+        stream: &mut Source<'_, S>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<S::Item>, TaskError>> {
         let next = match self.items.poll_another(cx)? {
-            Poll::Ready(()) => stream.poll_next(cx),
+            Poll::Ready(()) => match stream.0.as_mut().as_pin_mut() {
+                Some(stream) => stream.poll_next(cx),
+                None => Poll::Ready(None),
+            },
             Poll::Pending => Poll::Pending,
         };
         if next.is_pending() && Pin::new(&mut self.closing).poll(cx).is_ready() {

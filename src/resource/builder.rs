@@ -4,6 +4,7 @@ use crate::error::{BuildError, PriorityRange};
 use crate::raw::core::Core;
 use crate::raw::core::cold_state::{AfterPanic, Priorities, Settings};
 use crate::raw::strand::levels::MAX_LEVELS;
+use crate::raw::thread::panics;
 use crate::resource::Resource;
 use crate::resource::settings::{Ageing, Dispatch, PanicPolicy};
 use crate::scheduler::Scheduler;
@@ -321,13 +322,13 @@ impl ResourceBuilder {
     /// # Ok::<(), captor::BuildError>(())
     /// ```
     pub fn build<T: Send + 'static>(mut self, value: T) -> Result<Resource<T>, BuildError> {
-        if self.settings.capture_limit == Some(0) {
-            return Err(BuildError::ZeroCaptureLimit);
+        match self.checked() {
+            Ok(priorities) => self.settings.priorities = priorities,
+            Err(error) => {
+                panics::contain("drop of a refused value", || drop(value));
+                return Err(error);
+            }
         }
-        if self.settings.capacity == Some(0) {
-            return Err(BuildError::ZeroCapacity);
-        }
-        self.settings.priorities = self.sorting()?;
         let scheduler = self
             .scheduler
             .as_ref()
@@ -338,6 +339,17 @@ impl ResourceBuilder {
             host,
             self.settings,
         )))
+    }
+
+    /// Checks the settings. Returns how tasks are sorted, if there is more than one level.
+    fn checked(&self) -> Result<Option<Priorities>, BuildError> {
+        if self.settings.capture_limit == Some(0) {
+            return Err(BuildError::ZeroCaptureLimit);
+        }
+        if self.settings.capacity == Some(0) {
+            return Err(BuildError::ZeroCapacity);
+        }
+        self.sorting()
     }
 
     /// Returns how tasks are sorted, if there is more than one level.

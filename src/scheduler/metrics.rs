@@ -6,6 +6,7 @@
 
 use crate::raw::core::published::{self, PublishedCounters, PublishedScheduler};
 use crate::raw::core::{Core, Value};
+use crate::raw::thread::panics;
 use crate::raw::timing::nanos;
 use crate::scheduler::Scheduler;
 use crate::stats::{ResourceReport, ResourceStats};
@@ -116,6 +117,10 @@ impl Scheduler {
     ///
     /// O(n log n) for n resources. captor does nothing between the calls.
     ///
+    /// # Panics
+    /// Never. A panic of the recorder is reported through `tracing`, and ends this call. What was
+    /// not published by then is lost.
+    ///
     /// ```
     /// # use captor::{Resource, Scheduler};
     /// let scheduler = Scheduler::builder().build()?;
@@ -126,6 +131,11 @@ impl Scheduler {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn publish_metrics(&self) {
+        // The recorder is user code.
+        panics::contain("recorder of metrics", || self.publish());
+    }
+
+    fn publish(&self) {
         describe();
         for one_name in self.named().chunk_by(|(_, a), (_, b)| a.name == b.name) {
             publish(one_name);

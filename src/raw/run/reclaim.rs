@@ -7,6 +7,7 @@
 use crate::error::{HealError, Panic};
 use crate::raw::core::Core;
 use crate::raw::run::role::captured;
+use crate::raw::thread::panics;
 use crate::sync::{Arc, lock, yield_now};
 use core::mem::ManuallyDrop;
 
@@ -26,6 +27,25 @@ impl<T: Send + 'static> Core<T> {
     /// Runs `f` on the value of a poisoned resource and takes the poison off. If `f` panics, the
     /// resource stays poisoned.
     pub(crate) fn heal<R>(self: &Arc<Self>, f: impl FnOnce(&mut T) -> R) -> Result<R, HealError> {
+        if let Err(error) = self.claim_poisoned() {
+            panics::contain("drop of a refused closure", || drop(f));
+            return Err(error);
+        }
+        // SAFETY: `claim_poisoned` gave this thread the role, which `on_value` demands.
+        let outcome = unsafe { self.on_value(f, None) };
+        if outcome.is_ok() {
+            let mut refusal = lock(&self.cold().refusal);
+            refusal.poisoned = false;
+            if !refusal.closed {
+                self.strand.reopen();
+            }
+        }
+        captured(self);
+        outcome.map_err(|payload| HealError::Panicked(Panic::new(payload).of(self.name(), None)))
+    }
+
+    /// Takes the role of a poisoned resource.
+    fn claim_poisoned(self: &Arc<Self>) -> Result<(), HealError> {
         let mut turns = HEAL_TURNS;
         loop {
             if !self.refusal().poisoned {
@@ -47,17 +67,7 @@ impl<T: Send + 'static> Core<T> {
             captured(self);
             return Err(HealError::NotPoisoned);
         }
-        // SAFETY: `claim_refusing` gave this thread the role, which `on_value` demands.
-        let outcome = unsafe { self.on_value(f, None) };
-        if outcome.is_ok() {
-            let mut refusal = lock(&self.cold().refusal);
-            refusal.poisoned = false;
-            if !refusal.closed {
-                self.strand.reopen();
-            }
-        }
-        captured(self);
-        outcome.map_err(|payload| HealError::Panicked(Panic::new(payload).of(self.name(), None)))
+        Ok(())
     }
 
     /// Takes the value out of a closed resource that is at its end.

@@ -229,12 +229,15 @@ struct Ticks {
 impl Ticks {
     /// Returns when the next tick is due, after a tick that was due at `last`.
     fn next(&self, last: Instant) -> Option<Instant> {
-        let ended = (*lock(&self.ended)).unwrap_or_else(|| self.sleep.now());
         match self.missed {
             MissedTicks::Burst => last.checked_add(self.period),
-            MissedTicks::Delay => ended.checked_add(self.period),
+            MissedTicks::Delay => {
+                let ended = (*lock(&self.ended)).unwrap_or_else(|| self.sleep.now());
+                ended.checked_add(self.period)
+            }
             MissedTicks::Skip => {
-                let late = ended.saturating_duration_since(last);
+                // From now, so that the next tick lies in the future.
+                let late = self.sleep.now().saturating_duration_since(last);
                 let whole = late - remainder(late, self.period);
                 last.checked_add(whole)?.checked_add(self.period)
             }

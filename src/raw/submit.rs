@@ -74,12 +74,25 @@ impl<T: Send + 'static> Core<T> {
         F: FnOnce(&mut T) -> R,
     {
         match self.strand.try_claim() {
+            // Time may have passed since the caller looked at the deadline. A late task expires in
+            // the queue.
+            Claim::Made(way) if self.is_late(given) => self.release_unused(way),
             Claim::Made(way) => return Ok(self.run_claimed(f, given, way)),
             Claim::Failed => {}
             // Tasks of other submitters come before `f`, and this submitter does not run them.
             Claim::ClaimedWithBacklog => pass_on(self),
         }
         Err(f)
+    }
+
+    /// Releases a claimed strand without having run a task. Must be called by the holder, with an
+    /// empty queue.
+    #[cold]
+    #[inline(never)]
+    fn release_unused(self: &Arc<Self>, way: Way) {
+        if !self.strand.try_release(way) {
+            pass_on(self);
+        }
     }
 
     /// Runs the submitter's own task and releases the strand. If the release fails, the submitter
@@ -193,9 +206,7 @@ impl<T: Send + 'static> Core<T> {
             match look {
                 // A late task expires in the queue.
                 Look::Claimed(way) if self.is_late(given) => {
-                    if !self.strand.try_release(way) {
-                        pass_on(self);
-                    }
+                    self.release_unused(way);
                     return Err(Lingered::Queue(f));
                 }
                 Look::Claimed(way) if self.strand.is_slow_path_only() => {
@@ -235,6 +246,10 @@ impl<T: Send + 'static> Core<T> {
         }
     }
 
+    /// Checks whether the deadline has passed. Must be called after a claim and before the task
+    /// runs: a look before the claim says nothing about the time of the start. A task without
+    /// attributes pays nothing.
+    #[inline(always)]
     fn is_late(&self, given: Given<'_>) -> bool {
         given.is_some_and(|attributes| attributes.is_late(self.host().clock()))
     }

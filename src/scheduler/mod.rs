@@ -237,8 +237,11 @@ impl Host {
 #[cfg(all(test, not(any(captor_loom, captor_shuttle))))]
 mod tests {
     use super::*;
+    use crate::error::TaskError;
+    use crate::raw::timing::alarm::{Alarm, Alarms};
     use crate::resource::Resource;
     use crate::resource::settings::Dispatch as Where;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Mutex, mpsc};
     use std::thread;
     use std::time::{Duration, Instant};
@@ -277,5 +280,52 @@ mod tests {
             thread::yield_now();
         }
         assert!(ends.join().unwrap());
+    }
+
+    /// A clock whose time passes by one second with each reading, and whose alarms never ring.
+    struct Passing {
+        epoch: Instant,
+        readings: AtomicU64,
+    }
+
+    impl Alarms for Passing {
+        fn now(&self) -> Instant {
+            let seconds = self.readings.fetch_add(1, Ordering::Relaxed);
+            self.epoch + Duration::from_secs(seconds)
+        }
+
+        fn add(&self, _: Instant, _: Box<dyn Alarm>) {}
+    }
+
+    fn with_passing_clock() -> Scheduler {
+        let pool = Pool::new(1, "passing".into(), Box::new(spawn_thread));
+        let clock = Passing {
+            epoch: Instant::now(),
+            readings: AtomicU64::new(0),
+        };
+        let limits = SchedulerBuilder::new().limits;
+        let host = Host::with_alarms(limits, true, Box::new(ByPool(pool)), Box::new(clock));
+        Scheduler::of(host, None, "passing")
+    }
+
+    /// The first reading of a call is before this deadline, and the second is after it.
+    fn between_readings(scheduler: &Scheduler) -> Instant {
+        scheduler.host.now() + Duration::from_millis(1500)
+    }
+
+    #[test]
+    fn task_expires_when_deadline_passes_at_claim() {
+        let scheduler = with_passing_clock();
+        let r = scheduler.resource(0_u32);
+        let task = || r.task().deadline(between_readings(&scheduler));
+        let late = Err(TaskError::Expired);
+        assert_eq!(task().submit(|n| *n += 1).wait(), late);
+        assert_eq!(task().try_submit(|n| *n += 1).unwrap().wait(), late);
+        assert_eq!(task().submit_async(async |n| *n += 1).wait(), late);
+        assert_eq!(task().with(|n| *n += 1), late);
+        assert_eq!(task().execute(|n| *n += 1), Ok(()));
+        assert_eq!(r.with(|n| *n), Ok(0));
+        let stats = r.stats();
+        assert_eq!((stats.expired, stats.outstanding), (5, 0));
     }
 }

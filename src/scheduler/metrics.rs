@@ -118,8 +118,8 @@ impl Scheduler {
     /// O(n log n) for n resources. captor does nothing between the calls.
     ///
     /// # Panics
-    /// Never. A panic of the recorder is reported through `tracing`, and ends this call. What was
-    /// not published by then is lost.
+    /// Never. A panic of the recorder is reported through `tracing`, and ends this call. Figures
+    /// that this call had not published by then are lost.
     ///
     /// ```
     /// # use captor::{Resource, Scheduler};

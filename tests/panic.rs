@@ -232,7 +232,7 @@ fn panic_in_drop_of_unread_result_is_contained() {
 }
 
 #[test]
-fn panic_in_drop_is_contained_when_call_is_refused() {
+fn drop_panic_is_contained_when_call_is_refused() {
     let r = Resource::new(0);
     let bomb = Bomb;
     let healed = r.clear_poison(move |_| drop(bomb));

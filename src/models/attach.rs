@@ -4,6 +4,7 @@
 use super::suspend::submit_waiting;
 use super::{
     Call, CountedWaker, FOREVER, Log, Mailbox, Token, WaitProbe, World, model, named, poll, pooled,
+    unit,
 };
 use crate::TaskError;
 use crate::compose::attach::Attachment;
@@ -150,7 +151,7 @@ fn in_flight_limit_holds_when_limit_is_2() {
 fn items_run_when_submitter_is_captured() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
-        let other = w.spawn(|w| w.r.execute(w.slow_entry(9)).unwrap());
+        let other = w.spawn(|w| w.r.execute(unit(w.slow_entry(9))).unwrap());
         let (attached, processed) = attach(&w, 1, 2);
         assert_eq!(end(&w, attached), Ok(2));
         assert_eq!(processed.get(), 2, "resolved before the last item ran");
@@ -222,7 +223,7 @@ fn detach_during_end_of_item() {
 fn detach_during_end_of_attachment() {
     model(3, || {
         let w = World::new(10, FOREVER, named());
-        let other = w.spawn(|w| w.r.execute(w.slow_entry(9)).unwrap());
+        let other = w.spawn(|w| w.r.execute(unit(w.slow_entry(9))).unwrap());
         let (attached, _) = attach(&w, 1, 1);
         attached.detach();
         let outcome = end(&w, attached);
@@ -361,7 +362,7 @@ fn detach_during_return_of_room() {
 /// Another thread holds the resource and runs the items that are sent meanwhile.
 fn captured_by(w: &World) -> super::Spawned {
     w.spawn(|w| {
-        let _ = w.r.execute(w.slow_entry(9));
+        let _ = w.r.execute(unit(w.slow_entry(9)));
     })
 }
 

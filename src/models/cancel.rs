@@ -1,6 +1,6 @@
 //! Models of cancelling and sweeping while a resource runs tasks.
 
-use super::{Spawned, World, long_model, model, named, pooled};
+use super::{Spawned, World, long_model, model, named, pooled, unit};
 use crate::TaskError;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ fn task_never_runs_when_cancel_returns_true() {
                 Err(other) => panic!("{other}"),
             }
         });
-        w.r.execute(w.slow_entry(2)).unwrap();
-        w.r.execute(w.entry(3)).unwrap();
+        w.r.execute(unit(w.slow_entry(2))).unwrap();
+        w.r.execute(unit(w.entry(3))).unwrap();
         other.join();
         let cancelled = w.r.stats().cancelled;
         let ran = w.finish();
@@ -34,7 +34,7 @@ fn cancel_on_drop_handle_drops_during_drain() {
     model(3, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| drop(w.r.submit(w.entry(1)).cancel_on_drop()));
-        w.r.execute(w.slow_entry(2)).unwrap();
+        w.r.execute(unit(w.slow_entry(2))).unwrap();
         other.join();
         let cancelled = w.r.stats().cancelled;
         assert_eq!(w.finish().contains(&1), cancelled == 0);
@@ -70,7 +70,7 @@ fn sweep_during_cancel_through_handle() {
         let sweeper = w.spawn(|w| {
             w.r.cancel_pending();
         });
-        w.r.execute(w.slow_entry(2)).unwrap();
+        w.r.execute(unit(w.slow_entry(2))).unwrap();
         handle.join();
         sweeper.join();
         w.finish();
@@ -101,7 +101,7 @@ fn waiter_wakes_when_task_is_swept() {
         let sweeper = w.spawn(|w| {
             w.r.cancel_pending();
         });
-        w.r.execute(w.slow_entry(2)).unwrap();
+        w.r.execute(unit(w.slow_entry(2))).unwrap();
         w.serve(2);
         waiter.join();
         sweeper.join();
@@ -115,11 +115,11 @@ fn tasks_run_or_are_swept_when_pooled() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, pooled());
         let other = w.spawn(|w| {
-            w.r.execute(w.entry(1)).unwrap();
+            w.r.execute(unit(w.entry(1))).unwrap();
             w.r.cancel_pending();
-            w.r.execute(w.entry(2)).unwrap();
+            w.r.execute(unit(w.entry(2))).unwrap();
         });
-        w.r.execute(w.entry(3)).unwrap();
+        w.r.execute(unit(w.entry(3))).unwrap();
         w.work_until_gone(6);
         other.join();
         let ran = w.finish();

@@ -1,6 +1,6 @@
 //! Models of claims and releases of an idle resource while other threads submit.
 
-use super::{World, in_order, model, ran_all};
+use super::{World, in_order, model, ran_all, unit};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
 #[test]
@@ -23,11 +23,11 @@ fn order_within_thread_holds_when_two_submit() {
     model(3, || {
         let w = World::without_limits();
         let other = w.spawn(|w| {
-            w.r.execute(w.entry(1)).unwrap();
-            w.r.execute(w.entry(2)).unwrap();
+            w.r.execute(unit(w.entry(1))).unwrap();
+            w.r.execute(unit(w.entry(2))).unwrap();
         });
-        w.r.execute(w.entry(3)).unwrap();
-        w.r.execute(w.entry(4)).unwrap();
+        w.r.execute(unit(w.entry(3))).unwrap();
+        w.r.execute(unit(w.entry(4))).unwrap();
         other.join();
         let ran = w.finish();
         ran_all(&ran, &[1, 2, 3, 4]);
@@ -42,7 +42,7 @@ fn order_across_threads_holds_during_drain() {
     model(2, || {
         let w = World::without_limits();
         let returned = Arc::new(AtomicUsize::new(0));
-        let holder = w.spawn(|w| w.r.execute(w.slow_entry(1)).unwrap());
+        let holder = w.spawn(|w| w.r.execute(unit(w.slow_entry(1))).unwrap());
         let first = w.spawn({
             let returned = Arc::clone(&returned);
             move |w| {
@@ -51,7 +51,7 @@ fn order_across_threads_holds_during_drain() {
             }
         });
         let follows = returned.load(Ordering::Acquire) == 1;
-        w.r.execute(w.entry(3)).unwrap();
+        w.r.execute(unit(w.entry(3))).unwrap();
         holder.join();
         first.join();
         let ran = w.finish();
@@ -64,8 +64,8 @@ fn order_across_threads_holds_during_drain() {
 fn tasks_never_overlap_when_three_threads_submit() {
     model(2, || {
         let w = World::without_limits();
-        let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.entry(n)).unwrap()));
-        w.r.execute(w.entry(3)).unwrap();
+        let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(unit(w.entry(n))).unwrap()));
+        w.r.execute(unit(w.entry(3))).unwrap();
         others.into_iter().for_each(super::Spawned::join);
         ran_all(&w.finish(), &[1, 2, 3]);
     });
@@ -98,12 +98,12 @@ fn submission_is_queued_when_made_inside_task() {
         let other = w.spawn(|w| {
             let (inside, entry, next) = (w.r.clone(), w.entry(1), w.entry(2));
             w.r.execute(move |log| {
-                inside.execute(next).unwrap();
+                inside.execute(unit(next)).unwrap();
                 drop(entry(log));
             })
             .unwrap();
         });
-        w.r.execute(w.entry(3)).unwrap();
+        w.r.execute(unit(w.entry(3))).unwrap();
         other.join();
         let ran = w.finish();
         ran_all(&ran, &[1, 2, 3]);

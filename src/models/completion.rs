@@ -1,6 +1,6 @@
 //! Models of waiting for a task's outcome, by waker and by thread, while the task completes.
 
-use super::{Mailbox, Token, World, model, pooled};
+use super::{Mailbox, Token, World, model, pooled, unit};
 use crate::sync::{Arc, AtomicUsize, Ordering, yield_now};
 use crate::{Completion, TaskError};
 use std::future::Future;
@@ -155,7 +155,7 @@ fn blocking_wait_replaces_waker_during_drain() {
                 Poll::Pending => drop(c.wait().unwrap()),
             }
         });
-        w.r.execute(w.slow_entry(2)).unwrap();
+        w.r.execute(unit(w.slow_entry(2))).unwrap();
         w.queue(3);
         w.work_until_gone(6);
         other.join();
@@ -176,7 +176,7 @@ fn waiter_wakes_when_completion_changes_thread() {
                 assert!(c.wait().is_ok());
             }
         });
-        let holder = w.spawn(|w| w.r.execute(w.slow_entry(1)).unwrap());
+        let holder = w.spawn(|w| w.r.execute(unit(w.slow_entry(1))).unwrap());
         handover.post(w.r.submit(w.entry(2)));
         w.work_until_gone(4);
         waiter.join();

@@ -1,6 +1,6 @@
 //! Models of a hand-off to the pool or to a waiter, while other threads submit.
 
-use super::{Spawned, World, in_order, long_model, model, named, pooled, ran_all};
+use super::{Spawned, World, in_order, long_model, model, named, pooled, ran_all, unit};
 use std::time::Duration;
 
 #[test]
@@ -24,7 +24,7 @@ fn hand_off_to_pool_during_pushes() {
 fn tasks_all_run_when_two_submitters_hand_off() {
     long_model(2, || {
         let w = World::handing_off();
-        let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.slow_entry(n)).unwrap()));
+        let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(unit(w.slow_entry(n))).unwrap()));
         w.queue(3);
         w.work_until_gone(6);
         others.into_iter().for_each(Spawned::join);
@@ -37,11 +37,11 @@ fn order_holds_when_two_workers_share_jobs() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, pooled());
         let other = w.spawn(|w| {
-            w.r.execute(w.entry(1)).unwrap();
+            w.r.execute(unit(w.entry(1))).unwrap();
             w.work_until_gone(6);
         });
-        w.r.execute(w.entry(2)).unwrap();
-        w.r.execute(w.entry(3)).unwrap();
+        w.r.execute(unit(w.entry(2))).unwrap();
+        w.r.execute(unit(w.entry(3))).unwrap();
         w.work_until_gone(6);
         other.join();
         let ran = w.finish();
@@ -61,7 +61,7 @@ fn stale_job_is_harmless_when_offer_was_taken() {
             w.queue(2);
             w.queue(3);
         });
-        w.r.execute(w.slow_entry(4)).unwrap();
+        w.r.execute(unit(w.slow_entry(4))).unwrap();
         w.work_until_gone(8);
         other.join();
         let ran = w.finish();
@@ -104,7 +104,7 @@ fn role_reaches_waiter_when_two_threads_wait() {
     model(1, || {
         let w = World::served(named());
         let others = [1, 2].map(|n| w.spawn(move |w| drop(w.r.with(w.entry(n)).unwrap())));
-        w.r.execute(w.slow_entry(3)).unwrap();
+        w.r.execute(unit(w.slow_entry(3))).unwrap();
         w.serve(2);
         others.into_iter().for_each(Spawned::join);
         ran_all(&w.finish(), &[1, 2, 3]);
@@ -116,7 +116,7 @@ fn role_reaches_waiter_when_single_thread_waits() {
     model(3, || {
         let w = World::handing_off();
         let other = w.spawn(|w| drop(w.r.with(w.entry(1)).unwrap()));
-        w.r.execute(w.slow_entry(2)).unwrap();
+        w.r.execute(unit(w.slow_entry(2))).unwrap();
         w.work_until_gone(4);
         other.join();
         ran_all(&w.finish(), &[1, 2]);
@@ -149,7 +149,7 @@ fn offer_is_passed_on_when_waiter_is_cancelled() {
         let waiter = w.spawn(|w| {
             let _ = w.r.with(w.entry(1));
         });
-        w.r.execute(w.slow_entry(2)).unwrap();
+        w.r.execute(unit(w.slow_entry(2))).unwrap();
         w.r.cancel_pending();
         // This task may be queued behind an offer.
         w.queue(3);
@@ -170,7 +170,7 @@ fn waiter_wakes_spuriously_during_offer() {
         let waiter = w.spawn(|w| drop(w.r.with(w.entry(1)).unwrap()));
         let thread = waiter.0.thread().clone();
         let stray = w.spawn(move |_| thread.unpark());
-        w.r.execute(w.slow_entry(2)).unwrap();
+        w.r.execute(unit(w.slow_entry(2))).unwrap();
         w.work_until_gone(4);
         waiter.join();
         stray.join();

@@ -1,6 +1,6 @@
 //! Models of the `on_idle` hook, against tasks that arrive on every path.
 
-use super::{Spawned, World, in_order, model, named, ran_all};
+use super::{Spawned, World, in_order, model, named, ran_all, unit};
 use std::time::Duration;
 
 const SET: u8 = 8;
@@ -32,8 +32,8 @@ fn hook_is_set_during_fast_path_tasks() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
         let other = w.spawn(|w| {
-            w.r.execute(w.entry(1)).unwrap();
-            w.r.execute(w.entry(2)).unwrap();
+            w.r.execute(unit(w.entry(1))).unwrap();
+            w.r.execute(unit(w.entry(2))).unwrap();
         });
         set(&w);
         other.join();

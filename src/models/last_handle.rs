@@ -1,6 +1,6 @@
 //! Models of dropping the last handle while tasks are queued or run.
 
-use super::{World, model, named};
+use super::{World, model, named, unit};
 use std::time::Duration;
 
 #[test]
@@ -41,7 +41,7 @@ fn job_keeps_value_when_last_handle_drops() {
 fn completion_resolves_when_last_handle_drops() {
     model(2, || {
         let w = World::new(10, Duration::ZERO, named());
-        let other = w.spawn(|w| w.r.execute(w.slow_entry(1)).unwrap());
+        let other = w.spawn(|w| w.r.execute(unit(w.slow_entry(1))).unwrap());
         let c = w.r.submit(w.entry(2));
         let rest = w.drop_handle();
         let cancelled = c.cancel();

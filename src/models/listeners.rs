@@ -1,7 +1,7 @@
 //! Models of futures that await the close, the end or the drop of a resource while that event
 //! happens.
 
-use super::{CountedWaker, Crossing, World, block_on, model, named, poll, poll_with};
+use super::{CountedWaker, Crossing, World, block_on, model, named, poll, poll_with, unit};
 use crate::future::closed::{Closed, Closing};
 use crate::raw::core::{Core, Value};
 use crate::sync::{Arc, StaticMutex, thread};
@@ -77,7 +77,7 @@ fn listener_wakes_when_last_task_ends() {
     model(3, || {
         let w = world();
         let listener = w.r.closed();
-        let runs = w.spawn(|w| w.r.execute(w.slow_entry(1)).unwrap_or_default());
+        let runs = w.spawn(|w| w.r.execute(unit(w.slow_entry(1))).unwrap_or_default());
         let listens = thread::spawn(move || block_on(listener));
         w.r.close();
         runs.join();

@@ -216,6 +216,11 @@ impl std::ops::Deref for World {
     }
 }
 
+/// Returns `task` without its result, for `execute`. The result is dropped inside the task.
+pub(crate) fn unit<R>(task: impl FnOnce(&mut Log) -> R + Send) -> impl FnOnce(&mut Log) + Send {
+    move |log| drop(task(log))
+}
+
 impl World {
     /// If `quantum` is zero, each job runs one task.
     pub(crate) fn new(capture_limit: usize, quantum: Duration, settings: Settings) -> Self {

@@ -1,6 +1,6 @@
 //! Models of a panic that poisons or closes, and of the heal, while other threads submit.
 
-use super::{FOREVER, Spawned, World, model, named};
+use super::{FOREVER, Spawned, World, model, named, unit};
 use crate::raw::core::cold_state::{AfterPanic, Settings};
 use crate::{HealError, SubmitError, TaskError};
 use std::time::Duration;
@@ -121,7 +121,7 @@ fn queued_tasks_resolve_during_poisoning() {
     model(2, || {
         let w = poisonable(1, Duration::ZERO);
         let other = w.spawn(|w| submit(&w, 1));
-        w.r.execute(w.panicking_entry(2)).unwrap();
+        w.r.execute(unit(w.panicking_entry(2))).unwrap();
         submit_and_work(&w, 3);
         w.work_until_gone(6);
         other.join();

@@ -1,6 +1,6 @@
 //! Models of bounded queues: no room is lost or given twice, and no thread waits in vain.
 
-use super::{FOREVER, Spawned, World, long_model, model, named};
+use super::{FOREVER, Spawned, World, long_model, model, named, unit};
 use crate::raw::core::cold_state::Settings;
 use crate::raw::core::room::{Room, TurnedAway};
 use crate::raw::thread::park::thread_waker;
@@ -180,8 +180,9 @@ fn has_room_at_the_end(w: World) -> Vec<u8> {
 fn submission_runs_or_is_refused_when_bounded() {
     long_model(2, || {
         let w = World::new(10, FOREVER, bounded());
-        let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(w.entry(n))));
-        w.r.execute(w.slow_entry(3)).expect("one task finds room");
+        let others = [1, 2].map(|n| w.spawn(move |w| w.r.execute(unit(w.entry(n)))));
+        w.r.execute(unit(w.slow_entry(3)))
+            .expect("one task finds room");
         let accepted = others.map(Spawned::join);
         let ran = has_room_at_the_end(w);
         for (n, accepted) in [1, 2].into_iter().zip(accepted) {
@@ -198,10 +199,10 @@ fn thread_submits_when_room_comes_back() {
         let w = World::served(bounded());
         let other = w.spawn(|w| {
             let permit = w.r.reserve_blocking().expect("the resource is open");
-            permit.execute(w.entry(1)).expect("there is room");
+            permit.execute(unit(w.entry(1))).expect("there is room");
         });
-        w.r.execute(w.slow_entry(2)).expect("there is room");
-        let third = w.r.execute(w.entry(3));
+        w.r.execute(unit(w.slow_entry(2))).expect("there is room");
+        let third = w.r.execute(unit(w.entry(3)));
         w.serve(1);
         other.join();
         let ran = has_room_at_the_end(w);
@@ -223,7 +224,7 @@ fn task_gives_room_back_once_when_claims_race() {
         let sweeper = w.spawn(|w| {
             w.r.cancel_pending();
         });
-        let _ = w.r.execute(w.slow_entry(2));
+        let _ = w.r.execute(unit(w.slow_entry(2)));
         handle.join();
         sweeper.join();
         has_room_at_the_end(w);
@@ -242,8 +243,8 @@ fn reserve_future_drops_during_return_of_room() {
                 drop(got.expect("the resource is open"));
             }
         });
-        let _ = w.r.execute(w.slow_entry(1));
-        let _ = w.r.execute(w.entry(2));
+        let _ = w.r.execute(unit(w.slow_entry(1)));
+        let _ = w.r.execute(unit(w.entry(2)));
         other.join();
         has_room_at_the_end(w);
     });

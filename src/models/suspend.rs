@@ -1,7 +1,7 @@
 //! Models of a task that waits and keeps its resource. Other threads wake or cancel the task, or
 //! drop its last waker.
 
-use super::{Log, Mailbox, Token, World, model, named, pooled, ran_all};
+use super::{Log, Mailbox, Token, World, model, named, pooled, ran_all, unit};
 use crate::raw::submit::Admission;
 use crate::raw::task::future::AsyncBody;
 use crate::raw::task::handle::Handle;
@@ -76,7 +76,7 @@ fn submissions_wait_when_task_is_suspended() {
         let wakes = on_waker(&w, &to, Waker::wake);
         drop(submit_waiting(&w, 1, 1, &to));
         w.queue(5);
-        w.r.execute(w.entry(6)).unwrap();
+        w.r.execute(unit(w.entry(6))).unwrap();
         w.work_until_gone(6);
         wakes.join();
         assert_eq!(w.finish(), [1, 2, 5, 6]);
@@ -89,7 +89,7 @@ fn second_thread_submits_during_suspension() {
         let w = World::handing_off();
         let to = Mailbox::new();
         let wakes = on_waker(&w, &to, Waker::wake);
-        let submitter = w.spawn(|w| w.r.execute(w.entry(5)).unwrap());
+        let submitter = w.spawn(|w| w.r.execute(unit(w.entry(5))).unwrap());
         drop(submit_waiting(&w, 1, 1, &to));
         w.work_until_gone(4);
         wakes.join();
@@ -243,7 +243,7 @@ fn sweep_during_wake_up() {
         let task = submit_waiting(&w, 1, 1, &to);
         let wakes = on_waker(&w, &to, Waker::wake);
         w.run_jobs();
-        w.r.execute(w.entry(5)).unwrap();
+        w.r.execute(unit(w.entry(5))).unwrap();
         w.r.cancel_pending();
         w.work_until(|| task.is_finished());
         wakes.join();
@@ -314,7 +314,7 @@ fn cancel_during_wake_up() {
             Err(error) => assert_eq!(error, TaskError::Cancelled),
         }
         wakes.join();
-        w.r.execute(w.entry(5)).unwrap();
+        w.r.execute(unit(w.entry(5))).unwrap();
         assert_eq!(w.finish().last(), Some(&5));
     });
 }
@@ -450,7 +450,7 @@ fn future_keeps_value_during_sweep() {
         let w = World::handing_off();
         let to: Wakers = Mailbox::new();
         let task = submit_borrowing(&w, &to);
-        let submits = w.spawn(|w| w.r.execute(w.entry(5)).unwrap());
+        let submits = w.spawn(|w| w.r.execute(unit(w.entry(5))).unwrap());
         w.r.cancel_pending();
         w.work_until(|| task.is_finished());
         submits.join();

@@ -1,6 +1,6 @@
 //! Models of a continuation while the first task completes, is cancelled, or both.
 
-use super::{Log, Token, World, model, named, pooled};
+use super::{Log, Token, World, model, named, pooled, unit};
 use crate::{Completion, TaskError};
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn cancel_of_second_task_during_sweep() {
         let sweeper = w.spawn(|w| {
             w.r.cancel_pending();
         });
-        w.r.execute(w.slow_entry(3)).unwrap();
+        w.r.execute(unit(w.slow_entry(3))).unwrap();
         w.work_until_gone(6);
         other.join();
         sweeper.join();

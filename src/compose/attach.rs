@@ -147,7 +147,8 @@ impl<T: Send + 'static, F> To<T, F> {
         S::Item: Send + 'static,
         F: FnMut(&mut T, S::Item) + Send + 'static,
     {
-        let mut stream = Source(pin!(Some(stream)));
+        let stream = pin!(Some(stream));
+        let mut stream = Source(stream);
         let mut items = 0;
         while let Some(item) = poll_fn(|cx| self.poll_next(&mut stream, cx)).await? {
             let resource = self.resource.upgrade().ok_or(TaskError::Closed)?;

@@ -37,7 +37,7 @@ fn order_within_level_holds_during_pushes() {
     });
 }
 
-/// The tasks that one holder has sorted pass to the next holder.
+/// Sorted tasks pass from a holder to the next holder.
 #[test]
 fn sorted_tasks_run_when_role_is_handed_off() {
     long_model(2, || {

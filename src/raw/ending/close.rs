@@ -95,7 +95,10 @@ impl<T: ?Sized> Core<T> {
             if policy == AfterPanic::Continue {
                 return;
             }
-            self.turn_away();
+            if policy == AfterPanic::Poison {
+                // `close` turns the waiters for room away by itself.
+                self.turn_away();
+            }
             let swept = self.strand.sweep(is_waiting, |_| ());
             if policy == AfterPanic::Poison {
                 self.refuse_swept(swept, || TaskError::Poisoned);
